@@ -1,0 +1,378 @@
+"""The words of the product: frozen records and enumerations that every room shares. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+ROOT_USER = "<root_account>"
+"""The `user` column of the root row in every credential report (AWS: "Generate credential reports")."""
+
+
+class Outcome(StrEnum):
+    """What a control says of one key or user; the first, third and fifth are AWS Config's words."""
+
+    COMPLIANT = "compliant"
+    NON_COMPLIANT = "non_compliant"
+    EXEMPT = "exempt"
+    NOT_APPLICABLE = "not_applicable"
+    UNKNOWN = "unknown"
+
+
+class Severity(StrEnum):
+    """How bad a violation is, as the policy sets it for each control."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for low to 3 for critical."""
+        return list(Severity).index(self)
+
+
+class ControlId(StrEnum):
+    """The controls that are judged, by the ids of the contract."""
+
+    KEY_AGE = "key-age"
+    KEY_UNUSED = "key-unused"
+    ROOT_ACCESS_KEY = "root-access-key"
+    ONE_ACTIVE_KEY = "one-active-key"
+    EXTRA_KEYS = "extra-keys"
+
+
+class KeyStatus(StrEnum):
+    """AWS's two states of an access key, and our word for one that is gone since the credential report."""
+
+    ACTIVE = "Active"
+    INACTIVE = "Inactive"
+    DELETED = "Deleted"
+
+
+class Source(StrEnum):
+    """Where the facts about an account come from."""
+
+    CREDENTIAL_REPORT = "credential_report"
+    LISTING = "listing"
+    """ListUsers, ListAccessKeys and GetAccessKeyLastUsed, where AWS made no report."""
+    FILE = "file"
+    """A credential report that was downloaded earlier."""
+
+
+class NotAuditedCode(StrEnum):
+    """Why an account in scope has no verdicts; stable words for programs beside the sentence for people."""
+
+    ACCESS_DENIED = "access_denied"
+    ROLE_REFUSED = "role_refused"
+    NOT_ACTIVE = "not_active"
+    REPORT_NOT_READY = "report_not_ready"
+    REPORT_UNREADABLE = "report_unreadable"
+    WRONG_ACCOUNT = "wrong_account"
+    THROTTLED = "throttled"
+    UNREACHABLE = "unreachable"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+# ------------------------------------------------------------------------------------------------- last used
+
+
+@dataclass(frozen=True, slots=True)
+class UsedAt:
+    """The key signed a request at `at` (UTC, 15-minute grain); service and Region as AWS names them, if it does."""
+
+    at: datetime
+    service: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeverUsed:
+    """AWS has no use on record (tracking began on 22 April 2015)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownUse:
+    """Whether the key was used could not be found out, and why. Never the same as never used."""
+
+    why: str
+
+
+LastUsed = UsedAt | NeverUsed | UnknownUse
+
+
+# ------------------------------------------------------------------------------------------------- accounts
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One AWS account in scope and how to enter it; without a role name the ambient credentials are used."""
+
+    id: str
+    name: str | None = None
+    partition: str = "aws"
+    state: str = "ACTIVE"
+    role_name: str | None = None
+    external_id: str | None = None
+
+    @property
+    def role_arn(self) -> str | None:
+        """ARN of the role to assume, or None for the ambient credentials' own account."""
+        return f"arn:{self.partition}:iam::{self.id}:role/{self.role_name}" if self.role_name else None
+
+
+@dataclass(frozen=True, slots=True)
+class NotAudited:
+    """An account in scope that has no verdicts: why, and what to do about it."""
+
+    code: NotAuditedCode
+    reason: str
+    next_step: str
+
+
+# ------------------------------------------------------------------------------------------------- credential report
+
+
+@dataclass(frozen=True, slots=True)
+class ReportKey:
+    """An access key as one slot of the credential report shows it; `created_at` is `access_key_N_last_rotated`."""
+
+    slot: int
+    status: KeyStatus
+    created_at: datetime | None
+    last_used: LastUsed
+
+
+@dataclass(frozen=True, slots=True)
+class ReportUser:
+    """One row of the credential report. Booleans are None where AWS says `not_supported` or `N/A`."""
+
+    name: str
+    arn: str
+    created_at: datetime | None
+    keys: tuple[ReportKey, ...]
+    password_enabled: bool | None = None
+    password_last_used: LastUsed = field(default_factory=NeverUsed)
+    password_changed_at: datetime | None = None
+    mfa_active: bool | None = None
+    active_certificates: int = 0
+    additional_credentials: str | None = None
+    """`additional_credentials_info`: text when the user has more than two keys or certificates, else None."""
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is the account's root user."""
+        return self.name == ROOT_USER
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialReport:
+    """A parsed credential report of one account."""
+
+    account_id: str
+    partition: str
+    users: tuple[ReportUser, ...]
+    has_additional_column: bool
+    """Whether the report has the optional column `additional_credentials_info`."""
+
+    @property
+    def root(self) -> ReportUser | None:
+        """The root user's row, which AWS always writes, or None."""
+        return next((user for user in self.users if user.is_root), None)
+
+
+# ------------------------------------------------------------------------------------------------- live look-ups
+
+
+@dataclass(frozen=True, slots=True)
+class LiveKey:
+    """An access key as ListAccessKeys and GetAccessKeyLastUsed show it now."""
+
+    access_key_id: str
+    status: KeyStatus
+    created_at: datetime
+    last_used: LastUsed
+
+
+@dataclass(frozen=True, slots=True)
+class UserLookup:
+    """What a live look-up of one user gave. `failed` says why there are no keys; None when ListAccessKeys answered."""
+
+    user: str
+    keys: tuple[LiveKey, ...] = ()
+    failed: str | None = None
+    exists: bool = True
+    """False when AWS says NoSuchEntity: the user was deleted since the report."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    tags_failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedUser:
+    """A user as ListUsers shows it, where there is no credential report."""
+
+    name: str
+    arn: str
+    created_at: datetime
+
+
+# ------------------------------------------------------------------------------------------------- one account's result
+
+
+@dataclass(frozen=True, slots=True)
+class ReportMeta:
+    """What AWS said beside the report's bytes. `generated_at` is None for a downloaded file that came without it."""
+
+    generated_at: datetime | None
+    received_at: datetime | None
+    sha256: str
+    size: int
+    request_id: str | None = None
+    origin: str | None = None
+    """The file's path, for a report that was downloaded earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """All that was read of an audited account: a report or a listing, and the live look-ups."""
+
+    source: Source
+    report: CredentialReport | None = None
+    meta: ReportMeta | None = None
+    listed_users: tuple[ListedUser, ...] = ()
+    lookups: Mapping[str, UserLookup] = field(default_factory=dict)
+    root_keys_present: bool | None = None
+    """`AccountAccessKeysPresent` of GetAccountSummary, asked only where the report has no root row."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know about these facts: a stale report, a fallback and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountResult:
+    """One account's unit of work: its facts, or why there are none; and the API calls that it took, by operation."""
+
+    account: Account
+    outcome: AccountFacts | NotAudited
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+
+# ------------------------------------------------------------------------------------------------- policy
+
+
+class Operator(StrEnum):
+    """When a duration breaks a limit; a standard's edition brings its own."""
+
+    MORE_THAN = ">"
+    AT_LEAST = ">="
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A duration and the operator that breaks it."""
+
+    maximum: timedelta
+    operator: Operator
+
+    def __str__(self) -> str:
+        """For reasons and method texts, such as "older than 90 days"."""
+        days = f"{self.maximum / timedelta(days=1):g} days"
+        return f"more than {days}" if self.operator is Operator.MORE_THAN else f"{days} or more"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Our set of controls with their thresholds; never an IAM policy."""
+
+    key_age: Limit = Limit(timedelta(days=90), Operator.MORE_THAN)
+    key_unused: Limit = Limit(timedelta(days=45), Operator.AT_LEAST)
+    unused_grace: timedelta = timedelta(days=1)
+    """A key younger than this with no use is not judged unused: AWS records use with delay."""
+    max_active_keys: int = 1
+    inactive_root_key_fails: bool = False
+    warning_window: timedelta = timedelta(days=14)
+    severities: Mapping[ControlId, Severity] = field(
+        default_factory=lambda: {
+            ControlId.KEY_AGE: Severity.HIGH,
+            ControlId.KEY_UNUSED: Severity.MEDIUM,
+            ControlId.ROOT_ACCESS_KEY: Severity.CRITICAL,
+            ControlId.ONE_ACTIVE_KEY: Severity.LOW,
+            ControlId.EXTRA_KEYS: Severity.HIGH,
+        }
+    )
+    owner_tags: tuple[str, ...] = ("owner", "Owner", "team", "Team")
+
+
+# ------------------------------------------------------------------------------------------------- the run
+
+
+@dataclass(frozen=True, slots=True)
+class NotAuditedAccount:
+    """A line of the coverage: an account in scope that could not be audited."""
+
+    account_id: str
+    account_name: str | None
+    code: NotAuditedCode
+    reason: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the scope was audited; the numbers add up: in scope = audited + not audited."""
+
+    accounts_in_scope: int
+    accounts_audited: int
+    not_audited: tuple[NotAuditedAccount, ...]
+    users: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Keys by their worst outcome, and the compliance rate as fractions of 1.
+
+    A key that fails one control is non-compliant whatever the others say. `compliance_rate` is None when no key
+    could be judged; `rate_lower` and `rate_upper` bracket it where something is unknown or was not audited, and
+    equal it where nothing is.
+    """
+
+    compliant: int
+    non_compliant: int
+    exempt: int
+    not_applicable: int
+    unknown: int
+    compliance_rate: float | None
+    rate_lower: float | None
+    rate_upper: float | None
+    verdicts: Mapping[str, Mapping[str, int]]
+    """Verdicts (one control on one key or user) by control id, then by outcome."""
+
+    @property
+    def has_unknown_verdicts(self) -> bool:
+        """Whether any control on anything ended as unknown."""
+        return any(counts.get(Outcome.UNKNOWN, 0) for counts in self.verdicts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RunManifest:
+    """Who ran what, when, on which scope, with which policy and version; the content of run.json."""
+
+    id: str
+    as_of: datetime
+    started_at: datetime
+    finished_at: datetime
+    tool_version: str
+    caller_arn: str | None
+    scope: str
+    """In words: the caller's account, a list, an organisation, files."""
+    coverage: Coverage
+    summary: Summary
+    calls: Mapping[str, int]
+    policy: Policy
+    key_ids: str
+    """Which key ids were asked for: "flagged", "all", or "none" without AWS."""
+    organisation: str = ""
+    """The company's name for the cover."""
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,136 @@
+"""The tables: their columns and dtypes, declared once, and the two containers that carry them.
+
+Account ids are strings, times are UTC with microseconds, and a missing value is always an explicit NA whose meaning
+stands in another column: `last_used_state` tells "never" from "unknown", so a bare NaT is never compared.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from auditor.model import RunManifest
+
+TEXT = "string"
+TIME = "datetime64[us, UTC]"
+COUNT = "Int64"
+FLAG = "boolean"
+
+ACCOUNTS: Mapping[str, str] = {
+    "account_id": TEXT,
+    "account_name": TEXT,
+    "partition": TEXT,
+    "state": TEXT,
+    "audited": FLAG,
+    "source": TEXT,
+    "generated_at": TIME,
+    "report_sha256": TEXT,
+    "users": COUNT,
+    "keys": COUNT,
+    "root_keys_active": COUNT,  # NA where only the account summary is known
+    "root_keys_present": COUNT,  # active or inactive; NA where nothing is known
+    "not_audited_code": TEXT,
+    "not_audited_reason": TEXT,
+    "next_step": TEXT,
+    "notes": TEXT,  # one a line
+}
+"""One row per account in scope."""
+
+USERS: Mapping[str, str] = {
+    "account_id": TEXT,
+    "account_name": TEXT,
+    "user": TEXT,
+    "user_arn": TEXT,
+    "is_root": FLAG,
+    "created_at": TIME,
+    "password_enabled": FLAG,
+    "password_last_used_at": TIME,
+    "mfa_active": FLAG,
+    "active_certificates": COUNT,
+    "active_keys": COUNT,
+    "known_keys": COUNT,
+    "listing": TEXT,  # "report", "live", "failed" or "deleted": where the number of keys comes from
+    "listing_failed": TEXT,  # why, where listing is "failed"
+    "additional_column": FLAG,  # whether the report can say that there are more than two keys
+    "additional_credentials": TEXT,
+    "owner": TEXT,
+}
+"""One row per user of the audited accounts, root included."""
+
+KEYS: Mapping[str, str] = {
+    "account_id": TEXT,
+    "account_name": TEXT,
+    "user": TEXT,
+    "user_arn": TEXT,
+    "is_root": FLAG,
+    "slot": COUNT,  # 1 or 2; NA for a key that the credential report does not show
+    "access_key_id": TEXT,
+    "key_status": TEXT,
+    "created_at": TIME,
+    "last_used_state": TEXT,  # "used", "never" or "unknown"
+    "last_used_at": TIME,  # where the state is "unknown", the last use that is known all the same
+    "last_used_service": TEXT,
+    "last_used_region": TEXT,
+    "last_used_problem": TEXT,
+    "identity": TEXT,  # "report": as the report says; "live": confirmed by ListAccessKeys; "unknown": could not be
+    "identity_problem": TEXT,
+    "owner": TEXT,
+    "description": TEXT,  # the console's description: a user tag whose key is the access key id
+}
+"""One row per access key, with what is known of it after the live look-ups."""
+
+FINDINGS: Mapping[str, str] = {
+    "account_id": TEXT,
+    "account_name": TEXT,
+    "user": TEXT,
+    "user_arn": TEXT,
+    "slot": COUNT,
+    "access_key_id": TEXT,
+    "key_status": TEXT,
+    "created_at": TIME,
+    "age_days": COUNT,
+    "last_used_state": TEXT,
+    "last_used_at": TIME,
+    "last_used_service": TEXT,
+    "last_used_region": TEXT,
+    "control": TEXT,
+    "severity": TEXT,
+    "outcome": TEXT,
+    "reason": TEXT,
+    "due_at": TIME,
+    "owner": TEXT,
+    "description": TEXT,
+}
+"""One row per verdict: one control judged on one key, or on one user (no slot, no created_at)."""
+
+
+def table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
+    """Rows of plain Python values, in the order of `columns`, as a table of the declared dtypes."""
+    values = list(zip(*rows, strict=True)) or [()] * len(columns)
+    return pd.DataFrame(
+        {name: pd.Series(column, dtype=dtype) for (name, dtype), column in zip(columns.items(), values, strict=True)}
+    )
+
+
+def conform(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The same table with exactly the declared columns in the declared order and dtypes; raises KeyError if short."""
+    return pd.DataFrame({name: frame[name].astype(dtype) for name, dtype in columns.items()})  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All facts of a run as tables, before anything is judged: `ACCOUNTS`, `USERS` and `KEYS`."""
+
+    accounts: pd.DataFrame
+    users: pd.DataFrame
+    keys: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: the manifest, the facts and every verdict (`FINDINGS`)."""
+
+    manifest: RunManifest
+    snapshot: Snapshot
+    findings: pd.DataFrame
