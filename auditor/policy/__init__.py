@@ -1,0 +1,8 @@
+"""The controls and how they are judged. Pure: no file, clock, environment or network."""
+
+from auditor.policy.controls import CONTROLS, Control, describe_rule
+from auditor.policy.evaluate import evaluate
+from auditor.policy.selection import users_to_look_up
+from auditor.policy.summary import summarise
+
+__all__ = ["CONTROLS", "Control", "describe_rule", "evaluate", "summarise", "users_to_look_up"]

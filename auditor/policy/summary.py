@@ -1,0 +1,64 @@
+"""Verdicts → the numbers of page one: keys by their worst outcome, the compliance rate and its bounds."""
+
+import math
+
+import pandas as pd
+
+from auditor.model import Outcome, Summary
+from auditor.tables import Snapshot
+
+WORST_FIRST = (Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT, Outcome.COMPLIANT, Outcome.NOT_APPLICABLE)
+
+
+def summarise(findings: pd.DataFrame, snapshot: Snapshot) -> Summary:
+    """Count keys by their worst verdict and bracket the rate where something is not known.
+
+    A key counts once, with its worst outcome over the controls that judge keys. The bounds take each key of unknown
+    outcome as failing and as passing, and each account that was not audited as holding as many judged keys as the
+    average audited one (at least one), all failing or all passing.
+    """
+    counts = key_outcomes(findings).value_counts()
+    number = {outcome: int(counts.get(outcome.value, 0)) for outcome in Outcome}
+    good, bad, unknown = (number[o] for o in (Outcome.COMPLIANT, Outcome.NON_COMPLIANT, Outcome.UNKNOWN))
+    judged = good + bad
+    audited = snapshot.accounts["audited"].fillna(value=False).astype(bool)
+    missing = _missing_keys(judged + unknown, int(audited.sum()), int((~audited).sum()))
+    population = judged + unknown + missing
+    return Summary(
+        compliant=good,
+        non_compliant=bad,
+        exempt=number[Outcome.EXEMPT],
+        not_applicable=number[Outcome.NOT_APPLICABLE],
+        unknown=unknown,
+        compliance_rate=_rate(good, judged),
+        rate_lower=_rate(good, population),
+        rate_upper=_rate(good + unknown + missing, population),
+        verdicts=_verdicts(findings),
+    )
+
+
+def key_outcomes(findings: pd.DataFrame) -> "pd.Series[str]":
+    """The worst outcome of each key, one row per key; verdicts on users and accounts are left out."""
+    on_keys = findings[findings["key_status"].notna() & findings["key_status"].ne("Deleted")]
+    rank = {outcome.value: position for position, outcome in enumerate(WORST_FIRST)}
+    identity = ["account_id", "user_arn", "slot", "access_key_id", "created_at"]
+    worst = on_keys.assign(rank=on_keys["outcome"].map(rank)).groupby(identity, dropna=False, sort=False)["rank"].min()
+    return worst.map({position: outcome for outcome, position in rank.items()})
+
+
+def _missing_keys(judged: int, audited: int, not_audited: int) -> int:
+    """How many keys the accounts that could not be audited are taken to hold."""
+    average = judged / audited if audited else 0.0
+    return max(math.ceil(average * not_audited), not_audited)
+
+
+def _rate(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+def _verdicts(findings: pd.DataFrame) -> dict[str, dict[str, int]]:
+    table: dict[str, dict[str, int]] = {}
+    counts = findings.groupby(["control", "outcome"], sort=True).size().reset_index(name="count")
+    for control, outcome, count in counts.itertuples(index=False, name=None):
+        table.setdefault(control, {})[outcome] = int(count)
+    return table
