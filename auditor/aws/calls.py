@@ -1,0 +1,98 @@
+"""Calls on behalf of one account: its credentials, its retries, its count. What one account spends, no other misses."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from auditor.aws.clients import Clients, CredentialSource, acting_as
+from auditor.aws.failures import AwsFailure, Kind, failure_of
+from auditor.aws.timing import Timing
+
+SLOW_FAILURES = frozenset({Kind.UNREACHABLE, Kind.TIMED_OUT})
+"""Failures that cost a time-out each; another try is worth less than after a throttle."""
+
+UNPARSABLE = (ResponseParserError, KeyError, ValueError, TypeError, AttributeError)
+"""What botocore's parsers raise on an answer that AWS would not send, such as a proxy's page."""
+
+SLOW_ATTEMPTS = 2
+BACKOFF_BASE = 0.25
+BACKOFF_CAP = 10.0
+
+
+@dataclass
+class Caller:
+    """Makes calls as one set of credentials in one partition, tries again what may pass, and counts every request."""
+
+    clients: Clients
+    credentials: CredentialSource
+    partition: str
+    timing: Timing
+    attempts: int = 6
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def call(self, service: str, method: str, **params: Any) -> Mapping[str, Any]:
+        """One call, retried with exponential backoff and full jitter where AWS throttles, fails or does not answer.
+
+        Args:
+            service: botocore's service name, such as "iam".
+            method: the client's method, such as "list_access_keys".
+            params: the operation's parameters.
+
+        Returns:
+            The parsed answer with its `ResponseMetadata`.
+
+        Raises:
+            AwsFailure: AWS refused, or kept failing until the attempts were used up.
+        """
+        attempt = 0
+        while True:
+            try:
+                return self._once(service, method, params)
+            except AwsFailure as failure:
+                attempt += 1
+                allowed = min(self.attempts, SLOW_ATTEMPTS) if failure.kind in SLOW_FAILURES else self.attempts
+                if not failure.may_pass or attempt >= allowed:
+                    raise
+            self.timing.sleep(self.timing.backoff(attempt, base=BACKOFF_BASE, cap=BACKOFF_CAP))
+
+    def pages(self, method: str, key: str, **params: Any) -> Iterator[Mapping[str, Any]]:
+        """The items under `key` of every page of an IAM list operation (Marker and IsTruncated).
+
+        Raises:
+            AwsFailure: as `call`; or a page says that there is more without saying where.
+        """
+        marker: dict[str, str] = {}
+        while True:
+            page = self.call("iam", method, **params, **marker)
+            if key not in page:
+                raise AwsFailure(Kind.OTHER, f"iam:{method}", "UnreadableAnswer", f"the answer has no {key}")
+            yield from page[key]
+            if not page.get("IsTruncated"):
+                return
+            if not page.get("Marker") or marker.get("Marker") == page["Marker"]:
+                raise AwsFailure(Kind.OTHER, f"iam:{method}", "BadPagination", "a truncated page has no new marker")
+            marker = {"Marker": page["Marker"]}
+
+    def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        client = self.clients.get(service, self.partition)
+        operation = f"{service}:{client.meta.method_to_api_mapping[method]}"
+        self.counts[operation] += 1
+        try:
+            with acting_as(self.credentials):
+                answer: Mapping[str, Any] = getattr(client, method)(**params)
+        except (ClientError, BotoCoreError) as error:
+            raise failure_of(error, operation) from error
+        except UNPARSABLE as error:
+            what = "the answer is not what AWS sends; is this an AWS endpoint?"
+            raise AwsFailure(Kind.OTHER, operation, "UnreadableAnswer", what) from error
+        return answer
+
+
+def request_id(answer: Mapping[str, Any]) -> str | None:
+    """The request id that AWS gave the call, for the evidence."""
+    found = answer.get("ResponseMetadata", {}).get("RequestId")
+    return str(found) if found else None

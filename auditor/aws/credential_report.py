@@ -1,0 +1,102 @@
+"""The account-wide credential report: ask for it, wait for it, fetch its bytes (AWS: "Generate credential reports")."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from auditor.aws.calls import Caller, request_id
+from auditor.aws.failures import AwsFailure, Kind
+
+POLL_BASE = 2.0
+POLL_CAP = 20.0
+REFUSAL_BASE = 5.0
+REFUSAL_CAP = 60.0
+
+BUSY = frozenset({Kind.THROTTLED, Kind.LIMIT, Kind.SERVICE})
+"""What AWS answers when it will not make a report just now; in 2018 it did so for hours."""
+
+REMAKE = frozenset({Kind.REPORT_NOT_PRESENT, Kind.REPORT_EXPIRED})
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedReport:
+    """The report's bytes exactly as AWS sent them, and what came with them."""
+
+    content: bytes
+    generated_at: datetime
+    received_at: datetime
+    request_id: str | None
+    states: tuple[str, ...]
+    """What GenerateCredentialReport answered, in order."""
+
+
+class ReportRefusedError(Exception):
+    """AWS would not make a report within the time allowed; the text says what it answered last."""
+
+
+def fetch_credential_report(caller: Caller, *, wait_seconds: float) -> FetchedReport:
+    """Have the account's report made if need be, and fetch it.
+
+    Args:
+        caller: acts in the account; its clock, sleep and jitter are used.
+        wait_seconds: how long AWS may take, or refuse, before the report is given up.
+
+    Raises:
+        ReportRefusedError: no report in time.
+        AwsFailure: access denied, or a failure that waiting does not cure.
+    """
+    timing = caller.timing
+    deadline = timing.monotonic() + wait_seconds
+    states: list[str] = []
+    last = "nothing yet"
+    polls = refusals = 0
+    must_ask = True
+    while True:
+        try:
+            if must_ask:
+                states.append(_ask(caller))
+                must_ask = False
+            return _fetch(caller, tuple(states))
+        except AwsFailure as failure:
+            last = str(failure)
+            if failure.kind is Kind.REPORT_IN_PROGRESS:
+                delay = timing.poll_delay(polls, base=POLL_BASE, cap=POLL_CAP)
+                polls += 1
+            elif failure.kind in REMAKE or failure.kind in BUSY:
+                must_ask = must_ask or failure.kind in REMAKE
+                delay = timing.poll_delay(refusals, base=REFUSAL_BASE, cap=REFUSAL_CAP)
+                refusals += 1
+            else:
+                raise
+        if timing.monotonic() + delay > deadline:
+            raise ReportRefusedError(last)
+        timing.sleep(delay)
+
+
+def _ask(caller: Caller) -> str:
+    """Returns STARTED, INPROGRESS or COMPLETE; or DENIED, since a report that others had made may still be fetched."""
+    try:
+        return str(caller.call("iam", "generate_credential_report").get("State", "UNKNOWN"))
+    except AwsFailure as failure:
+        if failure.kind is Kind.DENIED:
+            return "DENIED"
+        raise
+
+
+def _fetch(caller: Caller, states: tuple[str, ...]) -> FetchedReport:
+    try:
+        answer = caller.call("iam", "get_credential_report")
+    except AwsFailure as failure:
+        if failure.kind in REMAKE and states[-1:] == ("DENIED",):
+            what = "no report exists, and iam:GenerateCredentialReport is denied"
+            raise AwsFailure(Kind.DENIED, "iam:GenerateCredentialReport", "AccessDenied", what) from failure
+        raise
+    if "Content" not in answer or "GeneratedTime" not in answer:
+        what = "the answer holds no report, or not when it was made"
+        raise AwsFailure(Kind.OTHER, "iam:GetCredentialReport", "UnreadableAnswer", what)
+    return FetchedReport(
+        content=bytes(answer["Content"]),
+        generated_at=answer["GeneratedTime"].astimezone(UTC),
+        received_at=caller.timing.now(),
+        request_id=request_id(answer),
+        states=states,
+    )

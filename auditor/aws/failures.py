@@ -1,0 +1,126 @@
+"""AWS's errors as ours, told apart by wire code: `e.response["Error"]["Code"]`, never the exception class's name."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # noqa: A004 - botocore's own
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ReadTimeoutError,
+)
+
+
+class Kind(StrEnum):
+    """What a failed call means to us, whatever the service calls it."""
+
+    DENIED = "access denied"
+    CREDENTIALS_EXPIRED = "credentials expired"
+    CREDENTIALS_INVALID = "credentials refused"
+    NO_CREDENTIALS = "no credentials"
+    THROTTLED = "throttled"
+    LIMIT = "limit exceeded"
+    SERVICE = "service failure"
+    NOT_FOUND = "not found"
+    REPORT_NOT_PRESENT = "report not present"
+    REPORT_IN_PROGRESS = "report in progress"
+    REPORT_EXPIRED = "report expired"
+    NO_ORGANISATION = "no organisation"
+    UNREACHABLE = "endpoint unreachable"
+    TIMED_OUT = "no answer in time"
+    OTHER = "refused"
+
+
+WIRE_CODES: Mapping[str, Kind] = {
+    "AccessDenied": Kind.DENIED,
+    "AccessDeniedException": Kind.DENIED,
+    "UnauthorizedOperation": Kind.DENIED,
+    "ExpiredToken": Kind.CREDENTIALS_EXPIRED,
+    "ExpiredTokenException": Kind.CREDENTIALS_EXPIRED,
+    "RequestExpired": Kind.CREDENTIALS_EXPIRED,
+    "InvalidClientTokenId": Kind.CREDENTIALS_INVALID,
+    "UnrecognizedClientException": Kind.CREDENTIALS_INVALID,
+    "InvalidAccessKeyId": Kind.CREDENTIALS_INVALID,
+    "SignatureDoesNotMatch": Kind.CREDENTIALS_INVALID,
+    "AuthFailure": Kind.CREDENTIALS_INVALID,
+    "MissingAuthenticationToken": Kind.CREDENTIALS_INVALID,
+    "Throttling": Kind.THROTTLED,
+    "ThrottlingException": Kind.THROTTLED,
+    "ThrottledException": Kind.THROTTLED,
+    "RequestLimitExceeded": Kind.THROTTLED,
+    "TooManyRequestsException": Kind.THROTTLED,
+    "LimitExceeded": Kind.LIMIT,
+    "LimitExceededException": Kind.LIMIT,
+    "ServiceFailure": Kind.SERVICE,
+    "ServiceException": Kind.SERVICE,
+    "InternalFailure": Kind.SERVICE,
+    "InternalError": Kind.SERVICE,
+    "ServiceUnavailable": Kind.SERVICE,
+    "NoSuchEntity": Kind.NOT_FOUND,
+    "ReportNotPresent": Kind.REPORT_NOT_PRESENT,
+    "ReportInProgress": Kind.REPORT_IN_PROGRESS,
+    "ReportExpired": Kind.REPORT_EXPIRED,
+    "AWSOrganizationsNotInUseException": Kind.NO_ORGANISATION,
+}
+"""Wire codes that are seen or documented for the calls made here (IAM, STS and Organizations API references)."""
+
+FIRST_SERVER_ERROR = 500
+
+PASSING = frozenset({Kind.THROTTLED, Kind.SERVICE, Kind.UNREACHABLE, Kind.TIMED_OUT})
+"""Failures that another try may cure."""
+
+
+class AwsFailure(Exception):  # noqa: N818 - a value as often as an exception
+    """A call that AWS refused or never answered; `str()` is one line for people, without secrets."""
+
+    def __init__(self, kind: Kind, operation: str, code: str, message: str, request_id: str | None = None) -> None:
+        """Where `operation` reads like `iam:ListAccessKeys` and `code` is the wire code or the exception's name."""
+        super().__init__(kind, operation, code, message, request_id)
+        self.kind = kind
+        self.operation = operation
+        self.code = code
+        self.message = message
+        self.request_id = request_id
+
+    def __str__(self) -> str:
+        """Operation, code and AWS's own words."""
+        said = self.message.strip().rstrip(".")
+        return (
+            f"{self.operation}: {self.code} ({said})"
+            if said and said != self.code
+            else f"{self.operation}: {self.code}"
+        )
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether another try may succeed."""
+        return self.kind in PASSING
+
+
+def failure_of(error: ClientError | BotoCoreError, operation: str) -> AwsFailure:
+    """The botocore exception as ours; `operation` reads like `iam:ListAccessKeys`."""
+    if isinstance(error, ClientError):
+        return _refused(error, operation)
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        kind = Kind.NO_CREDENTIALS
+    elif isinstance(error, ReadTimeoutError):
+        kind = Kind.TIMED_OUT
+    elif isinstance(error, ConnectionError | HTTPClientError):
+        kind = Kind.UNREACHABLE
+    else:
+        kind = Kind.OTHER
+    return AwsFailure(kind, operation, type(error).__name__, str(error))
+
+
+def _refused(error: ClientError, operation: str) -> AwsFailure:
+    said = error.response.get("Error", {})
+    about = error.response.get("ResponseMetadata", {})
+    code = str(said.get("Code", "Unknown"))
+    status = int(about.get("HTTPStatusCode", 0))
+    kind = WIRE_CODES.get(code)
+    if kind is None:
+        kind = Kind.SERVICE if status >= FIRST_SERVER_ERROR else Kind.OTHER
+    return AwsFailure(kind, operation, code, str(said.get("Message", "")), about.get("RequestId"))

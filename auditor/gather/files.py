@@ -1,0 +1,103 @@
+"""Credential reports that were downloaded earlier: files and folders → the same results, without AWS."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from auditor.credential_report import parse_credential_report
+from auditor.errors import ReportFormatError, UsageError
+from auditor.gather.settings import Progress, RawStore
+from auditor.model import Account, AccountFacts, AccountResult, NotAudited, NotAuditedCode, ReportMeta, Source
+
+ACCOUNT_IN_ARN = re.compile(rb"arn:aws[a-z-]*:iam::([0-9]{12}):")
+UNKNOWN_ACCOUNT = "unknown"
+
+LIMITS = "Read from a downloaded file: key ids, owners and the last use since the report are not known."
+
+
+def find_reports(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The report files named, and every `*.csv` below the folders named, in order and once each.
+
+    Raises:
+        UsageError: a path does not exist, or a folder holds no report.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*.csv") if file.is_file() and file.name != "findings.csv")
+            if not inside:
+                raise UsageError("No *.csv file in this folder.", where=str(path), next_step="Name the right folder.")
+            found |= dict.fromkeys(inside)
+        elif path.exists():
+            found[path] = None
+        else:
+            step = "Name a credential report (CSV) or a folder of them."
+            raise UsageError("There is no such file or folder.", where=str(path), next_step=step)
+    return tuple(found)
+
+
+def read_reports(paths: Sequence[Path], store: RawStore, progress: Progress) -> Iterator[AccountResult]:
+    """Read each report; one that cannot be read is an account that was not audited.
+
+    The account id comes from the ARNs. A `response.json` beside the file, as a run keeps it, tells when AWS made it.
+
+    Raises:
+        UsageError: two files are reports of the same account.
+        OutputError: the bytes cannot be kept.
+    """
+    seen: dict[str, Path] = {}
+    for path in paths:
+        result = _read(path, store)
+        account_id = result.account.id
+        if account_id in seen and account_id != UNKNOWN_ACCOUNT:
+            what = f"Two reports of account {account_id}: {seen[account_id]} and {path}."
+            raise UsageError(what, next_step="Keep the one to be judged; which is the right one cannot be guessed.")
+        seen[account_id] = path
+        yield result
+        progress.advance(path.name)
+
+
+def _read(path: Path, store: RawStore) -> AccountResult:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        why = NotAudited(
+            NotAuditedCode.REPORT_UNREADABLE,
+            f"{path}: the file cannot be read ({error.strerror}).",
+            "Check the file's permissions, then run the audit again.",
+        )
+        return AccountResult(Account(UNKNOWN_ACCOUNT, path.name), why)
+    account_id = _claimed_account(content)
+    store.save(account_id or f"unknown-{_digest(content)[:12]}", "credential-report.csv", content)
+    try:
+        report = parse_credential_report(content, origin=str(path))
+    except ReportFormatError as error:
+        where = f"{error.where}: {error.what}" if error.where else error.what
+        unread = NotAudited(NotAuditedCode.REPORT_UNREADABLE, where, error.next_step or "Download the report again.")
+        name = None if account_id else path.name
+        return AccountResult(Account(account_id or UNKNOWN_ACCOUNT, name), unread)
+    meta = ReportMeta(_generated_at(path), None, _digest(content), len(content), origin=str(path))
+    facts = AccountFacts(Source.FILE, report, meta, notes=(LIMITS,))
+    return AccountResult(Account(report.account_id, None, report.partition), facts)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _claimed_account(content: bytes) -> str | None:
+    """The account that the bytes speak of, if they speak of just one: a label for what cannot be parsed."""
+    ids = set(ACCOUNT_IN_ARN.findall(content))
+    return ids.pop().decode() if len(ids) == 1 else None
+
+
+def _generated_at(path: Path) -> datetime | None:
+    try:
+        said = json.loads((path.parent / "response.json").read_bytes())["generated_at"]
+        at = datetime.fromisoformat(said)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return at if at.tzinfo else None

@@ -1,0 +1,50 @@
+"""What gathering is told, and whom it tells: settings, the store of raw answers, the progress."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from auditor.aws.clients import Connection
+from auditor.aws.timing import Timing
+from auditor.model import Policy
+
+
+class RawStore(Protocol):
+    """Keeps what AWS sent, byte for byte, before anything reads it. Called from many threads at once."""
+
+    def save(self, account_id: str, name: str, content: bytes) -> None:
+        """Write one file of one account; raises OutputError."""
+        ...
+
+
+class Progress(Protocol):
+    """Told what is going on; called from the main thread only."""
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """A phase begins; `total` is its number of steps, None where that is not known."""
+        ...
+
+    def advance(self, step: str = "") -> None:
+        """One step of the phase is done; `step` names it."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that the user should read now."""
+        ...
+
+
+@dataclass(frozen=True)
+class GatherSettings:
+    """Everything that `audit_account` needs beside the account. Times in seconds where the name says so."""
+
+    connection: Connection
+    policy: Policy
+    as_of: datetime
+    store: RawStore
+    session_name: str = "auditor"
+    session_seconds: int = 3600
+    report_wait_seconds: float = 600.0
+    attempts: int = 6
+    accounts_in_flight: int = 16
+    every_key: bool = False
+    timing: Timing = field(default_factory=Timing)

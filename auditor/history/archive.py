@@ -1,0 +1,127 @@
+"""Writing a run: into a folder that says it is incomplete, renamed when everything is there."""
+
+import errno
+import hashlib
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from auditor.errors import OutputError, UsageError
+from auditor.history.manifest import encode_manifest
+from auditor.history.parquet import write_parquet
+from auditor.model import Policy
+from auditor.tables import Run, Snapshot
+
+INCOMPLETE = ".incomplete"
+"""The ending of the folder of a run that is under way, or was cut off."""
+
+TABLES = ("accounts", "users", "keys", "findings")
+
+
+class RunWriter:
+    """The folder of a run that is under way. Raw answers are kept as they come; `finish` makes it a run."""
+
+    def __init__(self, output: Path, as_of: datetime) -> None:
+        """Make the folder, below `output`.
+
+        Raises:
+            UsageError: `output` cannot be written; nothing has been called yet.
+        """
+        self.output = output
+        self.folder = output / f"{_stamp(as_of)}-{secrets.token_hex(4)}{INCOMPLETE}"
+        try:
+            self.folder.mkdir(parents=True)
+            (self.folder / "raw").mkdir()
+        except OSError as error:
+            step = "Name a folder that can be written with --output."
+            what = f"The output folder cannot be written ({error.strerror})."
+            raise UsageError(what, where=str(output), next_step=step) from error
+
+    def save(self, account_id: str, name: str, content: bytes) -> None:
+        """Keep one raw answer of one account; see `auditor.gather.RawStore`."""
+        folder = self.folder / "raw" / account_id
+        with _writing(folder / name):
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+
+    def finish(self, run: Run, policy_toml: str, files: Mapping[str, bytes]) -> Path:
+        """Write tables, policy, manifest and further files, and give the folder its final name, the run's id.
+
+        Raises:
+            OutputError: the disk is full or the folder went away; the incomplete folder stays until `abandon`.
+        """
+        with _writing(self.folder):
+            tables = self.folder / "tables"
+            tables.mkdir()
+            for name, frame in _frames(run).items():
+                write_parquet(frame, tables / f"{name}.parquet")
+            (self.folder / "policy.toml").write_text(policy_toml, encoding="utf-8")
+            for name, content in files.items():
+                (self.folder / name).write_bytes(content)
+            (self.folder / "run.json").write_bytes(encode_manifest(run.manifest))
+            final = self.output / run.manifest.id
+            self.folder.rename(final)
+        return final
+
+    def abandon(self) -> None:
+        """Remove what was written; for a run that came to nothing."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def run_id(as_of: datetime, snapshot: Snapshot, findings: pd.DataFrame, policy: Policy, output: Path) -> str:
+    """The id of a run: its instant, and a digest of what was judged by which policy with which result.
+
+    The same facts, policy and instant give the same id; a second such run in the same folder gets a number.
+    """
+    digest = hashlib.sha256(repr(policy).encode())
+    scope = snapshot.accounts[["account_id", "audited", "report_sha256", "not_audited_code"]]
+    for frame in (scope, findings):
+        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    base = f"{_stamp(as_of)}-{digest.hexdigest()[:8]}"
+    number = 1
+    candidate = base
+    while (output / candidate).exists():
+        number += 1
+        candidate = f"{base}-{number}"
+    return candidate
+
+
+def write_report(folder: Path, name: str, content: bytes) -> Path:
+    """Write one report into a finished run's folder, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    target = folder / name
+    partial = folder / f".{name}.{secrets.token_hex(4)}.partial"
+    try:
+        with _writing(target):
+            partial.write_bytes(content)
+            partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _frames(run: Run) -> dict[str, pd.DataFrame]:
+    snapshot = run.snapshot
+    return dict(zip(TABLES, (snapshot.accounts, snapshot.users, snapshot.keys, run.findings), strict=True))
+
+
+def _stamp(at: datetime) -> str:
+    return at.strftime("%Y%m%dT%H%M%SZ")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        step = "Free space on this disk" if error.errno == errno.ENOSPC else "Check the folder and its permissions"
+        what = f"Cannot write ({error.strerror or error})."
+        raise OutputError(what, where=str(path), next_step=f"{step}, or name another with --output.") from error

@@ -1,0 +1,93 @@
+"""Reading runs: by id, by path, or the latest; listing what there is."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from auditor.config import policy_from_toml
+from auditor.errors import AuditorError, OutputError, UsageError
+from auditor.history.archive import INCOMPLETE
+from auditor.history.manifest import decode_manifest
+from auditor.history.parquet import read_parquet
+from auditor.tables import ACCOUNTS, FINDINGS, KEYS, USERS, Run, Snapshot
+
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """A run as the list shows it: its folder and its manifest as JSON values; None for one that never finished."""
+
+    folder: Path
+    document: dict[str, Any] | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the folder holds a whole run."""
+        return self.document is not None
+
+
+def list_runs(output: Path) -> Sequence[RunEntry]:
+    """The runs below a folder, the one made last first."""
+    if not output.is_dir():
+        return ()
+    folders = [folder for folder in output.iterdir() if folder.is_dir()]
+    entries = [RunEntry(folder, _document(folder)) for folder in folders]
+    entries = [entry for entry in entries if entry.is_finished or entry.folder.name.endswith(INCOMPLETE)]
+    return sorted(entries, key=_recency, reverse=True)
+
+
+def find_run(run: str, output: Path) -> Path:
+    """The folder of a run named by id, by path, or as "latest".
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    if run == LATEST:
+        finished = [entry for entry in list_runs(output) if entry.is_finished]
+        if not finished:
+            step = "Make one with `auditor audit` or `auditor demo`, or name the folder with --output."
+            raise UsageError("There is no run yet.", where=str(output), next_step=step)
+        return finished[0].folder
+    for folder in (output / run, Path(run)):
+        if (folder / "run.json").is_file():
+            return folder
+    step = "`auditor runs list` shows the ids; a path to a run's folder and `latest` work as well."
+    raise UsageError(f"There is no run {run}.", where=str(output), next_step=step)
+
+
+def load_run(folder: Path) -> Run:
+    """A stored run, as it was judged.
+
+    Raises:
+        OutputError: a file is missing or was changed into something that is no run.
+    """
+    try:
+        policy = policy_from_toml((folder / "policy.toml").read_text(encoding="utf-8"))
+        manifest = decode_manifest((folder / "run.json").read_bytes(), policy)
+        tables = folder / "tables"
+        snapshot = Snapshot(
+            accounts=read_parquet(tables / "accounts.parquet", ACCOUNTS),
+            users=read_parquet(tables / "users.parquet", USERS),
+            keys=read_parquet(tables / "keys.parquet", KEYS),
+        )
+        return Run(manifest, snapshot, read_parquet(tables / "findings.parquet", FINDINGS))
+    except (OSError, ValueError, AuditorError) as error:
+        what = f"The run cannot be read: {error}"
+        step = "Restore the folder from its archive, or make the run again."
+        raise OutputError(what, where=str(folder), next_step=step) from error
+
+
+def _document(folder: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads((folder / "run.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) and "as_of" in document and "id" in document else None
+
+
+def _recency(entry: RunEntry) -> tuple[str, str, str]:
+    document = entry.document or {}
+    return (str(document.get("finished_at", "")), str(document.get("as_of", "")), entry.folder.name)

@@ -1,0 +1,100 @@
+"""run.json: who ran what, when, on which scope, with which policy and version; schema `auditor.run/1`."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, RunManifest, Summary
+
+SCHEMA = "auditor.run/1"
+
+
+def encode_manifest(manifest: RunManifest) -> bytes:
+    """The manifest as JSON; the policy is left to policy.toml beside it."""
+    return json.dumps(manifest_document(manifest), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def manifest_document(manifest: RunManifest) -> dict[str, Any]:
+    """The manifest as plain JSON values."""
+    coverage, summary = manifest.coverage, manifest.summary
+    return {
+        "schema": SCHEMA,
+        "id": manifest.id,
+        "as_of": _text(manifest.as_of),
+        "started_at": _text(manifest.started_at),
+        "finished_at": _text(manifest.finished_at),
+        "tool_version": manifest.tool_version,
+        "caller_arn": manifest.caller_arn,
+        "organisation": manifest.organisation,
+        "scope": manifest.scope,
+        "key_ids": manifest.key_ids,
+        "coverage": {
+            "accounts_in_scope": coverage.accounts_in_scope,
+            "accounts_audited": coverage.accounts_audited,
+            "users": coverage.users,
+            "keys": coverage.keys,
+            "not_audited": [_not_audited(account) for account in coverage.not_audited],
+        },
+        "summary": {
+            "compliant": summary.compliant,
+            "non_compliant": summary.non_compliant,
+            "exempt": summary.exempt,
+            "not_applicable": summary.not_applicable,
+            "unknown": summary.unknown,
+            "compliance_rate": summary.compliance_rate,
+            "rate_lower": summary.rate_lower,
+            "rate_upper": summary.rate_upper,
+            "verdicts": {control: dict(counts) for control, counts in summary.verdicts.items()},
+        },
+        "calls": dict(sorted(manifest.calls.items())),
+        "notes": list(manifest.notes),
+    }
+
+
+def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
+    """The manifest of a stored run.
+
+    Raises:
+        ValueError: not this schema, or a field is missing or of another kind.
+    """
+    try:
+        document: Mapping[str, Any] = json.loads(content)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r}; this version reads {SCHEMA}")
+        coverage = dict(document["coverage"])
+        coverage["not_audited"] = tuple(
+            NotAuditedAccount(**{**entry, "code": NotAuditedCode(entry["code"])}) for entry in coverage["not_audited"]
+        )
+        return RunManifest(
+            id=str(document["id"]),
+            as_of=datetime.fromisoformat(document["as_of"]),
+            started_at=datetime.fromisoformat(document["started_at"]),
+            finished_at=datetime.fromisoformat(document["finished_at"]),
+            tool_version=str(document["tool_version"]),
+            caller_arn=document["caller_arn"],
+            organisation=str(document["organisation"]),
+            scope=str(document["scope"]),
+            key_ids=str(document["key_ids"]),
+            coverage=Coverage(**coverage),
+            summary=Summary(**document["summary"]),
+            calls=dict(document["calls"]),
+            notes=tuple(document["notes"]),
+            policy=policy,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a run of this version ({type(error).__name__}: {error})") from error
+
+
+def _not_audited(account: NotAuditedAccount) -> dict[str, Any]:
+    return {
+        "account_id": account.account_id,
+        "account_name": account.account_name,
+        "code": account.code.value,
+        "reason": account.reason,
+        "next_step": account.next_step,
+    }
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
