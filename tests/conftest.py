@@ -1,0 +1,173 @@
+"""The cloud of the tests: an embedded organisation over HTTP, virtual time, and the command line as a user has it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditor.aws.clients import Connection, StaticCredentials
+from auditor.aws.timing import Timing
+from auditor.demo import Call, EmbeddedOrganisation, Fault, OrganisationSeed
+from auditor.gather import GatherSettings
+from auditor.model import Policy
+from tests.builders import AS_OF
+
+LEFT_OUT = ("AWS_", "AUDITOR_", "MOTO_")
+
+
+@dataclass
+class VirtualTime:
+    """A clock that only sleeping moves; remembers every sleep, in seconds."""
+
+    start: datetime = AS_OF
+    slept: list[float] = field(default_factory=list)
+
+    @property
+    def timing(self) -> Timing:
+        """The `Timing` that product code takes; the jitter is always one half."""
+        return Timing(
+            now=lambda: self.start + timedelta(seconds=sum(self.slept)),
+            monotonic=lambda: sum(self.slept),
+            sleep=self.slept.append,
+            uniform=lambda: 0.5,
+        )
+
+
+@dataclass
+class MemoryStore:
+    """Keeps raw answers in memory."""
+
+    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
+
+    def save(self, account_id: str, name: str, content: bytes) -> None:
+        """See `auditor.gather.RawStore`."""
+        self.files[account_id, name] = content
+
+
+class NoProgress:
+    """Progress that is not shown."""
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """Ignored."""
+
+    def advance(self, step: str = "") -> None:
+        """Ignored."""
+
+    def note(self, text: str) -> None:
+        """Ignored."""
+
+
+@pytest.fixture
+def virtual_time() -> VirtualTime:
+    return VirtualTime()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture(autouse=True)
+def _no_ambient_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(LEFT_OUT)]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+
+StartCloud = Callable[..., EmbeddedOrganisation]
+
+
+@pytest.fixture
+def start_cloud() -> Iterator[StartCloud]:
+    running: list[EmbeddedOrganisation] = []
+
+    def start(
+        seed: OrganisationSeed, *, fault: Callable[[Call], Fault | None] | None = None, **options: Any
+    ) -> EmbeddedOrganisation:
+        cloud = EmbeddedOrganisation(seed, as_of=AS_OF, fault=fault, **options)
+        cloud.start()
+        running.append(cloud)
+        return cloud
+
+    yield start
+    for cloud in running:
+        cloud.stop()
+
+
+def connect(cloud: EmbeddedOrganisation, **options: Any) -> Connection:
+    """A connection to the cloud as its caller."""
+    credentials = StaticCredentials(cloud.access_key_id, cloud.secret_access_key)
+    return Connection(endpoint_url=cloud.endpoint_url, isolated=credentials, **options)
+
+
+def settings_for(cloud: EmbeddedOrganisation, store: MemoryStore, time: VirtualTime, **options: Any) -> GatherSettings:
+    """Settings that audit the cloud in virtual time."""
+    connection = options.pop("connection", None) or connect(cloud)
+    return GatherSettings(connection, Policy(), AS_OF, store, timing=time.timing, **options)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout as JSON."""
+        return json.loads(self.out)
+
+
+class CommandLine:
+    """`auditor` as a user runs it: a process of its own, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Where `folder` is the working directory."""
+        self.folder = folder
+        self.environment: dict[str, str] = {}
+
+    def log_in(self, cloud: EmbeddedOrganisation) -> None:
+        """Have the cloud's endpoint and its caller's credentials in the environment."""
+        self.environment |= {
+            "AWS_ENDPOINT_URL": cloud.endpoint_url,
+            "AWS_ACCESS_KEY_ID": cloud.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": cloud.secret_access_key,
+        }
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start the command."""
+        return subprocess.Popen(
+            [sys.executable, "-W", "error::ResourceWarning", "-m", "auditor", *arguments],
+            cwd=self.folder,
+            env=dict(os.environ) | {"COLUMNS": "120", "NO_COLOR": "1"} | self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> Finished:
+        """Run the command to its end."""
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(timeout=120)
+        except BaseException:
+            process.kill()
+            raise
+        return Finished(process.returncode, out, err)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)

@@ -1,0 +1,258 @@
+"""One account as one unit of work, against the embedded organisation."""
+
+import base64
+import json
+from collections.abc import Callable
+
+import pytest
+
+from auditor.demo import (
+    AccountSeed,
+    Call,
+    ErrorFault,
+    Fault,
+    KeySeed,
+    OrganisationSeed,
+    RawFault,
+    ReportSeed,
+    RoleSeed,
+    RootSeed,
+    UserSeed,
+)
+from auditor.gather import audit_account
+from auditor.model import (
+    Account,
+    AccountFacts,
+    AccountResult,
+    KeyStatus,
+    NotAudited,
+    NotAuditedCode,
+    Source,
+    UnknownUse,
+    UsedAt,
+)
+from tests.builders import AS_OF, ago
+from tests.conftest import MemoryStore, StartCloud, VirtualTime, settings_for
+
+MAIN, OTHER = "111111111111", "222222222222"
+
+
+def old_user(name: str = "ann", **more: object) -> UserSeed:
+    """A user with one key that is 400 days old and in use."""
+    key = KeySeed(created_at=ago(400), access_key_id="AKIAEXAMPLE222222ANN", last_used=UsedAt(ago(1), "s3", None))
+    return UserSeed(name, (key,), **more)  # type: ignore[arg-type]
+
+
+def organisation(*users: UserSeed, **account: object) -> OrganisationSeed:
+    """The management account, and another with these users."""
+    return OrganisationSeed((AccountSeed(MAIN), AccountSeed(OTHER, "other", users, **account)))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def audited(start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime) -> Callable[..., AccountResult]:
+    """Audits the other account of an organisation through its role."""
+
+    def audit(
+        seed: OrganisationSeed,
+        *,
+        fault: Callable[[Call], Fault | None] | None = None,
+        account: Account | None = None,
+        **options: object,
+    ) -> AccountResult:
+        cloud = start_cloud(seed, fault=fault)
+        entered = account or Account(OTHER, "other", role_name=cloud.role_name, external_id=cloud.external_id)
+        return audit_account(entered, settings_for(cloud, store, virtual_time, **options))
+
+    return audit
+
+
+def facts_of(result: AccountResult) -> AccountFacts:
+    """The facts of an account that was audited."""
+    assert isinstance(result.outcome, AccountFacts), result.outcome
+    return result.outcome
+
+
+def refusal_of(result: AccountResult) -> NotAudited:
+    """Why an account was not audited."""
+    assert isinstance(result.outcome, NotAudited), result.outcome
+    return result.outcome
+
+
+def on(action: str, fault: Fault) -> Callable[[Call], Fault | None]:
+    """A fault at every call of an action."""
+    return lambda call: fault if call.action == action else None
+
+
+def report_answer(content: bytes) -> RawFault:
+    """GetCredentialReport's answer with other bytes."""
+    body = (
+        '<GetCredentialReportResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><GetCredentialReportResult>'
+        f"<Content>{base64.b64encode(content).decode()}</Content><ReportFormat>text/csv</ReportFormat>"
+        f"<GeneratedTime>{AS_OF:%Y-%m-%dT%H:%M:%SZ}</GeneratedTime></GetCredentialReportResult>"
+        "<ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></GetCredentialReportResponse>"
+    )
+    return RawFault(body.encode())
+
+
+def test_a_key_about_to_be_flagged_gets_its_id_owner_and_description(audited: Callable[..., AccountResult]) -> None:
+    """ListAccessKeys, GetAccessKeyLastUsed and ListUserTags are asked of the flagged user, and of nobody else."""
+    young = UserSeed("bob", (KeySeed(created_at=ago(5), last_used=UsedAt(ago(1), "s3", None)),))
+    tags = {"owner": "payments", "AKIAEXAMPLE222222ANN": "nightly export"}
+    result = audited(organisation(old_user(tags=tags), young))
+    facts = facts_of(result)
+    assert set(facts.lookups) == {"ann"}
+    assert [key.access_key_id for key in facts.lookups["ann"].keys] == ["AKIAEXAMPLE222222ANN"]
+    assert facts.lookups["ann"].tags == tags
+    assert result.calls["iam:ListAccessKeys"] == 1
+
+
+def test_a_clean_account_costs_four_calls(audited: Callable[..., AccountResult]) -> None:
+    """AssumeRole, Generate, a poll, Get: whatever the number of users."""
+    users = [UserSeed(f"user{n}", (KeySeed(created_at=ago(5), last_used=UsedAt(ago(1))),)) for n in range(40)]
+    result = audited(organisation(*users, report=ReportSeed(has_additional_column=True)))
+    assert len(facts_of(result).report.users) == 41  # type: ignore[union-attr]
+    assert sum(result.calls.values()) <= 4
+
+
+def test_every_key_is_looked_up_when_asked_for(audited: Callable[..., AccountResult]) -> None:
+    """`key_ids = "all"` asks for every user with a key."""
+    users = [UserSeed(f"user{n}", (KeySeed(created_at=ago(5), last_used=UsedAt(ago(1))),)) for n in range(3)]
+    assert len(facts_of(audited(organisation(*users), every_key=True)).lookups) == 3
+
+
+def test_the_raw_bytes_are_kept_before_they_are_parsed(
+    audited: Callable[..., AccountResult], store: MemoryStore
+) -> None:
+    """A report that cannot be read is still in the store, byte for byte."""
+    content = b"user,arn\nann,arn:aws:iam::222222222222:user/ann"
+    refusal = refusal_of(audited(organisation(), fault=on("GetCredentialReport", report_answer(content))))
+    assert refusal.code is NotAuditedCode.REPORT_UNREADABLE
+    assert OTHER in refusal.reason
+    assert store.files[OTHER, "credential-report.csv"] == content
+
+
+def test_generated_time_request_id_and_lookups_are_kept(
+    audited: Callable[..., AccountResult], store: MemoryStore
+) -> None:
+    """What came beside the bytes is evidence too."""
+    audited(organisation(old_user()))
+    response = json.loads(store.files[OTHER, "response.json"])
+    assert response["generated_at"] == "2026-11-22T19:00:00Z"
+    assert response["request_id"]
+    (user,) = json.loads(store.files[OTHER, "keys.json"])["users"]
+    assert user["keys"][0]["access_key_id"] == "AKIAEXAMPLE222222ANN"
+
+
+def test_another_accounts_report_is_refused(audited: Callable[..., AccountResult]) -> None:
+    """A report whose ARNs name another account is evidence of nothing about this one."""
+    header = (
+        "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,"
+        "password_next_rotation,mfa_active,access_key_1_active,access_key_1_last_rotated,"
+        "access_key_1_last_used_date,access_key_1_last_used_region,access_key_1_last_used_service,"
+        "access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date,"
+        "access_key_2_last_used_region,access_key_2_last_used_service,cert_1_active,cert_1_last_rotated,"
+        "cert_2_active,cert_2_last_rotated"
+    )
+    row = "<root_account>,arn:aws:iam::999999999999:root,2020-01-01T00:00:00Z,false,N/A,N/A,N/A,false" + (
+        ",false,N/A,N/A,N/A,N/A" * 2 + ",false,N/A" * 2
+    )
+    foreign = report_answer(f"{header}\n{row}".encode())
+    refusal = refusal_of(audited(organisation(), fault=on("GetCredentialReport", foreign)))
+    assert refusal.code is NotAuditedCode.WRONG_ACCOUNT
+    assert "999999999999" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("role", "account"),
+    [
+        (RoleSeed(refuses=True), None),
+        (None, None),
+        (RoleSeed(), Account(OTHER, role_name="no-such-role", external_id="monthly-access-key-audit")),
+        (RoleSeed(), Account(OTHER, role_name="access-key-auditor", external_id="wrong")),
+        (RoleSeed(), Account("333333333333", role_name="access-key-auditor")),
+    ],
+    ids=["refuses", "no role", "other name", "wrong external id", "no such account"],
+)
+def test_a_role_that_refuses_is_a_value_with_the_next_step(
+    role: RoleSeed | None, account: Account | None, audited: Callable[..., AccountResult]
+) -> None:
+    """Every way in which AWS refuses a role makes the account not audited, and the message says what to check."""
+    refusal = refusal_of(audited(organisation(old_user(), role=role), account=account))
+    assert refusal.code is NotAuditedCode.ROLE_REFUSED
+    assert "external id" in refusal.next_step
+
+
+def test_a_session_longer_than_the_role_allows_is_said(audited: Callable[..., AccountResult]) -> None:
+    """AWS refuses a session beyond the role's maximum; nothing is audited with a shorter one in silence."""
+    seed = organisation(old_user(), role=RoleSeed(max_session_seconds=3600))
+    assert refusal_of(audited(seed, session_seconds=7200)).code is NotAuditedCode.ROLE_REFUSED
+
+
+def test_a_suspended_account_is_listed_and_not_called(audited: Callable[..., AccountResult]) -> None:
+    """Its state is the reason; no call is made."""
+    result = audited(organisation(), account=Account(OTHER, state="SUSPENDED", role_name="x"))
+    assert refusal_of(result).code is NotAuditedCode.NOT_ACTIVE
+    assert "SUSPENDED" in refusal_of(result).reason
+    assert result.calls == {}
+
+
+def test_without_a_report_users_and_keys_are_listed(audited: Callable[..., AccountResult], store: MemoryStore) -> None:
+    """LimitExceeded for ever: the account is audited from the listing, marked so, and says why."""
+    limit = ErrorFault(409, "LimitExceeded", "Later")
+    users = (old_user(), UserSeed("bob"))
+    facts = facts_of(audited(organisation(*users), fault=on("GenerateCredentialReport", limit)))
+    assert facts.source is Source.LISTING
+    assert {user.name for user in facts.listed_users} == {"ann", "bob"}
+    assert facts.lookups["ann"].keys[0].created_at == ago(400)
+    assert facts.root_keys_present is False
+    assert "LimitExceeded" in facts.notes[0]
+    assert (OTHER, "listing.json") in store.files
+
+
+def test_root_keys_come_from_the_summary_where_there_is_no_report(audited: Callable[..., AccountResult]) -> None:
+    """The listing cannot show root keys; GetAccountSummary can say that there are some."""
+    seed = organisation(root=RootSeed(keys=(KeySeed(created_at=ago(900)),)))
+    facts = facts_of(audited(seed, fault=on("GenerateCredentialReport", ErrorFault(409, "LimitExceeded"))))
+    assert facts.root_keys_present is True
+
+
+def test_changes_since_an_older_report_are_seen(audited: Callable[..., AccountResult]) -> None:
+    """The report is three hours old: the key deactivated since is looked up and is inactive now."""
+    key = KeySeed(
+        created_at=ago(400),
+        access_key_id="AKIAEXAMPLE222222ANN",
+        status=KeyStatus.INACTIVE,
+        deactivated_at=ago(seconds=1800),
+    )
+    seed = organisation(UserSeed("ann", (key,)), report=ReportSeed(generated_at=ago(seconds=3 * 3600)))
+    facts = facts_of(audited(seed))
+    assert facts.report is not None
+    assert facts.meta is not None
+    assert facts.meta.generated_at == ago(seconds=3 * 3600)
+    (ann,) = [user for user in facts.report.users if user.name == "ann"]
+    assert ann.keys[0].status is KeyStatus.ACTIVE
+    assert facts.lookups["ann"].keys[0].status is KeyStatus.INACTIVE
+
+
+def test_a_failed_last_used_lookup_is_unknown_with_its_reason(audited: Callable[..., AccountResult]) -> None:
+    """Throttled to the end is not "never used"."""
+    throttled = on("GetAccessKeyLastUsed", ErrorFault(400, "Throttling", "Rate exceeded"))
+    facts = facts_of(audited(organisation(old_user()), fault=throttled))
+    last_used = facts.lookups["ann"].keys[0].last_used
+    assert isinstance(last_used, UnknownUse)
+    assert "Throttling" in last_used.why
+
+
+def test_a_session_that_ends_is_renewed(start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime) -> None:
+    """A role session is assumed anew before its end, without the account noticing."""
+    cloud = start_cloud(
+        organisation(old_user()),
+        fault=lambda call: (
+            ErrorFault(404, "ReportInProgress") if call.action == "GetCredentialReport" and call.number < 40 else None
+        ),
+    )
+    account = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
+    settings = settings_for(cloud, store, virtual_time, session_seconds=900, report_wait_seconds=3000)
+    result = audit_account(account, settings)
+    assert result.calls["sts:AssumeRole"] >= 1 + int(sum(virtual_time.slept)) // 900
+    assert facts_of(result).source is Source.CREDENTIAL_REPORT
