@@ -22,7 +22,7 @@ import botocore.session
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ConfigParseError, NoCredentialsError, ProfileNotFound
 
 from auditor.aws.failures import failure_of
 from auditor.errors import UsageError
@@ -130,7 +130,7 @@ class Clients:
 
         Raises:
             AwsFailure: there are none, or they could not be loaded.
-            UsageError: the profile does not exist.
+            UsageError: the profile does not exist, or the AWS configuration files cannot be read.
         """
         with self._lock:
             if self._ambient is None:
@@ -146,6 +146,8 @@ class Clients:
             if found is None:
                 raise NoCredentialsError
             found.get_frozen_credentials()
+        except (ProfileNotFound, ConfigParseError) as error:
+            raise UsageError(str(error), next_step="Check --profile and the files under ~/.aws.") from error
         except BotoCoreError as error:
             raise failure_of(error, "credentials") from error
         return found
@@ -188,15 +190,8 @@ class Clients:
 
 @lru_cache(maxsize=8)
 def shared_clients(connection: Connection) -> Clients:
-    """This process's clients for a connection.
-
-    Raises:
-        UsageError: the profile does not exist, or the AWS configuration file cannot be read.
-    """
-    try:
-        return Clients(connection)
-    except BotoCoreError as error:
-        raise UsageError(str(error), next_step="Check --profile and the files under ~/.aws.") from error
+    """This process's clients for a connection."""
+    return Clients(connection)
 
 
 def _isolated_session() -> botocore.session.Session:

@@ -1,0 +1,77 @@
+"""The commands, and the one place where a failure is printed and becomes an exit code."""
+
+import logging
+import os
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from auditor import __version__
+from auditor.cli import audit, config, demo, report, runs
+from auditor.cli.output import print_error
+from auditor.errors import AuditorError
+
+INTERRUPTED = 130
+"""What typer exits with on Ctrl-C; the contract has no such code."""
+
+app = typer.Typer(
+    name="auditor",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's way
+    if wanted:
+        typer.echo(f"auditor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Proves, every month, that a company's AWS IAM access keys are under control.
+
+    Start with `auditor demo`: the whole job on an embedded organisation, no AWS account needed.
+    Then `auditor audit` with your own credentials. It reads; it never changes anything in AWS.
+
+    Exit codes: 0 all compliant, 1 violations found, 2 wrong usage or configuration, 3 incomplete: something in scope
+    could not be audited, 4 nothing could be audited.
+    """
+
+
+app.command("demo")(demo.demo)
+app.command("audit")(audit.audit)
+app.command("report")(report.report)
+app.add_typer(runs.app, name="runs")
+app.add_typer(config.app, name="config")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the contract's code."""
+    try:
+        app()
+    except AuditorError as error:
+        logging.getLogger(__name__).debug("", exc_info=True)
+        print_error(error)
+        sys.exit(error.exit_code)
+    except SystemExit as done:
+        if done.code != INTERRUPTED:
+            raise
+        print_error(AuditorError("Interrupted. No run was written.", next_step="Run the command again."))
+        sys.stdout.flush()
+        os._exit(AuditorError.exit_code)  # a call that hangs in another thread must not be waited for
+    except Exception as error:  # noqa: BLE001 - the last resort: a defect is told in a paragraph, not as a traceback
+        logging.getLogger(__name__).debug("%s", traceback.format_exc())
+        what = f"auditor failed by a defect of its own ({type(error).__name__}: {error}). No run was written."
+        print_error(AuditorError(what, next_step="Run it again with -vv and report what it prints."))
+        sys.exit(AuditorError.exit_code)
+    sys.exit(0)

@@ -1,0 +1,154 @@
+"""`auditor audit`: gather, evaluate, archive the run, write the reports."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from auditor.cli.options import (
+    DEFAULT_CONFIG,
+    AsOf,
+    ConfigPath,
+    Formats,
+    Json,
+    Output,
+    Quiet,
+    Verbose,
+    now,
+    parse_instant,
+    split_formats,
+)
+from auditor.cli.output import outcome_document, print_json, print_summary, progress_for, set_up_logging
+from auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditor.config import Config
+    from auditor.pipeline import AuditRequest
+
+ACCOUNT_ID = re.compile(r"[0-9]{12}", re.ASCII)
+
+
+def audit(
+    config: ConfigPath = None,
+    profile: Annotated[str | None, typer.Option(help="Profile of the AWS configuration files.")] = None,
+    role_name: Annotated[
+        str | None,
+        typer.Option(help="Role to assume: in every account of the organisation, or in those given by --account."),
+    ] = None,
+    account: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only this account; may be given several times.")
+    ] = None,
+    endpoint_url: Annotated[str | None, typer.Option(help="An AWS endpoint other than AWS's own.")] = None,
+    from_reports: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Judge downloaded credential reports (files or folders); no AWS access."),
+    ] = None,
+    more_reports: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", hidden=True)] = None,
+    as_of: AsOf = None,
+    formats: Formats = None,
+    output: Output = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(metavar="SEVERITY", help="Lowest severity that makes the exit code 1: low … critical."),
+    ] = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Audit the access keys: gather, judge, archive the run, write the reports. Reads only.
+
+    Without a configuration it audits the account of the ambient credentials.
+
+    **Examples**
+
+    - `auditor audit` - the account of your credentials
+    - `auditor audit --role-name auditor-read` - every account of the organisation
+    - `auditor audit --role-name auditor-read --account 111122223333`
+    - `auditor audit --from-reports downloads/` - credential reports downloaded earlier, no AWS access
+    """
+    set_up_logging(verbose)
+    paths = [*(from_reports or ()), *(more_reports or ())]
+    if more_reports and not from_reports:
+        step = "Options start with --; report files follow --from-reports."
+        raise UsageError(f"What is {more_reports[0]}?", next_step=step)
+    overrides: dict[str, dict[str, Any]] = {
+        "aws": {"profile": profile, "endpoint_url": endpoint_url},
+        "accounts": {"role_name": role_name},
+        "output": {
+            "folder": str(output) if output else None,
+            "formats": split_formats(formats),
+            "fail_on": fail_on,
+        },
+    }
+    settings = effective_config(config, overrides, widen=bool(role_name and not account))
+    request = _request(settings, as_of, account or [], paths)
+    run_audit(request, json=json, quiet=quiet)
+
+
+def effective_config(path: Path | None, overrides: dict[str, dict[str, Any]], *, widen: bool = False) -> "Config":
+    """The configuration file with the command line's values laid over it, checked as a whole.
+
+    Args:
+        path: the file; None for `config.toml` where present.
+        overrides: values by section and key; None where the option was not given.
+        widen: a role without accounts means the whole organisation, unless the file lists accounts.
+
+    Raises:
+        UsageError: every mistake at once.
+    """
+    from auditor.config import Config, load_config, override
+
+    loaded = load_config(path or DEFAULT_CONFIG) if path or DEFAULT_CONFIG.is_file() else Config()
+    if widen and loaded.accounts.source == "caller":
+        overrides["accounts"]["source"] = "organisation"
+    return override(loaded, overrides)
+
+
+def _request(config: "Config", as_of: str | None, accounts: list[str], paths: list[Path]) -> "AuditRequest":
+    wrong = [account for account in accounts if not ACCOUNT_ID.fullmatch(account)]
+    if wrong:
+        what = f"{wrong[0]!r} is not an account id."
+        raise UsageError(what, where="--account", next_step="An account id has exactly 12 digits.")
+    if paths and accounts:
+        step = "Leave out --account: the account ids come from the reports."
+        raise UsageError("--from-reports does not go with --account.", next_step=step)
+    instant = parse_instant(as_of) or now()
+    from auditor.aws.clients import Connection
+    from auditor.pipeline import AuditRequest
+
+    aws = config.aws
+    connection = Connection(
+        endpoint_url=aws.endpoint_url,
+        profile=aws.profile,
+        region=aws.region,
+        connect_timeout=aws.connect_timeout_seconds,
+        read_timeout=aws.read_timeout_seconds,
+        max_connections=max(10, config.gather.accounts_in_flight),
+    )
+    return AuditRequest(config, connection, instant, tuple(accounts), tuple(paths))
+
+
+def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration: bool = False) -> None:
+    """Run it, print the outcome, exit with its code; a demonstration exits with 0 and tells the code.
+
+    Raises:
+        AuditorError: as `auditor.pipeline.audit`.
+    """
+    from auditor.pipeline import audit as run
+
+    progress = progress_for(quiet=quiet)
+    try:
+        outcome = run(request, progress)
+    finally:
+        progress.close()
+    if json:
+        print_json(outcome_document(outcome))
+    else:
+        print_summary(outcome)
+        if demonstration:
+            typer.echo(f"\n`auditor audit` would have exited with {outcome.exit_code}.")
+    broken = outcome.reports.failed
+    if broken:
+        raise next(iter(broken.values()))
+    raise typer.Exit(0 if demonstration else outcome.exit_code)

@@ -1,0 +1,67 @@
+"""Options that several commands share."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditor.errors import UsageError
+
+DEFAULT_CONFIG = Path("config.toml")
+
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", help="Configuration file; `config.toml` here, if there is one, else built-in defaults."),
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the runs; `reports/` by default.")]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", "-f", metavar="LIST", help="Reports to write, such as `pdf,html`: html, pdf, csv, json."),
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", metavar="TIMESTAMP", help="Judge at this instant (`2026-11-22T19:00:00Z`), not now."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv also why things failed.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def split_formats(given: list[str] | None) -> list[str] | None:
+    """`--format pdf,html -f csv` as one list; None where nothing was given.
+
+    Raises:
+        UsageError: a format that there is not, with those there are.
+    """
+    if not given:
+        return None
+    from auditor.formats.registry import FORMATS
+
+    names = [name.strip().lower() for text in given for name in text.split(",") if name.strip()]
+    unknown = sorted(set(names) - set(FORMATS))
+    if unknown or not names:
+        what = f"There is no format {', '.join(unknown) or 'without a name'}."
+        raise UsageError(what, where="--format", next_step=f"Choose from: {', '.join(FORMATS)}.")
+    return names
+
+
+def parse_instant(text: str | None) -> datetime | None:
+    """An RFC 3339 time or a date (midnight), UTC where no zone is given.
+
+    Raises:
+        UsageError: it is not a time.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError) as error:
+        step = "Write it like 2026-11-22T19:00:00Z."
+        raise UsageError(f"{text!r} is not a time.", where="--as-of", next_step=step) from error
+
+
+def now() -> datetime:
+    """This second, UTC."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,222 @@
+"""What a person reads in the terminal: errors, progress and the summary. stdout carries the result, stderr the talk."""
+
+import json
+import logging
+import sys
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from auditor.errors import AuditorError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from auditor.pipeline import AuditOutcome
+
+WIDTH = 100
+PLAIN_STEPS = 20
+"""At most so many lines a phase where there is no terminal."""
+
+
+def printable(text: str) -> str:
+    """The text without anything that a terminal would obey: names in AWS belong to others."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+def print_error(error: AuditorError) -> None:
+    """One paragraph on stderr: where, what, and the next step."""
+    said = f"{error.where}: {error.what}" if error.where else error.what
+    lines = [
+        wrapped
+        for line in printable(f"Error: {said}\n{error.next_step}").splitlines()
+        for wrapped in textwrap.wrap(line, WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    ]
+    sys.stderr.write("\n".join(lines).rstrip() + "\n")
+
+
+def print_json(document: Any) -> None:
+    """The answer for a program, on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def set_up_logging(verbose: int) -> None:
+    """-v tells what is done, -vv also why things failed. botocore's own log stays off: it can hold secrets."""
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("auditor")
+    logger.handlers = [handler]
+    logger.setLevel(levels[min(verbose, 2)])
+    logger.propagate = False
+
+
+# ------------------------------------------------------------------------------------------------- progress
+
+
+class PlainProgress:
+    """Lines for a log: the phases, and some of the steps of a long one."""
+
+    def __init__(self) -> None:
+        """Nothing is under way."""
+        self._total: int | None = None
+        self._done = 0
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """See `auditor.gather.Progress`."""
+        self._total, self._done = total, 0
+        self.note(f"{name} ({total})" if total else name)
+
+    def advance(self, step: str = "") -> None:
+        """See `auditor.gather.Progress`."""
+        self._done += 1
+        total = self._total or 0
+        if total <= PLAIN_STEPS or self._done % (total // PLAIN_STEPS) == 0 or self._done == total:
+            self.note(f"  {self._done} of {total} {step}".rstrip())
+
+    def note(self, text: str) -> None:
+        """See `auditor.gather.Progress`."""
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class SilentProgress(PlainProgress):
+    """Says nothing (`-q`)."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+class BarProgress:
+    """A bar per phase, on a terminal."""
+
+    def __init__(self) -> None:
+        """Start drawing on stderr."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.description:<18}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[step]}", style="dim", markup=False),
+        )
+        self._bars = RichProgress(*columns, console=Console(stderr=True))
+        self._task: TaskID | None = None
+        self._bars.start()
+
+    def phase(self, name: str, total: int | None = None) -> None:
+        """See `auditor.gather.Progress`."""
+        self._finish()
+        self._task = self._bars.add_task(name, total=total, step="")
+
+    def advance(self, step: str = "") -> None:
+        """See `auditor.gather.Progress`."""
+        if self._task is not None:
+            self._bars.update(self._task, advance=1, step=printable(step))
+
+    def note(self, text: str) -> None:
+        """See `auditor.gather.Progress`."""
+        self._bars.console.print(printable(text), markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Leave the finished bars on the screen and stop drawing."""
+        self._finish()
+        self._bars.stop()
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            total = self._bars.tasks[self._task].total or 1
+            self._bars.update(self._task, total=total, completed=total, step="")
+
+
+def progress_for(*, quiet: bool) -> PlainProgress | BarProgress:
+    """A bar on a terminal, lines elsewhere, nothing with -q."""
+    if quiet:
+        return SilentProgress()
+    return BarProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+# ------------------------------------------------------------------------------------------------- summary
+
+
+def outcome_document(outcome: "AuditOutcome") -> dict[str, Any]:
+    """What `--json` prints of an audit: numbers, coverage, the folder and its files."""
+    from auditor.history.manifest import manifest_document
+
+    document = manifest_document(outcome.view.manifest)
+    reports = outcome.reports
+    return {
+        "run": document["id"],
+        "folder": str(reports.folder),
+        "exit_code": outcome.exit_code,
+        "headline": outcome.view.headline,
+        "as_of": document["as_of"],
+        "coverage": document["coverage"],
+        "summary": document["summary"],
+        "reports": {name: str(path) for name, path in reports.files.items()},
+        "failed_reports": {name: str(error) for name, error in reports.failed.items()},
+    }
+
+
+def print_summary(outcome: "AuditOutcome") -> None:
+    """The verdict, the controls, what was not audited and what to do, and where the reports are."""
+    from rich.console import Console
+    from rich.text import Text
+
+    view = outcome.view
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    width = console.width if sys.stdout.isatty() else WIDTH
+
+    def say(text: str, style: str = "", indent: int = 0) -> None:
+        space = " " * indent
+        console.print(Text(textwrap.fill(printable(text), width, initial_indent=space, subsequent_indent=space), style))
+
+    colour = {"good": "green", "warn": "yellow", "bad": "red"}.get(view.tone.value, "")
+    console.print()
+    say(view.verdict, f"bold {colour}")
+    say(view.headline)
+    console.print()
+    for style, line in _controls(outcome):
+        console.print(Text(line, style))
+    if view.not_audited:
+        console.print()
+        say("Not audited", "bold")
+        for account in view.not_audited:
+            name = f"{account.account_name} ({account.account_id})" if account.account_name else account.account_id
+            say(f"{name}: {account.reason}", indent=2)
+            say(f"Next: {account.next_step}", "dim", indent=4)
+    console.print()
+    _print_paths(console, outcome)
+
+
+def _controls(outcome: "AuditOutcome") -> Iterable[tuple[str, str]]:
+    """The table of controls as styled lines; those that somebody breaks stand out."""
+    yield "dim", f"{'Control':<39}{'severity':<10}{'fails':>7}{'unknown':>9}{'passes':>8}{'not applicable':>16}"
+    for control in outcome.view.controls:
+        fails, unknown, passes, outside = (
+            control.count(name) for name in ("non_compliant", "unknown", "compliant", "not_applicable")
+        )
+        line = f"{control.title:<39}{control.severity:<10}{fails:>7}{unknown:>9}{passes:>8}{outside:>16}"
+        yield "bold" if fails else "", line
+
+
+def _print_paths(console: "Console", outcome: "AuditOutcome") -> None:
+    reports = outcome.reports
+    rows: Iterable[tuple[str, str]] = [
+        ("Run", str(reports.folder)),
+        *((name.upper(), str(path)) for name, path in reports.files.items()),
+    ]
+    for label, path in rows:
+        console.print(f"{label:<5} {printable(path)}", soft_wrap=True)
+    for name, error in reports.failed.items():
+        console.print(f"{name.upper():<5} not written: {printable(str(error))}", soft_wrap=True)

@@ -1,0 +1,46 @@
+"""`auditor report`: render a stored run again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditor.cli.audit import effective_config
+from auditor.cli.options import ConfigPath, Formats, Json, Output, Quiet, Verbose, split_formats
+from auditor.cli.output import outcome_document, print_json, print_summary, progress_for, set_up_logging
+
+
+def report(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its folder, or `latest`.")] = "latest",
+    formats: Formats = None,
+    output: Output = None,
+    config: ConfigPath = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Render a stored run again, without AWS; the reports are written into the run's folder.
+
+    **Examples**
+
+    - `auditor report latest --format pdf,html`
+    - `auditor report 20261122T190000Z-5a1e0c2b`
+    """
+    set_up_logging(verbose)
+    chosen = split_formats(formats)
+    settings = effective_config(config, {"output": {"folder": str(output) if output else None, "formats": chosen}})
+    from auditor.pipeline import render_stored
+
+    names = [name.value for name in settings.output.formats]
+    progress = progress_for(quiet=quiet)
+    try:
+        rows = settings.output.pdf_max_rows
+        outcome = render_stored(run, Path(settings.output.folder), names, progress, pdf_max_rows=rows)
+    finally:
+        progress.close()
+    if json:
+        print_json(outcome_document(outcome))
+    else:
+        print_summary(outcome)
+    for error in outcome.reports.failed.values():
+        raise error

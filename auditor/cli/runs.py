@@ -1,0 +1,62 @@
+"""`auditor runs`: what has been run so far."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from auditor.cli.audit import effective_config
+from auditor.cli.options import ConfigPath, Json, Output
+from auditor.cli.output import outcome_document, print_json, print_summary, printable
+
+app = typer.Typer(no_args_is_help=True, help="The archive of runs: list them, show one.")
+
+
+def _folder(config: Path | None, output: Path | None) -> Path:
+    return Path(effective_config(config, {"output": {"folder": str(output) if output else None}}).output.folder)
+
+
+@app.command("list")
+def list_(output: Output = None, config: ConfigPath = None, json: Json = False) -> None:
+    """List the runs, the one made last first; a run that never finished is listed as interrupted."""
+    from auditor.history import list_runs
+
+    folder = _folder(config, output)
+    entries = list_runs(folder)
+    if json:
+        print_json([{"folder": str(entry.folder), "run": entry.document} for entry in entries])
+        return
+    if not entries:
+        typer.echo(f"No run in {folder}. Make one with `auditor audit` or `auditor demo`.")
+        return
+    for entry in entries:
+        typer.echo(printable(_line(entry.folder.name, entry.document)))
+
+
+def _line(name: str, document: dict[str, Any] | None) -> str:
+    from auditor.formats.words import rate
+
+    if document is None:
+        return f"{name}  interrupted: no run, kept for what was gathered"
+    coverage, summary = document["coverage"], document["summary"]
+    audited = f"{coverage['accounts_audited']}/{coverage['accounts_in_scope']} accounts"
+    keys = f"{coverage['keys']} keys"
+    failing = f"{summary['non_compliant']} fail"
+    return f"{document['id']}  {rate(summary['compliance_rate']):>9}  {audited:>16}  {keys:>10}  {failing:>10}"
+
+
+@app.command("show")
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its folder, or `latest`.")] = "latest",
+    output: Output = None,
+    config: ConfigPath = None,
+    json: Json = False,
+) -> None:
+    """Show one run: verdict, controls, what was not audited, and the files that there are."""
+    from auditor.pipeline import show_stored
+
+    outcome = show_stored(run, _folder(config, output))
+    if json:
+        print_json(outcome_document(outcome))
+    else:
+        print_summary(outcome)
