@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test lint sample format lock clean
 
 export PYTHON ?= python3
 UV_COMPILE := .venv/bin/uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 \
@@ -26,6 +26,12 @@ lint:  ## ruff, mypy --strict and the import rules
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/pytest -q tests/test_imports.py
+
+sample:  ## renew the golden run in reports/sample after a deliberate change
+	@scripts/setup demo
+	@rm -rf build/sample
+	@.venv/bin/auditor demo -q --as-of 2026-11-22T19:00:00Z --output build/sample
+	@rm -rf reports/sample && mkdir -p reports && mv build/sample/* reports/sample
 
 format:  ## put the code into the one format
 	@scripts/setup dev

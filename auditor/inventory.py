@@ -84,14 +84,20 @@ def _join(
 def _only_listed(listed: Sequence[LiveKey], resolved: Sequence[ResolvedKey]) -> Iterator[ResolvedKey]:
     """Listed keys that no slot of the report stands for; of those that cannot be told apart, as many as are over."""
     matched = {key.access_key_id for key in resolved}
-    ambiguous = Counter(key.created_at for key in resolved if key.identity == "unknown")
+    ambiguous = [key for key in resolved if key.identity == "unknown" and key.problem]
+    slots_left = Counter(key.created_at for key in ambiguous)
+    problems = {key.created_at: key.problem for key in ambiguous}
     for live in listed:
         if live.access_key_id in matched:
             continue
-        if ambiguous[live.created_at] > 0:
-            ambiguous[live.created_at] -= 1
-            continue
-        yield _as_listed(live, None)
+        if live.created_at not in problems:
+            yield _as_listed(live, None)
+        elif slots_left[live.created_at] > 0:
+            slots_left[live.created_at] -= 1
+        else:
+            unsure = UnknownUse("which key this is cannot be known")
+            problem = problems[live.created_at]
+            yield ResolvedKey(None, None, live.status, live.created_at, unsure, None, "unknown", problem)
 
 
 def _match(

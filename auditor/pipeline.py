@@ -34,6 +34,7 @@ from auditor.model import (
     Coverage,
     NotAudited,
     NotAuditedAccount,
+    NotAuditedCode,
     Outcome,
     RunManifest,
     Severity,
@@ -93,14 +94,14 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         scope, results = _gather(request, paths, writer, progress)
         progress.phase("Judging")
         run = _judge(request, scope, results, started_at)
-        view = build_view(run)
+        view = build_view(run, printed_rows=request.config.output.pdf_max_rows)
         policy_toml = effective_toml(request.config)
         folder = writer.finish(run, policy_toml, {"findings.json": render_findings_json(view)})
     except BaseException:
         writer.abandon()
         raise
     formats = [chosen.value for chosen in request.config.output.formats]
-    reports = write_reports(view, folder, formats, request.config.output.pdf_max_rows, progress)
+    reports = write_reports(view, folder, formats, progress)
     return AuditOutcome(view, reports, exit_code(view, request.config.output.fail_on))
 
 
@@ -114,8 +115,8 @@ def render_stored(
         OutputError: the run cannot be read.
     """
     folder = find_run(run, output)
-    view = build_view(load_run(folder))
-    reports = write_reports(view, folder, formats, pdf_max_rows, progress)
+    view = build_view(load_run(folder), printed_rows=pdf_max_rows)
+    reports = write_reports(view, folder, formats, progress)
     return AuditOutcome(view, reports, EXIT_OK)
 
 
@@ -128,9 +129,7 @@ def show_stored(run: str, output: Path) -> AuditOutcome:
     return AuditOutcome(view, WrittenReports(folder, there, {}), exit_code(view, Severity.LOW))
 
 
-def write_reports(
-    view: ReportView, folder: Path, formats: Iterable[str], pdf_max_rows: int, progress: Progress
-) -> WrittenReports:
+def write_reports(view: ReportView, folder: Path, formats: Iterable[str], progress: Progress) -> WrittenReports:
     """Render the formats into a run's folder; one that fails does not cost the others."""
     chosen = list(dict.fromkeys(formats))
     progress.phase("Writing reports", len(chosen))
@@ -139,7 +138,7 @@ def write_reports(
     for name in chosen:
         report = FORMATS[name]
         try:
-            files[name] = write_report(folder, report.file_name, report.render(view, pdf_max_rows))
+            files[name] = write_report(folder, report.file_name, report.render(view))
         except OutputError as error:
             failed[name] = error
         except Exception as error:  # the run is archived; a report's defect must not deny it
@@ -207,9 +206,10 @@ def _judge(request: AuditRequest, scope: Scope | None, results: Sequence[Account
         organisation=config.output.organisation or "",
         coverage=_coverage(results, snapshot),
         summary=summarise(findings, snapshot),
-        calls=_calls(results),
+        calls=_calls(results, scope),
         policy=policy,
         key_ids=config.gather.key_ids if scope else "none",
+        notes=_notes(results),
     )
     return Run(manifest, snapshot, findings)
 
@@ -256,8 +256,16 @@ def _coverage(results: Sequence[AccountResult], snapshot: Snapshot) -> Coverage:
     )
 
 
-def _calls(results: Iterable[AccountResult]) -> dict[str, int]:
-    total: Counter[str] = Counter()
+def _calls(results: Iterable[AccountResult], scope: Scope | None) -> dict[str, int]:
+    total: Counter[str] = Counter(scope.calls if scope else {})
     for result in results:
         total.update(result.calls)
     return dict(sorted(total.items()))
+
+
+def _notes(results: Iterable[AccountResult]) -> tuple[str, ...]:
+    """What a reader of the whole run must know beside its numbers."""
+    reasons = {result.outcome.code for result in results if isinstance(result.outcome, NotAudited)}
+    if NotAuditedCode.INTERRUPTED in reasons:
+        return ("The run was interrupted before every account was done.",)
+    return ()

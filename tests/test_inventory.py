@@ -74,7 +74,9 @@ def test_no_listed_key_is_lost_or_counted_twice(listed: int) -> None:
     """However many keys share a second, the inventory holds as many keys as the listing, or as the report if more."""
     reported = [report_key(ago(100), slot=1), report_key(ago(100), slot=2)]
     keys = [live_key(f"AKIA{number}", ago(100)) for number in range(listed)]
-    assert len(resolve(reported, *keys)) == max(2, listed)
+    resolved = resolve(reported, *keys)
+    assert len(resolved) == max(2, listed)
+    assert {identity for *_, identity in resolved} == {"unknown"}
 
 
 def test_an_older_key_that_the_report_does_not_show_is_a_contradiction() -> None:

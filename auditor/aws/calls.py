@@ -1,5 +1,6 @@
 """Calls on behalf of one account: its credentials, its retries, its count. What one account spends, no other misses."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from botocore.parsers import ResponseParserError
 from auditor.aws.clients import Clients, CredentialSource, acting_as
 from auditor.aws.failures import AwsFailure, Kind, failure_of
 from auditor.aws.timing import Timing
+
+log = logging.getLogger(__name__)
 
 SLOW_FAILURES = frozenset({Kind.UNREACHABLE, Kind.TIMED_OUT})
 """Failures that cost a time-out each; another try is worth less than after a throttle."""
@@ -55,6 +58,7 @@ class Caller:
             except AwsFailure as failure:
                 attempt += 1
                 allowed = min(self.attempts, SLOW_ATTEMPTS) if failure.kind in SLOW_FAILURES else self.attempts
+                log.debug("attempt %d of %d: %s", attempt, allowed, failure)
                 if not failure.may_pass or attempt >= allowed:
                     raise
             self.timing.sleep(self.timing.backoff(attempt, base=BACKOFF_BASE, cap=BACKOFF_CAP))

@@ -67,6 +67,8 @@ def audit_account(account: Account, settings: GatherSettings) -> AccountResult:
         what = f"An unexpected {type(error).__name__}: {error}"
         step = "This is a defect of auditor: run again with -vv and report what it prints."
         outcome = NotAudited(NotAuditedCode.FAILED, what, step)
+    how = outcome.reason if isinstance(outcome, NotAudited) else f"audited from its {outcome.source.value}"
+    log.info("account %s: %s; %d calls", account.id, how, sum(counts.values()))
     return AccountResult(account, outcome, dict(counts))
 
 

@@ -1,6 +1,6 @@
 """Which accounts are in scope, and as whom they are entered."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from auditor.aws.calls import Caller
@@ -23,6 +23,8 @@ class Scope:
     accounts: tuple[Account, ...]
     caller: Identity
     description: str
+    calls: Mapping[str, int]
+    """API calls that finding this out took, by operation."""
 
 
 def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Connection, timing: Timing) -> Scope:
@@ -53,7 +55,7 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
         description += f", narrowed to {len(scope)}"
     if not scope:
         raise UsageError("No account is in scope.", next_step="Check accounts.list and accounts.exclude.")
-    return Scope(tuple(scope), identity, description)
+    return Scope(tuple(scope), identity, description, dict(caller.counts))
 
 
 def _accounts(

@@ -84,7 +84,7 @@ def _settle(verdict: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
     """What holds for every key-level control: who is out of scope, and what could not be confirmed."""
     unconfirmed = keys["identity"].eq("unknown") & verdict["outcome"].eq(Outcome.NON_COMPLIANT.value)
     problem = keys["identity_problem"].fillna("no reason given")
-    doubt = "Not confirmed: " + problem + ". The credential report says: " + verdict["reason"]
+    doubt = "Not confirmed: " + problem + ". As far as is known: " + verdict["reason"]
     _say(verdict, unconfirmed, Outcome.UNKNOWN, doubt)
     status = keys["key_status"]
     for value, why in (

@@ -1,0 +1,1 @@
+"""A frozen run → reports. One view model, then one module per format."""

@@ -1,0 +1,54 @@
+"""findings.csv: the findings for a spreadsheet, safe to open in one.
+
+A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula, and names are hostile (OWASP: "CSV
+Injection"). Such a cell gets a leading `'`; findings.json has every value unaltered.
+"""
+
+import csv
+import io
+import re
+import unicodedata
+
+from auditor.formats import words
+from auditor.formats.contract import FINDING_FIELDS, Field, finding_fields
+from auditor.formats.view import ReportView
+
+COLUMNS = (*FINDING_FIELDS, "run_id", "as_of")
+
+_FORMULA_STARTS = frozenset("=+-@\N{MINUS SIGN}")
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_AFTER_SEMICOLON = re.compile(r"(?<=;)(.)")
+
+
+def render_findings_csv(view: ReportView) -> bytes:
+    r"""The findings as CSV: UTF-8, CRLF, one header row, times with `Z`, an empty cell for a missing value.
+
+    One line is one finding: line breaks and control characters within a cell appear as escapes such as `\u{A}`.
+    """
+    target = io.StringIO(newline="")
+    writer = csv.writer(target, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    run = (view.manifest.id, words.instant(view.manifest.as_of))
+    for finding in view.findings:
+        writer.writerow([safe_cell(_text(value)) for value in (*finding_fields(finding).values(), *run)])
+    return target.getvalue().encode()
+
+
+def safe_cell(text: str) -> str:
+    """The text as no spreadsheet takes for a formula: full-width forms count, and what follows a `;`.
+
+    Where the list separator is `;` a spreadsheet splits there, quoted or not, so the next character begins a cell.
+    """
+    visible = _INVISIBLE.sub(lambda match: f"\\u{{{ord(match[0]):X}}}", text)
+    split = _AFTER_SEMICOLON.sub(lambda match: _neutral(match[0]), visible)
+    return _neutral(split)
+
+
+def _neutral(text: str) -> str:
+    return f"'{text}" if unicodedata.normalize("NFKC", text[:1]) in _FORMULA_STARTS else text
+
+
+def _text(value: Field) -> str:
+    if value is None:
+        return ""
+    return ";".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,80 @@
+"""findings.json: what programs read. Its schema is a contract of its own, mapped by hand from the view model.
+
+Times are RFC 3339 with `Z`, account ids are strings, rates are fractions of 1; docs/findings.schema.json describes it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from auditor.formats import words
+from auditor.formats.contract import SCHEMA, finding_fields
+from auditor.formats.view import AccountView, ReportView
+from auditor.model import NotAuditedAccount, RunManifest, Source
+
+_SOURCES: Mapping[str, Source] = {text: source for source, text in words.SOURCES.items()}
+
+
+def render_findings_json(view: ReportView) -> bytes:
+    """The findings as JSON in UTF-8: indented, in stable order, ending in a newline.
+
+    Listed are findings that are non-compliant, exempt or unknown, and under `due_soon` those that comply and will not
+    within the policy's warning window.
+    """
+    content = {
+        "schema": SCHEMA,
+        "run": _run(view.manifest),
+        "coverage": _coverage(view),
+        "summary": asdict(view.manifest.summary),
+        "findings": [finding_fields(finding) for finding in view.findings],
+        "due_soon": [finding_fields(finding) for finding in view.due_soon],
+    }
+    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
+    # A lone surrogate has no UTF-8; Python's escape of one is JSON's, so the name survives.
+    return f"{text}\n".encode("utf-8", "backslashreplace")
+
+
+def _run(manifest: RunManifest) -> dict[str, Any]:
+    return {
+        "id": manifest.id,
+        "as_of": words.instant(manifest.as_of),
+        "tool_version": manifest.tool_version,
+        "caller_arn": manifest.caller_arn,
+        "organisation": manifest.organisation,
+        "scope": manifest.scope,
+    }
+
+
+def _coverage(view: ReportView) -> dict[str, Any]:
+    coverage = view.manifest.coverage
+    return {
+        "accounts_in_scope": coverage.accounts_in_scope,
+        "accounts_audited": coverage.accounts_audited,
+        "not_audited": [_not_audited(account) for account in view.not_audited],
+        "users": coverage.users,
+        "keys": coverage.keys,
+        "accounts": [_account(account) for account in view.accounts],
+    }
+
+
+def _not_audited(account: NotAuditedAccount) -> dict[str, str | None]:
+    return {
+        "account_id": account.account_id,
+        "account_name": account.account_name,
+        "reason": account.reason,
+        "code": account.code.value,
+        "next_step": account.next_step,
+    }
+
+
+def _account(account: AccountView) -> dict[str, Any]:
+    return {
+        "account_id": account.account_id,
+        "account_name": account.account_name,
+        "source": _SOURCES[account.source].value,
+        "generated_at": words.instant(account.generated_at) if account.generated_at else None,
+        "users": account.users,
+        "keys": account.keys,
+        "notes": list(account.notes),
+    }

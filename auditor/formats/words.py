@@ -1,0 +1,201 @@
+"""Numbers and times as words: the sentences of the reports, made by rule from a run's manifest. Pure."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from auditor.model import Outcome, Policy, RunManifest, Source, Summary
+
+SOURCES: Mapping[Source, str] = {
+    Source.CREDENTIAL_REPORT: "credential report",
+    Source.LISTING: "listing of users and keys",
+    Source.FILE: "downloaded report",
+}
+
+REPORT_LIFETIME = timedelta(hours=4)
+"""AWS hands out the same credential report for four hours (AWS: "Generate credential reports")."""
+
+
+def plural(count: int, noun: str) -> str:
+    """The noun alone, in the number that goes with `count`."""
+    return noun if count == 1 else f"{noun}s"
+
+
+def counted(count: int, noun: str) -> str:
+    """Count and noun: "1 key", "3 keys"."""
+    return f"{count} {plural(count, noun)}"
+
+
+def instant(at: datetime) -> str:
+    """RFC 3339 in UTC with `Z`, to the second; the form of every machine-readable output."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def minute(at: datetime) -> str:
+    """A time for people, to the minute, UTC."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def days(duration: timedelta) -> str:
+    """A duration in days: "90 days"."""
+    number = duration / timedelta(days=1)
+    return f"{number:g} {'day' if number == 1 else 'days'}"
+
+
+def rate(fraction: float | None) -> str:
+    """A rate as a percentage to one place, rounded to the nearest, but never up to all nor down to none."""
+    if fraction is None:
+        return "not known"
+    nearest = round(fraction * 100, 1)
+    if 0 < fraction < 1:
+        nearest = min(max(nearest, 0.1), 99.9)
+    return f"{nearest:.1f} %"
+
+
+def bounds(summary: Summary) -> str:
+    """Such as "between 94 % and 98 %" where something is unknown or was not audited, else empty."""
+    lower, upper = summary.rate_lower, summary.rate_upper
+    if lower is None or upper is None or lower == upper:
+        return ""
+    return f"between {math.floor(round(lower * 100, 4))} % and {math.ceil(round(upper * 100, 4))} %"
+
+
+def is_complete(manifest: RunManifest) -> bool:
+    """Whether everything in scope was audited and nothing ended as unknown."""
+    return not manifest.coverage.not_audited and not manifest.summary.has_unknown_verdicts
+
+
+def violations(summary: Summary) -> int:
+    """Non-compliant verdicts over all controls, on keys and on users."""
+    return sum(counts.get(Outcome.NON_COMPLIANT, 0) for counts in summary.verdicts.values())
+
+
+def verdict(manifest: RunManifest) -> tuple[str, str]:
+    """One word for the run, and its tone."""
+    broken = violations(manifest.summary)
+    if not is_complete(manifest):
+        return ("Incomplete, and not compliant" if broken else "Incomplete", "bad" if broken else "warn")
+    return ("Not compliant", "bad") if broken else ("Compliant", "good")
+
+
+def headline(manifest: RunManifest) -> str:
+    """The one sentence: rate, number of keys, what was not audited, and the bounds."""
+    summary, coverage = manifest.summary, manifest.coverage
+    judged = summary.compliant + summary.non_compliant
+    if judged:
+        verb = "complies" if judged == 1 else "comply"
+        text = f"{rate(summary.compliance_rate)} of {counted(judged, 'judged access key')} {verb}"
+    else:
+        text = "No access key could be judged"
+    missing = len(coverage.not_audited)
+    if missing:
+        text += f"; {missing} of {counted(coverage.accounts_in_scope, 'account')} not audited"
+    if summary.unknown:
+        text += f"; {counted(summary.unknown, 'key')} of unknown outcome"
+    between = bounds(summary)
+    return f"{text}: {between}." if between else f"{text}."
+
+
+def sentences(manifest: RunManifest) -> tuple[str, ...]:
+    """What a manager should know after the headline, gravest first, each one sentence."""
+    summary, coverage = manifest.summary, manifest.coverage
+    verdicts = summary.verdicts
+
+    def failing(control: str) -> int:
+        return verdicts.get(control, {}).get(Outcome.NON_COMPLIANT, 0)
+
+    policy = manifest.policy
+    said = [
+        (failing("root-access-key"), "root access {} that must not be there: the gravest finding there is", "key"),
+        (failing("key-age"), f"active {{}} older than policy allows ({policy.key_age} fails)", "key"),
+        (failing("key-unused"), f"active {{}} not used for {policy.key_unused}", "key"),
+        (failing("one-active-key"), "{} with more active keys than allowed", "user"),
+        (failing("extra-keys"), "{} with more than two access keys", "user"),
+        (summary.not_applicable, "inactive or root {} not judged by age and use", "key"),
+    ]
+    lines = [f"{count} {text.format(plural(count, noun))}." for count, text, noun in said if count]
+    missing = len(coverage.not_audited)
+    if missing:
+        be = "was" if missing == 1 else "were"
+        lines.insert(0, f"{counted(missing, 'account')} in scope {be} not audited: nothing is known of the keys there.")
+    return tuple(lines) or ("Every key in scope complies.",)
+
+
+def report_age(generated_at: datetime | None, as_of: datetime, source: Source) -> str:
+    """How old the credential report was at `as_of`, in words."""
+    if source is Source.LISTING:
+        return "live"
+    if generated_at is None:
+        return "not known"
+    return duration(as_of - generated_at)
+
+
+def duration(elapsed: timedelta) -> str:
+    """A length of time in its two largest units: "3 h 20 min", "12 days"."""
+    minutes = max(0, int(elapsed.total_seconds() // 60))
+    if minutes < 60:  # noqa: PLR2004 - minutes in an hour
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:  # noqa: PLR2004 - beyond two days, days say more
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{hours // 24} days"
+
+
+def root_keys(active: int | None, present: int | None) -> str:
+    """Both readings of the root user's keys: active, and present (which counts inactive ones)."""
+    if present is None:
+        return "not known"
+    if present == 0:
+        return "none"
+    if active is None:
+        return "present"
+    return f"{active} active, {present} present"
+
+
+def method(manifest: RunManifest) -> tuple[str, ...]:
+    """How the figures come about, and what the method cannot see; a paragraph each."""
+    policy: Policy = manifest.policy
+    grace = days(policy.unused_grace)
+    looked_up = {
+        "all": "Every user with a key was looked up live (ListAccessKeys, GetAccessKeyLastUsed, ListUserTags) and is "
+        "judged on that.",
+        "flagged": f"Users whose keys fail, or will within {days(policy.warning_window)}, were looked up live "
+        "(ListAccessKeys, GetAccessKeyLastUsed, ListUserTags) and are judged on that. A key that was changed, created "
+        "or made active again after the report and was not looked up is seen next time.",
+        "none": "Nothing was looked up live: key ids, owners and descriptions are not known, nor is what changed or "
+        "was used after each report.",
+    }[manifest.key_ids]
+    judged_at = (
+        f"Everything is judged at one instant, {instant(manifest.as_of)}. Age is that instant minus the key's "
+        "creation, compared as a duration in UTC and never as whole days."
+    )
+    sources = (
+        "Facts come from each account's IAM credential report. AWS makes one at most every four hours; the time of "
+        f"each stands in the coverage. {looked_up}"
+    )
+    use = (
+        f"Last use is AWS's own record, with a grain of 15 minutes and some delay; a key younger than {grace} without "
+        "a use is not judged unused. Never used is measured from creation. AWS began to record use on 22 April 2015."
+    )
+    scope = "Inactive keys are listed but not judged by age and use. Root keys are judged by their own control only."
+    unknown = "Unknown is never a pass: where a fact could not be read or two sources disagree, the outcome is unknown."
+    compliance = (
+        "The compliance rate is compliant keys / (compliant + non-compliant keys), each key counted once with its "
+        "worst outcome. The bounds take every unknown key as failing and as passing, and every account that was not "
+        "audited as holding as many judged keys as the average audited account (at least one), all failing and all "
+        "passing."
+    )
+    return (judged_at, sources, use, scope, unknown, compliance, *manifest.notes)
+
+
+def facts(manifest: RunManifest) -> tuple[tuple[str, str], ...]:
+    """Who ran what, when, on which scope: label and value."""
+    calls = sum(manifest.calls.values())
+    return (
+        ("Run", manifest.id),
+        ("Judged as of", instant(manifest.as_of)),
+        ("Scope", manifest.scope),
+        ("Caller", manifest.caller_arn or "none: no AWS access"),
+        ("AWS calls made", str(calls)),
+        ("Tool", f"auditor {manifest.tool_version}"),
+    )

@@ -1,0 +1,159 @@
+"""The view model: what every report says, worked out once."""
+
+from datetime import timedelta
+
+import pytest
+
+from auditor.formats import words
+from auditor.formats.view import Tone, build_view
+from auditor.model import (
+    Coverage,
+    NotAuditedAccount,
+    NotAuditedCode,
+    Policy,
+    ReportUser,
+    RunManifest,
+    Source,
+    Summary,
+    UserLookup,
+)
+from auditor.policy import evaluate, summarise
+from auditor.tables import Run
+from tests.builders import AS_OF, account_result, ago, refused, report_key, report_user, root, snapshot, used
+
+OLD = report_user("old", report_key(ago(400), used(1)))
+GOOD = report_user("good", report_key(ago(5), used(1)))
+
+
+def run_of(*users: ReportUser, missing: int = 0, lookups: dict[str, UserLookup] | None = None) -> Run:
+    """A run of one account with these users, and so many that were not audited."""
+    others = [refused(f"{number:012d}") for number in range(missing)]
+    facts = snapshot(account_result(*users, lookups=lookups), *others)
+    findings = evaluate(facts, Policy(), AS_OF)
+    left_out = tuple(
+        NotAuditedAccount(result.account.id, "refused", NotAuditedCode.ROLE_REFUSED, "The role refused.", "Check it.")
+        for result in others
+    )
+    manifest = RunManifest(
+        id="20261122T190000Z-00000000",
+        as_of=AS_OF,
+        started_at=AS_OF,
+        finished_at=AS_OF,
+        tool_version="0",
+        caller_arn=None,
+        scope="a test",
+        coverage=Coverage(1 + missing, 1, left_out, len(facts.users), len(facts.keys)),
+        summary=summarise(findings, facts),
+        calls={},
+        policy=Policy(),
+        key_ids="flagged",
+    )
+    return Run(manifest, facts, findings)
+
+
+def test_a_clean_run_is_compliant() -> None:
+    """Verdict, tone and headline of the best case; nothing is listed."""
+    view = build_view(run_of(GOOD))
+    assert (view.verdict, view.tone) == ("Compliant", Tone.GOOD)
+    assert view.headline == "100.0 % of 1 judged access key complies."
+    assert view.findings == ()
+
+
+def test_a_violation_is_told_with_its_numbers() -> None:
+    """Two keys, one too old."""
+    view = build_view(run_of(OLD, GOOD))
+    assert (view.verdict, view.tone) == ("Not compliant", Tone.BAD)
+    assert view.headline == "50.0 % of 2 judged access keys comply."
+    assert [(finding.user, finding.control, finding.age_days) for finding in view.findings] == [("old", "key-age", 400)]
+    assert any(sentence.startswith("1 active key older") for sentence in view.sentences)
+
+
+def test_what_was_not_audited_stands_in_the_headline_with_the_bounds() -> None:
+    """The rate alone would claim too much: the bounds take in what is not known."""
+    view = build_view(run_of(GOOD, missing=1))
+    assert (view.verdict, view.tone) == ("Incomplete", Tone.WARN)
+    assert view.headline.endswith("1 of 2 accounts not audited: between 50 % and 100 %.")
+    assert view.sentences[0].startswith("1 account in scope was not audited")
+
+
+def test_an_unknown_verdict_makes_the_run_incomplete() -> None:
+    """A failed look-up is neither a pass nor hidden."""
+    view = build_view(run_of(OLD, GOOD, lookups={"old": UserLookup("old", failed="Throttling")}))
+    assert view.verdict == "Incomplete"
+    assert "1 key of unknown outcome" in view.headline
+    assert [finding.outcome for finding in view.findings] == ["unknown"]
+
+
+def test_keys_due_soon_pass_now_and_are_listed_by_date() -> None:
+    """Within the warning window, the soonest first; later ones and failing ones are not."""
+    users = [
+        report_user(name, report_key(ago(age), used(1)))
+        for name, age in (("later", 80), ("soon", 88), ("far", 60), ("over", 95))
+    ]
+    view = build_view(run_of(*users))
+    assert [(finding.user, finding.control) for finding in view.due_soon] == [("soon", "key-age"), ("later", "key-age")]
+
+
+def test_the_histogram_counts_every_active_key_once() -> None:
+    """Bands below the limit are not over it; the last one is open-ended."""
+    ages = (0, 29, 30, 89, 90, 400, 5000)
+    users = [report_user(f"user{age}", report_key(ago(age), used(0))) for age in ages]
+    view = build_view(run_of(*users, root(report_key(ago(1000), active=False))))
+    assert sum(band.keys for band in view.ages) == len(ages)
+    assert [band.keys for band in view.ages[:4]] == [2, 1, 1, 1]
+    assert [band.over for band in view.ages[:4]] == [False, False, False, True]
+    assert view.ages[-1].keys == 2
+
+
+def test_both_readings_of_root_keys_are_shown() -> None:
+    """Active and present are two numbers."""
+    view = build_view(run_of(root(report_key(ago(9)), report_key(ago(9), slot=2, active=False))))
+    assert view.accounts[0].root_keys == "1 active, 2 present"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "said"),
+    [
+        (None, "not known"),
+        (1.0, "100.0 %"),
+        (0.99999, "99.9 %"),
+        (0.9995, "99.9 %"),
+        (0.00001, "0.1 %"),
+        (0.0, "0.0 %"),
+        (0.815315, "81.5 %"),
+        (7 / 19, "36.8 %"),
+    ],
+)
+def test_a_rate_is_never_rounded_up_to_all_nor_down_to_none(fraction: float | None, said: str) -> None:
+    """99.99 % is not 100 %: one key still fails."""
+    assert words.rate(fraction) == said
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "said"),
+    [
+        (0.947, 0.973, "between 94 % and 98 %"),
+        (0.94, 0.98, "between 94 % and 98 %"),
+        (0.29, 0.57, "between 29 % and 57 %"),
+        (0.5, 0.5, ""),
+        (None, None, ""),
+    ],
+)
+def test_bounds_are_rounded_outwards(lower: float | None, upper: float | None, said: str) -> None:
+    """The interval said is never narrower than the one computed, and binary fractions do not widen it."""
+    assert words.bounds(Summary(0, 0, 0, 0, 0, None, lower, upper, {})) == said
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "said"),
+    [
+        (timedelta(seconds=-5), "0 min"),
+        (timedelta(minutes=59), "59 min"),
+        (timedelta(hours=3), "3 h"),
+        (timedelta(hours=3, minutes=20), "3 h 20 min"),
+        (timedelta(days=12, hours=5), "12 days"),
+    ],
+)
+def test_a_reports_age_is_told_in_two_units(elapsed: timedelta, said: str) -> None:
+    """As people say it."""
+    assert words.report_age(AS_OF - elapsed, AS_OF, Source.CREDENTIAL_REPORT) == said

@@ -1,0 +1,157 @@
+"""The archive: a run is there whole or not at all, and comes back as it was."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from auditor.config import Config, effective_toml
+from auditor.errors import OutputError, UsageError
+from auditor.history import RunWriter, find_run, list_runs, load_run, write_report
+from auditor.history.archive import run_id
+from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, RunManifest, UserLookup
+from auditor.policy import evaluate, summarise
+from auditor.tables import Run
+from tests.builders import AS_OF, account_result, ago, live_key, refused, report_key, report_user, snapshot, used
+
+
+def make_run(run: str = "20261122T190000Z-00000000", minutes: int = 0) -> Run:
+    """A run with findings, an account that was not audited, and every kind of missing value."""
+    lookup = UserLookup("ann", (live_key("AKIAEXAMPLE", ago(400), used(1)),), tags={"owner": "pay"})
+    users = [
+        report_user("ann", report_key(ago(400), used(1))),
+        report_user("bob", report_key(None)),
+        report_user("cat"),
+    ]
+    facts = snapshot(account_result(*users, lookups={"ann": lookup}), refused())
+    findings = evaluate(facts, Policy(), AS_OF)
+    missing = NotAuditedAccount("444455556666", None, NotAuditedCode.ROLE_REFUSED, "no", "check")
+    manifest = RunManifest(
+        id=run,
+        as_of=AS_OF,
+        started_at=AS_OF,
+        finished_at=AS_OF + timedelta(minutes=minutes),
+        tool_version="0.1.0",
+        caller_arn=None,
+        scope="a test",
+        coverage=Coverage(2, 1, (missing,), 4, 2),
+        summary=summarise(findings, facts),
+        calls={"iam:ListUsers": 3},
+        policy=Config().to_policy(),
+        key_ids="flagged",
+        organisation="Example",
+        notes=("a note",),
+    )
+    return Run(manifest, facts, findings)
+
+
+def archive(output: Path, run: Run) -> Path:
+    """The run's folder, written as the pipeline does."""
+    writer = RunWriter(output, AS_OF)
+    writer.save("111122223333", "credential-report.csv", b"user,arn\r\n\xff")
+    return writer.finish(run, effective_toml(Config()), {"findings.json": b"{}\n"})
+
+
+def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Manifest, policy and every table, missing values included."""
+    run = make_run()
+    back = load_run(archive(tmp_path, run))
+    assert back.manifest == run.manifest
+    for name in ("accounts", "users", "keys"):
+        pd.testing.assert_frame_equal(getattr(back.snapshot, name), getattr(run.snapshot, name))
+    pd.testing.assert_frame_equal(back.findings, run.findings)
+
+
+def test_raw_bytes_are_kept_as_they_came(tmp_path: Path) -> None:
+    """Not a byte is changed, line ends and broken text included."""
+    folder = archive(tmp_path, make_run())
+    assert (folder / "raw" / "111122223333" / "credential-report.csv").read_bytes() == b"user,arn\r\n\xff"
+
+
+def test_an_unfinished_run_is_no_run(tmp_path: Path) -> None:
+    """Before `finish` the folder's name says incomplete, `latest` passes it over, and the list calls it unfinished."""
+    done = archive(tmp_path, make_run())
+    writer = RunWriter(tmp_path, AS_OF)
+    writer.save("111122223333", "credential-report.csv", b"x")
+    assert writer.folder.name.endswith(".incomplete")
+    assert find_run("latest", tmp_path) == done
+    assert sorted(entry.is_finished for entry in list_runs(tmp_path)) == [False, True]
+    writer.abandon()
+    assert [entry.folder for entry in list_runs(tmp_path)] == [done]
+
+
+def test_latest_is_the_one_made_last(tmp_path: Path) -> None:
+    """By when it was finished; a run judged at an earlier instant may be the newer one."""
+    archive(tmp_path, make_run("20261122T190000Z-aaaaaaaa", minutes=1))
+    newest = archive(tmp_path, make_run("20260101T000000Z-bbbbbbbb", minutes=5))
+    archive(tmp_path, make_run("20261122T190000Z-cccccccc", minutes=3))
+    assert find_run("latest", tmp_path) == newest
+    assert list_runs(tmp_path)[0].folder == newest
+
+
+def test_a_run_is_found_by_id_and_by_path(tmp_path: Path) -> None:
+    """And one that is not there is a usage error."""
+    folder = archive(tmp_path, make_run())
+    assert find_run(folder.name, tmp_path) == folder
+    assert find_run(str(folder), tmp_path / "elsewhere") == folder
+    with pytest.raises(UsageError, match="no run"):
+        find_run("nothing", tmp_path)
+
+
+def test_the_id_depends_on_facts_policy_and_instant_alone(tmp_path: Path) -> None:
+    """The same judgement has the same id wherever it is made; another policy or instant has another."""
+    run = make_run()
+    same = run_id(AS_OF, run.snapshot, run.findings, Policy(), tmp_path)
+    assert same == run_id(AS_OF, run.snapshot, run.findings, Policy(), tmp_path / "other")
+    assert same.startswith("20261122T190000Z-")
+    assert same != run_id(AS_OF, run.snapshot, run.findings, Policy(max_active_keys=2), tmp_path)
+    assert same[17:] != run_id(AS_OF, run.snapshot, run.findings.iloc[1:], Policy(), tmp_path)[17:]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def _newer(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "auditor.run/9"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("run.json", Path.unlink),
+        ("run.json", _cut),
+        ("run.json", _newer),
+        ("policy.toml", Path.unlink),
+        ("policy.toml", _cut),
+        ("tables/findings.parquet", Path.unlink),
+        ("tables/keys.parquet", _cut),
+    ],
+)
+def test_a_damaged_run_is_refused(tmp_path: Path, name: str, damage: Callable[[Path], object]) -> None:
+    """Half a run is no run: a paragraph with the folder and what to do."""
+    folder = archive(tmp_path, make_run())
+    damage(folder / name)
+    with pytest.raises(OutputError, match="cannot be read") as caught:
+        load_run(folder)
+    assert str(folder) in str(caught.value)
+    assert caught.value.next_step
+
+
+def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A write that fails leaves the old report and no partial file."""
+    assert write_report(tmp_path, "report.html", b"old").read_bytes() == b"old"
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OutputError):
+        write_report(tmp_path, "taken", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "taken"]
+
+
+def test_an_output_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
+    """Said before anything is called."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot be written"):
+        RunWriter(tmp_path / "file", AS_OF)
