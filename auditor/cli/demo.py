@@ -28,6 +28,7 @@ def demo(
         step = "Install it with its extra: pip install 'auditor[demo]'."
         raise UsageError(f"The demonstration needs the simulator ({error.name}).", next_step=step) from error
     from auditor.aws.clients import Connection, StaticCredentials
+    from auditor.aws.timing import Timing
     from auditor.config import Config, override
     from auditor.pipeline import AuditRequest
 
@@ -49,4 +50,6 @@ def demo(
         )
         credentials = StaticCredentials(cloud.access_key_id, cloud.secret_access_key)
         connection = Connection(endpoint_url=cloud.endpoint_url, isolated=credentials)
-        run_audit(AuditRequest(config, connection, instant), json=json, quiet=quiet, demonstration=True)
+        timing = Timing(now=lambda: instant)  # the organisation's clock stands at that instant
+        request = AuditRequest(config, connection, instant, timing=timing)
+        run_audit(request, json=json, quiet=quiet, demonstration=True)

@@ -24,6 +24,7 @@ import jinja2
 from markupsafe import Markup
 
 from auditor.errors import OutputError
+from auditor.formats import words
 from auditor.formats.environment import asset, environment
 from auditor.formats.view import AGE_BAND, SHOWN, AccountView, Band, FindingView, ReportView
 from auditor.model import Outcome, Severity
@@ -168,7 +169,14 @@ def _finalize(value: object) -> object:
 @cache
 def _environment() -> jinja2.Environment:
     made = environment().overlay(finalize=_finalize)
-    made.filters = {**made.filters, "path": _path, "number": _number, "said": _said, "brief": _brief}
+    made.filters = {
+        **made.filters,
+        "brief": _brief,
+        "counted": _counted,
+        "number": _number,
+        "path": _path,
+        "said": _said,
+    }
     return made
 
 
@@ -182,12 +190,16 @@ def _number(count: int) -> str:
     return f"{count:,}"
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {words.plural(count, noun)}"
+
+
 def _said(outcome: str) -> str:
     """A severity or an outcome for people: "not_applicable" is "Not applicable"."""
     return "Non-compliant" if outcome == Outcome.NON_COMPLIANT else outcome.replace("_", " ").capitalize()
 
 
-def _brief(name: str, most: int = 44) -> str:
+def _brief(name: str, most: int) -> str:
     """A name where there is room for one line; the whole name stands elsewhere in the report."""
     shown = printable(name)
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
