@@ -101,6 +101,7 @@ def test_other_lists_are_cut_aloud_too() -> None:
     )
     assert pdf._part(range(1000), 1000, "audited accounts").notice == ""
     assert pdf._part(range(1001), 1000, "rows").rows == tuple(range(1000))
+    assert pdf._counted(3214, "finding") == "3,214 findings"
     text = squeezed(" ".join(pages_of(render_pdf(sample(), max_rows=1))))
     assert "1of2accountsthatwerenotauditedareshown;" in text
     assert "1of6auditedaccountsareshown;" in text
