@@ -4,16 +4,13 @@ Times are RFC 3339 with `Z`, account ids are strings, rates are fractions of 1; 
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from auditor.formats import words
 from auditor.formats.contract import SCHEMA, finding_fields
 from auditor.formats.view import AccountView, ReportView
-from auditor.model import NotAuditedAccount, RunManifest, Source
-
-_SOURCES: Mapping[str, Source] = {text: source for source, text in words.SOURCES.items()}
+from auditor.model import NotAuditedAccount, RunManifest
 
 
 def render_findings_json(view: ReportView) -> bytes:
@@ -72,7 +69,7 @@ def _account(account: AccountView) -> dict[str, Any]:
     return {
         "account_id": account.account_id,
         "account_name": account.account_name,
-        "source": _SOURCES[account.source].value,
+        "source": account.source.value,
         "generated_at": words.instant(account.generated_at) if account.generated_at else None,
         "users": account.users,
         "keys": account.keys,

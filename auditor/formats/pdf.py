@@ -24,7 +24,6 @@ import jinja2
 from markupsafe import Markup
 
 from auditor.errors import OutputError
-from auditor.formats import words
 from auditor.formats.environment import asset, environment
 from auditor.formats.view import AGE_BAND, SHOWN, AccountView, Band, FindingView, ReportView
 from auditor.model import Outcome, Severity
@@ -172,7 +171,6 @@ def _environment() -> jinja2.Environment:
     made.filters = {
         **made.filters,
         "brief": _brief,
-        "counted": _counted,
         "number": _number,
         "path": _path,
         "said": _said,
@@ -188,10 +186,6 @@ def _path(finding: FindingView) -> str:
 
 def _number(count: int) -> str:
     return f"{count:,}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {words.plural(count, noun)}"
 
 
 def _said(outcome: str) -> str:
@@ -219,10 +213,10 @@ class _Part(Generic[Row]):
     notice: str
 
 
-def _part(rows: Sequence[Row], most: int, noun: str, files: str = "findings.json") -> _Part[Row]:
+def _part(rows: Sequence[Row], most: int, noun: str) -> _Part[Row]:
     if len(rows) <= most:
         return _Part(tuple(rows), "")
-    full = f"the full list is in {files} beside this report."
+    full = "the full list is in findings.json beside this report."
     return _Part(tuple(rows[:most]), f"{most:,} of {len(rows):,} {noun} are shown; {full}")
 
 
@@ -257,7 +251,7 @@ def _findings(view: ReportView, most: int) -> _Findings:
         outcome = _OUTCOMES.index(finding.outcome)
         return _SEVERITIES.index(finding.severity), outcome, -(finding.age_days or 0)
 
-    part = _part(sorted(view.findings, key=gravity), most, "findings", "findings.csv and findings.json")
+    part = _part(sorted(view.findings, key=gravity), most, "findings")
     counts = Counter((finding.severity, finding.outcome) for finding in view.findings)
     table = ((name, tuple(counts[name, outcome] for outcome in _OUTCOMES)) for name in _SEVERITIES)
     return _Findings(

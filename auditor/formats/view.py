@@ -102,7 +102,7 @@ class AccountView:
 
     account_id: str
     account_name: str | None
-    source: str
+    source: Source
     generated_at: datetime | None
     report_age: str
     users: int
@@ -111,6 +111,11 @@ class AccountView:
     unknown: int
     root_keys: str
     notes: tuple[str, ...]
+
+    @property
+    def source_words(self) -> str:
+        """The source for people."""
+        return words.SOURCES[self.source]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,7 @@ def _accounts(run: Run) -> Iterable[AccountView]:
         yield AccountView(
             account_id=account_id,
             account_name=record["account_name"],
-            source=words.SOURCES[Source(record["source"])],
+            source=Source(record["source"]),
             generated_at=record["generated_at"],
             report_age=words.report_age(record["generated_at"], run.manifest.as_of, Source(record["source"])),
             users=int(record["users"]),

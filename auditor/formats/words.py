@@ -22,8 +22,8 @@ def plural(count: int, noun: str) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Count and noun: "1 key", "3 keys"."""
-    return f"{count} {plural(count, noun)}"
+    """Count and noun: "1 key", "3,214 keys"."""
+    return f"{count:,} {plural(count, noun)}"
 
 
 def instant(at: datetime) -> str:

@@ -84,7 +84,7 @@ def test_too_many_findings_are_cut_aloud() -> None:
     made = rendered("sample", max_rows=5)
     text = squeezed(" ".join(made.pages()))
     total = len(made.view.findings)
-    notice = f"5 of {total} findings are shown; the full list is in findings.csv and findings.json beside this report."
+    notice = f"5 of {total} findings are shown; the full list is in findings.json beside this report."
     assert squeezed(notice) in text
     with made.open() as document:
         laid_out = [squeezed(made.pages()[number]) for number in landscape(document)]
@@ -101,7 +101,6 @@ def test_other_lists_are_cut_aloud_too() -> None:
     )
     assert pdf._part(range(1000), 1000, "audited accounts").notice == ""
     assert pdf._part(range(1001), 1000, "rows").rows == tuple(range(1000))
-    assert pdf._counted(3214, "finding") == "3,214 findings"
     text = squeezed(" ".join(pages_of(render_pdf(sample(), max_rows=1))))
     assert "1of2accountsthatwerenotauditedareshown;" in text
     assert "1of6auditedaccountsareshown;" in text
