@@ -44,7 +44,7 @@ def audit(
         list[Path] | None,
         typer.Option(metavar="PATH", help="Judge downloaded credential reports (files or folders); no AWS access."),
     ] = None,
-    more_reports: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", hidden=True)] = None,
+    more_reports: Annotated[list[Path] | None, typer.Argument(metavar="PATH", hidden=True)] = None,
     as_of: AsOf = None,
     formats: Formats = None,
     output: Output = None,

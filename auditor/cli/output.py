@@ -30,10 +30,18 @@ def printable(text: str) -> str:
 def print_error(error: AuditorError) -> None:
     """One paragraph on stderr: where, what, and the next step."""
     said = f"{error.where}: {error.what}" if error.where else error.what
+    if "\n" in error.what:  # a list of problems: each on its own line, below where they are
+        said = "\n  ".join((f"{error.where}:", *error.what.splitlines()))
     lines = [
         wrapped
         for line in printable(f"Error: {said}\n{error.next_step}").splitlines()
-        for wrapped in textwrap.wrap(line, WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+        for wrapped in textwrap.wrap(
+            line,
+            WIDTH,
+            subsequent_indent=line[: len(line) - len(line.lstrip())],
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     ]
     sys.stderr.write("\n".join(lines).rstrip() + "\n")
 
