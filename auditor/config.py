@@ -36,7 +36,8 @@ class _Form:
 
     def check(self, value: object) -> object:
         if not isinstance(value, str):
-            sentence = f"found {_found(value)}; wanted {self.kind}: {self.rule}"
+            found = _found(value) if self.is_shown else "something that is not a text"
+            sentence = f"found {found}; wanted {self.kind}: {self.rule}"
         elif not re.fullmatch(self.pattern, value):
             sentence = f"{_quoted(value) if self.is_shown else 'this text'} is not {self.kind}: {self.rule}"
         else:

@@ -7,7 +7,7 @@ and nothing else fits; anything but exactly one match is said to be unknown, nev
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -107,14 +107,16 @@ def _match(
         return _as_reported(key, "unknown", "the credential report gives no creation date to find the key by")
     if len(rivals) == 1 and len(candidates) == 1:
         return _as_listed(candidates[0], key)
-    if len(rivals) == 1 and not candidates:
+    if not candidates:
         return _as_reported(key, "unknown", contradiction) if contradiction else _gone(key)
     same = [live for live in candidates if live.status is key.status]
     if len(same) == 1 and sum(other.status is key.status for other in rivals) == 1:
         return _as_listed(same[0], key)
-    ids = ", ".join(sorted(live.access_key_id for live in candidates)) or "none listed"
+    ids = ", ".join(sorted(live.access_key_id for live in candidates))
     problem = f"keys created in the same second cannot be told apart ({ids})"
-    return _as_reported(key, "unknown", problem)
+    unsure = _as_reported(key, "unknown", problem)
+    statuses = {live.status for live in candidates}
+    return replace(unsure, status=statuses.pop()) if len(statuses) == 1 else unsure
 
 
 def _contradiction(unmatched: Sequence[LiveKey], generated_at: datetime | None) -> str | None:

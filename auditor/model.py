@@ -204,7 +204,9 @@ class UserLookup:
     keys: tuple[LiveKey, ...] = ()
     failed: str | None = None
     exists: bool = True
-    """False when AWS says NoSuchEntity: the user was deleted since the report."""
+    """False when the user was deleted since the report: no such name, and nobody listed was created when it was."""
+    renamed_to: str | None = None
+    """The name under which the keys were found, where the user was renamed since the report."""
     tags: Mapping[str, str] = field(default_factory=dict)
     tags_failed: str | None = None
 
@@ -375,4 +377,6 @@ class RunManifest:
     """Which key ids were asked for: "flagged", "all", or "none" without AWS."""
     organisation: str = ""
     """The company's name for the cover."""
+    fail_on: Severity = Severity.LOW
+    """The lowest severity of a violation that makes the exit code 1."""
     notes: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from auditor import __version__
@@ -27,9 +27,10 @@ from auditor.formats.view import ReportView, build_view
 from auditor.gather import GatherSettings, Progress, Scope, gather_accounts, read_reports, resolve_scope
 from auditor.gather.files import find_reports
 from auditor.history import RunWriter, find_run, load_run, write_report
-from auditor.history.archive import run_id
+from auditor.history.archive import run_digest
 from auditor.inventory import build_snapshot
 from auditor.model import (
+    AccountFacts,
     AccountResult,
     Coverage,
     NotAudited,
@@ -43,6 +44,9 @@ from auditor.policy import evaluate, summarise
 from auditor.tables import Run, Snapshot
 
 log = logging.getLogger(__name__)
+
+RUN_TAKES = timedelta(hours=6)
+"""A report made so long after `as_of` was not made in the course of the run."""
 
 EXIT_OK, EXIT_VIOLATIONS, EXIT_INCOMPLETE = 0, 1, 3
 
@@ -93,7 +97,7 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     try:
         scope, results = _gather(request, paths, writer, progress)
         progress.phase("Judging")
-        run = _judge(request, scope, results, started_at)
+        run = _judge(request, scope, results, started_at, writer)
         view = build_view(run, printed_rows=request.config.output.pdf_max_rows)
         policy_toml = effective_toml(request.config)
         folder = writer.finish(run, policy_toml, {"findings.json": render_findings_json(view)})
@@ -101,8 +105,13 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         writer.abandon()
         raise
     formats = [chosen.value for chosen in request.config.output.formats]
-    reports = write_reports(view, folder, formats, progress)
-    return AuditOutcome(view, reports, exit_code(view, request.config.output.fail_on))
+    try:
+        reports = write_reports(view, folder, formats, progress)
+    except KeyboardInterrupt as interrupt:
+        what = "Interrupted while the reports were written. The run is kept."
+        step = f"Write them with `auditor report {folder.name}`."
+        raise OutputError(what, where=str(folder), next_step=step) from interrupt
+    return AuditOutcome(view, reports, exit_code(view))
 
 
 def render_stored(
@@ -117,7 +126,7 @@ def render_stored(
     folder = find_run(run, output)
     view = build_view(load_run(folder), printed_rows=pdf_max_rows)
     reports = write_reports(view, folder, formats, progress)
-    return AuditOutcome(view, reports, EXIT_OK)
+    return AuditOutcome(view, reports, exit_code(view))
 
 
 def show_stored(run: str, output: Path) -> AuditOutcome:
@@ -126,7 +135,7 @@ def show_stored(run: str, output: Path) -> AuditOutcome:
     view = build_view(load_run(folder))
     files = {name: folder / chosen.file_name for name, chosen in FORMATS.items()}
     there = {name: path for name, path in files.items() if path.is_file()}
-    return AuditOutcome(view, WrittenReports(folder, there, {}), exit_code(view, Severity.LOW))
+    return AuditOutcome(view, WrittenReports(folder, there, {}), exit_code(view))
 
 
 def write_reports(view: ReportView, folder: Path, formats: Iterable[str], progress: Progress) -> WrittenReports:
@@ -150,9 +159,10 @@ def write_reports(view: ReportView, folder: Path, formats: Iterable[str], progre
     return WrittenReports(folder, files, failed)
 
 
-def exit_code(view: ReportView, fail_on: Severity) -> int:
+def exit_code(view: ReportView) -> int:
     """The contract's exit code of a run: 3 outranks 1."""
     manifest = view.manifest
+    fail_on = manifest.fail_on
     if manifest.coverage.not_audited or manifest.summary.has_unknown_verdicts:
         return EXIT_INCOMPLETE
     violated = any(
@@ -191,12 +201,18 @@ def _audited(results: Iterator[AccountResult]) -> list[AccountResult]:
     raise NothingAuditedError(f"{first.reason}{others}", where=where, next_step=first.next_step)
 
 
-def _judge(request: AuditRequest, scope: Scope | None, results: Sequence[AccountResult], started_at: datetime) -> Run:
+def _judge(
+    request: AuditRequest,
+    scope: Scope | None,
+    results: Sequence[AccountResult],
+    started_at: datetime,
+    writer: RunWriter,
+) -> Run:
     config, policy = request.config, request.config.to_policy()
     snapshot = build_snapshot(results, owner_tags=policy.owner_tags)
     findings = evaluate(snapshot, policy, request.as_of)
     manifest = RunManifest(
-        id=run_id(request.as_of, snapshot, findings, policy, Path(config.output.folder)),
+        id=writer.claim_id(run_digest(snapshot, findings, policy)),
         as_of=request.as_of,
         started_at=started_at,
         finished_at=request.timing.now(),
@@ -209,7 +225,8 @@ def _judge(request: AuditRequest, scope: Scope | None, results: Sequence[Account
         calls=_calls(results, scope),
         policy=policy,
         key_ids=config.gather.key_ids if scope else "none",
-        notes=_notes(results),
+        notes=_notes(results, request.as_of),
+        fail_on=config.output.fail_on,
     )
     return Run(manifest, snapshot, findings)
 
@@ -263,9 +280,17 @@ def _calls(results: Iterable[AccountResult], scope: Scope | None) -> dict[str, i
     return dict(sorted(total.items()))
 
 
-def _notes(results: Iterable[AccountResult]) -> tuple[str, ...]:
+def _notes(results: Iterable[AccountResult], as_of: datetime) -> tuple[str, ...]:
     """What a reader of the whole run must know beside its numbers."""
-    reasons = {result.outcome.code for result in results if isinstance(result.outcome, NotAudited)}
-    if NotAuditedCode.INTERRUPTED in reasons:
-        return ("The run was interrupted before every account was done.",)
-    return ()
+    outcomes = [result.outcome for result in results]
+    notes = []
+    if any(isinstance(outcome, NotAudited) and outcome.code is NotAuditedCode.INTERRUPTED for outcome in outcomes):
+        notes.append("The run was interrupted before every account was done.")
+    metas = [outcome.meta for outcome in outcomes if isinstance(outcome, AccountFacts) and outcome.meta]
+    newer = [meta for meta in metas if meta.generated_at and meta.generated_at > as_of + RUN_TAKES]
+    if newer:
+        notes.append(
+            f"The facts of {len(newer)} accounts are newer than the instant of judgement: what was changed, deleted or "
+            "used in between is judged as it is now, and keys created in between are left out."
+        )
+    return tuple(notes)

@@ -635,3 +635,11 @@ def test_schema_takes_what_we_take(key: str, value: object) -> None:
 def test_schema_refuses_what_we_refuse(key: str, value: object) -> None:
     """An editor marks every value that we would refuse (Python's `$` lets a final line break pass, so not those)."""
     assert list(VALIDATOR.iter_errors(tomllib.loads(toml_at(tuple(key.split(".")), value))))
+
+
+def test_an_external_id_of_the_wrong_type_is_not_repeated() -> None:
+    """It is a secret even where its quotes are missing."""
+    with pytest.raises(UsageError) as caught:
+        parse_config("[accounts]\nexternal_id = 998877665544\n", origin="config.toml")
+    assert "998877665544" not in str(caught.value)
+    assert "external_id" in str(caught.value)

@@ -69,6 +69,19 @@ def test_two_equal_keys_of_one_second_are_unknown_and_named() -> None:
     assert all(key.problem and "AKIAONE, AKIATWO" in key.problem for key in keys)
 
 
+def test_two_keys_of_one_second_that_are_both_gone_are_gone() -> None:
+    """Nothing is listed, so there is nothing to tell apart."""
+    reported = [report_key(ago(100), slot=1), report_key(ago(100), slot=2)]
+    assert {status for _, _, status, _ in resolve(reported)} == {"Deleted"}
+
+
+def test_the_status_is_known_where_all_candidates_share_it() -> None:
+    """Which key is which is not known, but that both are active now is."""
+    reported = [report_key(ago(100), slot=1), report_key(ago(100), slot=2, active=False)]
+    listed = [live_key("AKIAONE", ago(100)), live_key("AKIATWO", ago(100))]
+    assert ("Active", "unknown") in {(status, identity) for _, _, status, identity in resolve(reported, *listed)}
+
+
 @pytest.mark.parametrize("listed", [1, 2, 3])
 def test_no_listed_key_is_lost_or_counted_twice(listed: int) -> None:
     """However many keys share a second, the inventory holds as many keys as the listing, or as the report if more."""

@@ -53,6 +53,7 @@ class Caller:
         """
         attempt = 0
         while True:
+            self.timing.go_on()
             try:
                 return self._once(service, method, params)
             except AwsFailure as failure:

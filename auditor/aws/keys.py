@@ -1,12 +1,23 @@
 """A user's access keys as they are now: ListAccessKeys, GetAccessKeyLastUsed, ListUserTags; and listings of users."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind
-from auditor.model import KeyStatus, LastUsed, ListedUser, LiveKey, NeverUsed, UnknownUse, UsedAt, UserLookup
+from auditor.model import (
+    CredentialReport,
+    KeyStatus,
+    LastUsed,
+    ListedUser,
+    LiveKey,
+    NeverUsed,
+    UnknownUse,
+    UsedAt,
+    UserLookup,
+)
 
 NOT_SAID = frozenset({"N/A", "not_supported", ""})
 """What stands for "no service" or "no Region": S3 and other non-regional services have none."""
@@ -34,6 +45,38 @@ def look_up_user(caller: Caller, user: str) -> UserLookup:
         _raise_if_over(failure)
         return UserLookup(user, keys, tags_failed=str(failure))
     return UserLookup(user, keys, tags=tags)
+
+
+def follow_renamed(
+    caller: Caller, report: CredentialReport, lookups: Mapping[str, UserLookup]
+) -> dict[str, UserLookup]:
+    """The look-ups, where a user whose name is gone was sought among the users that the report does not know.
+
+    NoSuchEntity proves only that the name is gone (AWS UpdateUser renames a user with all its keys). A user is found
+    again by the second of its creation. Where the users cannot be listed, or several fit, the look-up has failed.
+
+    Raises:
+        AwsFailure: the session is over.
+    """
+    gone = [user for user in report.users if user.name in lookups and not lookups[user.name].exists]
+    if not gone:
+        return dict(lookups)
+    known = {user.name for user in report.users}
+    try:
+        strangers = [user for user in list_users(caller) if user.name not in known]
+    except AwsFailure as failure:
+        _raise_if_over(failure)
+        why = f"the user's name is gone, and whether it was renamed is not known: {failure}"
+        return {**lookups, **{user.name: UserLookup(user.name, failed=why) for user in gone}}
+    found = dict(lookups)
+    for user in gone:
+        born = [stranger.name for stranger in strangers if stranger.created_at == user.created_at]
+        if len(born) == 1:
+            found[user.name] = replace(look_up_user(caller, born[0]), user=user.name, renamed_to=born[0])
+        elif born:
+            why = f"the user's name is gone, and several users were created when it was ({', '.join(born)})"
+            found[user.name] = UserLookup(user.name, failed=why)
+    return found
 
 
 def _listed(caller: Caller, user: str) -> list[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from auditor.aws.calls import Caller
+from auditor.aws.failures import AwsFailure, Kind
 from auditor.model import Account
 
 PAGE_SIZE = 20
@@ -19,10 +20,17 @@ def list_accounts(caller: Caller) -> Iterator[Account]:
         AwsFailure: not in an organisation, or neither the management account nor a delegated administrator.
     """
     token: dict[str, str] = {}
+    seen: set[str] = set()
     while True:
         page = caller.call("organizations", "list_accounts", MaxResults=PAGE_SIZE, **token)
-        for entry in page.get("Accounts", ()):
-            yield _account(entry, caller.partition)
+        if "Accounts" not in page or (token and page.get("NextToken") == token["NextToken"]):
+            what = "a page without accounts, or one that leads back to itself"
+            raise AwsFailure(Kind.OTHER, "organizations:ListAccounts", "UnreadableAnswer", what)
+        for entry in page["Accounts"]:
+            account = _account(entry, caller.partition)
+            if account.id not in seen:
+                yield account
+            seen.add(account.id)
         if not page.get("NextToken"):
             return
         token = {"NextToken": page["NextToken"]}

@@ -11,6 +11,10 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _go_on() -> None:
+    """Nobody wants to stop."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """Clock (UTC), monotonic seconds, sleep in seconds, and a uniform random number in [0, 1)."""
@@ -19,6 +23,8 @@ class Timing:
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     uniform: Callable[[], float] = random.random
+    go_on: Callable[[], None] = _go_on
+    """Asked before every call; raises where the work is to end, such as after Ctrl-C."""
 
     def backoff(self, attempt: int, *, base: float, cap: float) -> float:
         """Seconds to wait after the n-th failure (from 0): exponential, capped, with full jitter."""

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -55,8 +56,16 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(config.app, name="config")
 
 
+def _open_missing_streams() -> None:
+    """A stream that the caller closed (`>&-`) goes nowhere, and no file opened later takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+
+
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
+    _open_missing_streams()
     try:
         app()
     except AuditorError as error:
@@ -71,7 +80,8 @@ def main() -> NoReturn:
         os._exit(AuditorError.exit_code)  # a call that hangs in another thread must not be waited for
     except Exception as error:  # noqa: BLE001 - the last resort: a defect is told in a paragraph, not as a traceback
         logging.getLogger(__name__).debug("%s", traceback.format_exc())
-        what = f"auditor failed by a defect of its own ({type(error).__name__}: {error}). No run was written."
-        print_error(AuditorError(what, next_step="Run it again with -vv and report what it prints."))
+        what = f"auditor failed by a defect of its own ({type(error).__name__}: {error})."
+        step = "`auditor runs list` tells whether a run was kept. Run it again with -vv and report what it prints."
+        print_error(AuditorError(what, next_step=step))
         sys.exit(AuditorError.exit_code)
     sys.exit(0)

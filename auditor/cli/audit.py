@@ -19,7 +19,14 @@ from auditor.cli.options import (
     parse_instant,
     split_formats,
 )
-from auditor.cli.output import outcome_document, print_json, print_summary, progress_for, set_up_logging
+from auditor.cli.output import (
+    outcome_document,
+    print_json,
+    print_summary,
+    progress_for,
+    result_on_stdout,
+    set_up_logging,
+)
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,6 +88,9 @@ def audit(
             "fail_on": fail_on,
         },
     }
+    if paths and (account or role_name or endpoint_url or profile):
+        step = "Leave out --account, --role-name, --endpoint-url and --profile: AWS is not asked."
+        raise UsageError("Options for AWS do not go with --from-reports.", next_step=step)
     settings = effective_config(config, overrides, widen=bool(role_name and not account))
     request = _request(settings, as_of, account or [], paths)
     run_audit(request, json=json, quiet=quiet)
@@ -110,9 +120,6 @@ def _request(config: "Config", as_of: str | None, accounts: list[str], paths: li
     if wrong:
         what = f"{wrong[0]!r} is not an account id."
         raise UsageError(what, where="--account", next_step="An account id has exactly 12 digits.")
-    if paths and accounts:
-        step = "Leave out --account: the account ids come from the reports."
-        raise UsageError("--from-reports does not go with --account.", next_step=step)
     instant = parse_instant(as_of) or now()
     from auditor.aws.clients import Connection
     from auditor.pipeline import AuditRequest
@@ -142,12 +149,13 @@ def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration
         outcome = run(request, progress)
     finally:
         progress.close()
-    if json:
-        print_json(outcome_document(outcome))
-    else:
-        print_summary(outcome)
-        if demonstration:
-            typer.echo(f"\n`auditor audit` would have exited with {outcome.exit_code}.")
+    with result_on_stdout():
+        if json:
+            print_json(outcome_document(outcome))
+        else:
+            print_summary(outcome)
+            if demonstration:
+                typer.echo(f"\n`auditor audit` would have exited with {outcome.exit_code}.")
     broken = outcome.reports.failed
     if broken:
         raise next(iter(broken.values()))

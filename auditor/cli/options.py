@@ -8,6 +8,9 @@ import typer
 
 from auditor.errors import UsageError
 
+YEARS = range(2000, 2200)
+"""AWS has no older accounts, and a limit of ten years still fits behind the newest instant."""
+
 DEFAULT_CONFIG = Path("config.toml")
 
 ConfigPath = Annotated[
@@ -54,12 +57,15 @@ def parse_instant(text: str | None) -> datetime | None:
     """
     if text is None:
         return None
+    step = "Write it like 2026-11-22T19:00:00Z."
     try:
         at = datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+        instant = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
     except (ValueError, OverflowError) as error:
-        step = "Write it like 2026-11-22T19:00:00Z."
         raise UsageError(f"{text!r} is not a time.", where="--as-of", next_step=step) from error
+    if instant.year not in YEARS:
+        raise UsageError(f"The year {instant.year} cannot be judged at.", where="--as-of", next_step=step)
+    return instant
 
 
 def now() -> datetime:

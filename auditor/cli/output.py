@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import AuditorError
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from auditor.pipeline import AuditOutcome
 
 WIDTH = 100
+MOST_ACCOUNTS = 20
+"""Accounts that were not audited, in the terminal; the reports have them all."""
+
 PLAIN_STEPS = 20
 """At most so many lines a phase where there is no terminal."""
 
@@ -43,7 +48,8 @@ def print_error(error: AuditorError) -> None:
             break_on_hyphens=False,
         )
     ]
-    sys.stderr.write("\n".join(lines).rstrip() + "\n")
+    with suppress(OSError):
+        sys.stderr.write("\n".join(lines).rstrip() + "\n")
 
 
 def print_json(document: Any) -> None:
@@ -60,6 +66,22 @@ def set_up_logging(verbose: int) -> None:
     logger.handlers = [handler]
     logger.setLevel(levels[min(verbose, 2)])
     logger.propagate = False
+
+
+@contextmanager
+def result_on_stdout() -> Iterator[None]:
+    """What is printed in this block is the result; where nobody takes it, that is said, and the exit code stands.
+
+    A reader that had enough (`| head -1`) is no failure at all.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            step = "`auditor runs show` prints it again."
+            print_error(AuditorError(f"The result could not be printed ({error.strerror}).", next_step=step))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # ------------------------------------------------------------------------------------------------- progress
@@ -87,8 +109,9 @@ class PlainProgress:
 
     def note(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
-        sys.stderr.write(printable(text) + "\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # nobody reads the progress any more; the run goes on
+            sys.stderr.write(printable(text) + "\n")
+            sys.stderr.flush()
 
     def close(self) -> None:
         """Nothing to put away."""
@@ -179,10 +202,17 @@ def outcome_document(outcome: "AuditOutcome") -> dict[str, Any]:
 def print_summary(outcome: "AuditOutcome") -> None:
     """The verdict, the controls, what was not audited and what to do, and where the reports are."""
     from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    with console.capture() as written:  # rich would end the process on a closed pipe
+        _summarise(outcome, console)
+    sys.stdout.write(written.get())
+
+
+def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
     from rich.text import Text
 
     view = outcome.view
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     width = console.width if sys.stdout.isatty() else WIDTH
 
     def say(text: str, style: str = "", indent: int = 0) -> None:
@@ -199,10 +229,13 @@ def print_summary(outcome: "AuditOutcome") -> None:
     if view.not_audited:
         console.print()
         say("Not audited", "bold")
-        for account in view.not_audited:
+        for account in view.not_audited[:MOST_ACCOUNTS]:
             name = f"{account.account_name} ({account.account_id})" if account.account_name else account.account_id
             say(f"{name}: {account.reason}", indent=2)
             say(f"Next: {account.next_step}", "dim", indent=4)
+        left = len(view.not_audited) - MOST_ACCOUNTS
+        if left > 0:
+            say(f"and {left} more; the reports have them all.", indent=2)
     console.print()
     _print_paths(console, outcome)
 

@@ -7,7 +7,14 @@ import typer
 
 from auditor.cli.audit import effective_config
 from auditor.cli.options import ConfigPath, Formats, Json, Output, Quiet, Verbose, split_formats
-from auditor.cli.output import outcome_document, print_json, print_summary, progress_for, set_up_logging
+from auditor.cli.output import (
+    outcome_document,
+    print_json,
+    print_summary,
+    progress_for,
+    result_on_stdout,
+    set_up_logging,
+)
 
 
 def report(
@@ -38,9 +45,10 @@ def report(
         outcome = render_stored(run, Path(settings.output.folder), names, progress, pdf_max_rows=rows)
     finally:
         progress.close()
-    if json:
-        print_json(outcome_document(outcome))
-    else:
-        print_summary(outcome)
+    with result_on_stdout():
+        if json:
+            print_json(outcome_document(outcome))
+        else:
+            print_summary(outcome)
     for error in outcome.reports.failed.values():
         raise error

@@ -7,7 +7,7 @@ import typer
 
 from auditor.cli.audit import effective_config
 from auditor.cli.options import ConfigPath, Json, Output
-from auditor.cli.output import outcome_document, print_json, print_summary, printable
+from auditor.cli.output import outcome_document, print_json, print_summary, printable, result_on_stdout
 
 app = typer.Typer(no_args_is_help=True, help="The archive of runs: list them, show one.")
 
@@ -23,26 +23,25 @@ def list_(output: Output = None, config: ConfigPath = None, json: Json = False) 
 
     folder = _folder(config, output)
     entries = list_runs(folder)
-    if json:
-        print_json([{"folder": str(entry.folder), "run": entry.document} for entry in entries])
-        return
-    if not entries:
-        typer.echo(f"No run in {folder}. Make one with `auditor audit` or `auditor demo`.")
-        return
-    for entry in entries:
-        typer.echo(printable(_line(entry.folder.name, entry.document)))
+    with result_on_stdout():
+        if json:
+            print_json([{"folder": str(entry.folder), "run": entry.document} for entry in entries])
+        elif not entries:
+            typer.echo(f"No run in {folder}. Make one with `auditor audit` or `auditor demo`.")
+        else:
+            typer.echo("\n".join(printable(_line(entry.folder.name, entry.document)) for entry in entries))
 
 
 def _line(name: str, document: dict[str, Any] | None) -> str:
     from auditor.formats.words import rate
 
     if document is None:
-        return f"{name}  interrupted: no run, kept for what was gathered"
-    coverage, summary = document["coverage"], document["summary"]
+        return f"{name}  interrupted, or not a run that this version reads"
+    coverage, verdicts = document["coverage"], document["summary"]["verdicts"]
     audited = f"{coverage['accounts_audited']}/{coverage['accounts_in_scope']} accounts"
-    keys = f"{coverage['keys']} keys"
-    failing = f"{summary['non_compliant']} fail"
-    return f"{document['id']}  {rate(summary['compliance_rate']):>9}  {audited:>16}  {keys:>10}  {failing:>10}"
+    violations = sum(counts.get("non_compliant", 0) for counts in verdicts.values())
+    complies = rate(document["summary"]["compliance_rate"])
+    return f"{name}  {complies:>9}  {audited:>16}  {coverage['keys']:>7} keys  {violations:>6} violations"
 
 
 @app.command("show")
@@ -56,7 +55,8 @@ def show(
     from auditor.pipeline import show_stored
 
     outcome = show_stored(run, _folder(config, output))
-    if json:
-        print_json(outcome_document(outcome))
-    else:
-        print_summary(outcome)
+    with result_on_stdout():
+        if json:
+            print_json(outcome_document(outcome))
+        else:
+            print_summary(outcome)

@@ -1,10 +1,10 @@
 """Numbers and times as words: the sentences of the reports, made by rule from a run's manifest. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from auditor.model import Outcome, Policy, RunManifest, Source, Summary
+from auditor.model import ControlId, Outcome, Policy, RunManifest, Source, Summary
 
 SOURCES: Mapping[Source, str] = {
     Source.CREDENTIAL_REPORT: "credential report",
@@ -12,8 +12,8 @@ SOURCES: Mapping[Source, str] = {
     Source.FILE: "downloaded report",
 }
 
-REPORT_LIFETIME = timedelta(hours=4)
-"""AWS hands out the same credential report for four hours (AWS: "Generate credential reports")."""
+USER_CONTROLS = (ControlId.ONE_ACTIVE_KEY, ControlId.EXTRA_KEYS)
+"""Controls that judge users, whose verdicts the rate of keys does not hold."""
 
 
 def plural(count: int, noun: str) -> str:
@@ -65,9 +65,9 @@ def is_complete(manifest: RunManifest) -> bool:
     return not manifest.coverage.not_audited and not manifest.summary.has_unknown_verdicts
 
 
-def violations(summary: Summary) -> int:
-    """Non-compliant verdicts over all controls, on keys and on users."""
-    return sum(counts.get(Outcome.NON_COMPLIANT, 0) for counts in summary.verdicts.values())
+def violations(summary: Summary, controls: Iterable[str] = tuple(ControlId)) -> int:
+    """Non-compliant verdicts of these controls: by default all, those on keys and those on users."""
+    return sum(summary.verdicts.get(control, {}).get(Outcome.NON_COMPLIANT, 0) for control in controls)
 
 
 def verdict(manifest: RunManifest) -> tuple[str, str]:
@@ -87,11 +87,17 @@ def headline(manifest: RunManifest) -> str:
         text = f"{rate(summary.compliance_rate)} of {counted(judged, 'judged access key')} {verb}"
     else:
         text = "No access key could be judged"
+    by_users = violations(summary, USER_CONTROLS)
+    if by_users:
+        text += f"; {counted(by_users, 'user-level violation')}"
     missing = len(coverage.not_audited)
     if missing:
         text += f"; {missing} of {counted(coverage.accounts_in_scope, 'account')} not audited"
     if summary.unknown:
         text += f"; {counted(summary.unknown, 'key')} of unknown outcome"
+    unlisted = max(summary.verdicts.get(control, {}).get(Outcome.UNKNOWN, 0) for control in USER_CONTROLS)
+    if unlisted:
+        text += f"; {counted(unlisted, 'user')} whose keys are not known for certain"
     between = bounds(summary)
     return f"{text}: {between}." if between else f"{text}."
 

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import timedelta
 
 from auditor.aws.calls import Caller
@@ -11,7 +11,7 @@ from auditor.aws.clients import CredentialSource, shared_clients
 from auditor.aws.credential_report import FetchedReport, ReportRefusedError, fetch_credential_report
 from auditor.aws.failures import AwsFailure
 from auditor.aws.identity import RoleSession
-from auditor.aws.keys import list_users, look_up_user, root_keys_present
+from auditor.aws.keys import follow_renamed, list_users, look_up_user, root_keys_present
 from auditor.credential_report import WrongAccountError, parse_credential_report
 from auditor.errors import AuditorError, ReportFormatError
 from auditor.gather.answers import encode_listing, encode_lookups, encode_response
@@ -40,7 +40,7 @@ ACTIVE = "ACTIVE"
 
 
 class StopRequested(Exception):  # noqa: N818 - a request of the user's, not an error
-    """The user asked to stop; raised by the sleep and the store of a run that is being stopped."""
+    """The user asked to stop; raised between two calls, and by the sleep of a run that is being stopped."""
 
 
 def audit_account(account: Account, settings: GatherSettings) -> AccountResult:
@@ -120,8 +120,10 @@ def _reported_facts(caller: Caller, account: Account, settings: GatherSettings, 
         fetched.content, origin=f"credential report of {account.id}", expected_account=account.id
     )
     chosen = users_to_look_up(report, settings.policy, settings.as_of, every_key=settings.every_key)
-    lookups = _look_up(caller, account, settings, chosen)
+    lookups = follow_renamed(caller, report, {user: look_up_user(caller, user) for user in chosen})
+    _keep(account, settings, lookups)
     root, notes = _root(caller, report)
+    notes += _lookup_notes(lookups)
     age = fetched.received_at - fetched.generated_at
     if age > STALE:
         notes.append(f"AWS sent a credential report that was {age // timedelta(hours=1)} hours old.")
@@ -131,17 +133,30 @@ def _reported_facts(caller: Caller, account: Account, settings: GatherSettings, 
 def _listed_facts(caller: Caller, account: Account, settings: GatherSettings, why: str) -> AccountFacts:
     users: tuple[ListedUser, ...] = tuple(list_users(caller))
     settings.store.save(account.id, "listing.json", encode_listing(users, caller.timing.now()))
-    lookups = _look_up(caller, account, settings, (user.name for user in users))
+    lookups = {user.name: look_up_user(caller, user.name) for user in users}
+    _keep(account, settings, lookups)
     root, notes = _root(caller, None)
+    notes += _lookup_notes(lookups)
     notes.insert(0, f"AWS made no credential report in time ({why}); users and keys were listed one by one.")
     return AccountFacts(Source.LISTING, None, None, users, lookups, root, tuple(notes))
 
 
-def _look_up(caller: Caller, account: Account, settings: GatherSettings, users: Iterable[str]) -> dict[str, UserLookup]:
-    lookups = {user: look_up_user(caller, user) for user in users}
+def _keep(account: Account, settings: GatherSettings, lookups: Mapping[str, UserLookup]) -> None:
     if lookups:
         settings.store.save(account.id, "keys.json", encode_lookups(lookups))
-    return lookups
+
+
+def _lookup_notes(lookups: Mapping[str, UserLookup]) -> list[str]:
+    """What the look-ups could not tell, or found changed, beyond single keys."""
+    notes = [
+        f"User {lookup.user} was renamed to {lookup.renamed_to} after the report."
+        for lookup in lookups.values()
+        if lookup.renamed_to
+    ]
+    tagless = [lookup.tags_failed for lookup in lookups.values() if lookup.tags_failed]
+    if tagless:
+        notes.append(f"Owner and description are not known for {len(tagless)} of the users looked up: {tagless[0]}.")
+    return notes
 
 
 def _root(caller: Caller, report: CredentialReport | None) -> tuple[bool | None, list[str]]:

@@ -39,6 +39,7 @@ def _lookup(lookup: UserLookup) -> dict[str, Any]:
     return {
         "user": lookup.user,
         "exists": lookup.exists,
+        "renamed_to": lookup.renamed_to,
         "failed": lookup.failed,
         "keys": [_key(key) for key in lookup.keys],
         "tags": dict(sorted(lookup.tags.items())),

@@ -31,12 +31,13 @@ def gather_accounts(
         AuditorError: something that would hit every account, such as a full disk.
     """
     stop = threading.Event()
-    stoppable = replace(settings, timing=replace(settings.timing, sleep=_Sleep(settings.timing.sleep, stop)))
+    ending = _Stoppable(settings.timing.sleep, stop)
+    stoppable = replace(settings, timing=replace(settings.timing, sleep=ending.sleep, go_on=ending.go_on))
     workers = max(1, min(settings.accounts_in_flight, len(accounts)))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="gather")
     try:
         with _first_interrupt_sets(stop, progress):
-            futures = {pool.submit(_unless_stopped, account, stoppable, stop): account for account in accounts}
+            futures = {pool.submit(_unless_stopped, account, stoppable): account for account in accounts}
             for done in as_completed(futures):
                 account = futures[done]
                 yield _result(done, account)
@@ -65,24 +66,26 @@ def _first_interrupt_sets(stop: threading.Event, progress: Progress) -> Iterator
         signal.signal(signal.SIGINT, before)
 
 
-class _Sleep:
-    """The run's sleep, which ends the account's work when the run is being stopped."""
+class _Stoppable:
+    """The run's sleep, and its leave to go on; both end the account's work when the run is being stopped."""
 
     def __init__(self, sleep: Callable[[float], None], stop: threading.Event) -> None:
         self._sleep = sleep
         self._stop = stop
 
-    def __call__(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         while seconds > 0 and not self._stop.is_set():
             self._sleep(min(seconds, SLICE))
             seconds -= SLICE
+        self.go_on()
+
+    def go_on(self) -> None:
         if self._stop.is_set():
             raise StopRequested
 
 
-def _unless_stopped(account: Account, settings: GatherSettings, stop: threading.Event) -> AccountResult:
-    if stop.is_set():
-        raise StopRequested
+def _unless_stopped(account: Account, settings: GatherSettings) -> AccountResult:
+    settings.timing.go_on()
     return audit_account(account, settings)
 
 

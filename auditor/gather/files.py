@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -15,7 +16,10 @@ from auditor.model import Account, AccountFacts, AccountResult, NotAudited, NotA
 ACCOUNT_IN_ARN = re.compile(rb"arn:aws[a-z-]*:iam::([0-9]{12}):")
 UNKNOWN_ACCOUNT = "unknown"
 
-LIMITS = "Read from a downloaded file: key ids, owners and the last use since the report are not known."
+LIMITS = (
+    "Read from a downloaded file: key ids, owners and the last use since the report are not known, nor, where the "
+    "report lacks the column additional_credentials_info, whether a user has more than two keys."
+)
 
 
 def find_reports(paths: Sequence[Path]) -> tuple[Path, ...]:
@@ -24,19 +28,30 @@ def find_reports(paths: Sequence[Path]) -> tuple[Path, ...]:
     Raises:
         UsageError: a path does not exist, or a folder holds no report.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*.csv") if file.is_file() and file.name != "findings.csv")
+            inside = _reports_below(path)
             if not inside:
                 raise UsageError("No *.csv file in this folder.", where=str(path), next_step="Name the right folder.")
-            found |= dict.fromkeys(inside)
+            found |= {file.resolve(): file for file in inside}
         elif path.exists():
-            found[path] = None
+            found.setdefault(path.resolve(), path)
         else:
             step = "Name a credential report (CSV) or a folder of them."
             raise UsageError("There is no such file or folder.", where=str(path), next_step=step)
-    return tuple(found)
+    return tuple(found.values())
+
+
+def _reports_below(folder: Path) -> list[Path]:
+    """Every CSV file below a folder but a run's own findings; a folder that cannot be read is not passed over."""
+
+    def refuse(error: OSError) -> None:
+        what = f"This folder cannot be read ({error.strerror})."
+        raise UsageError(what, where=str(error.filename), next_step="Check its permissions, or name the files.")
+
+    files = [Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names]
+    return sorted(file for file in files if file.suffix.lower() == ".csv" and file.name != "findings.csv")
 
 
 def read_reports(paths: Sequence[Path], store: RawStore, progress: Progress) -> Iterator[AccountResult]:

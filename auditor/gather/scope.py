@@ -14,6 +14,7 @@ from auditor.errors import AuditorError, NothingAuditedError, UsageError
 from auditor.model import Account
 
 IDENTITY_ATTEMPTS = 3
+FEW = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,22 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
         raise _no_entry(failure, connection) from failure
     caller = replace(caller, partition=identity.partition)
     accounts, description = _accounts(wanted, only, identity, caller)
-    excluded = set(wanted.exclude)
+    excluded = {account.id for account in accounts} & set(wanted.exclude)
     scope = [account for account in accounts if account.id not in excluded]
+    if excluded:
+        description += f", without {_named(excluded)} that the configuration excludes"
     if only:
         scope = _narrow(scope, only)
-        description += f", narrowed to {len(scope)}"
+        description += f", narrowed to {_named(account.id for account in scope)}"
     if not scope:
         raise UsageError("No account is in scope.", next_step="Check accounts.list and accounts.exclude.")
     return Scope(tuple(scope), identity, description, dict(caller.counts))
+
+
+def _named(account_ids: Iterable[str]) -> str:
+    """A few accounts by id, many by number; policy.toml and the tables have them all."""
+    ids = sorted(account_ids)
+    return ", ".join(ids) if len(ids) <= FEW else f"{len(ids)} accounts"
 
 
 def _accounts(

@@ -33,6 +33,8 @@ class RunWriter:
             UsageError: `output` cannot be written; nothing has been called yet.
         """
         self.output = output
+        self.as_of = as_of
+        self._claimed: Path | None = None
         self.folder = output / f"{_stamp(as_of)}-{secrets.token_hex(4)}{INCOMPLETE}"
         try:
             self.folder.mkdir(parents=True)
@@ -48,6 +50,23 @@ class RunWriter:
         with _writing(folder / name):
             folder.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
+
+    def claim_id(self, digest: str) -> str:
+        """The run's id: its instant and its digest; the second such run in this folder gets a number behind it.
+
+        An empty folder of that name holds the place until `finish`, so that two runs at once cannot take the same.
+        """
+        number = 1
+        with _writing(self.output):
+            while True:
+                run = f"{_stamp(self.as_of)}-{digest}" + (f"-{number}" if number > 1 else "")
+                try:
+                    (self.output / run).mkdir()
+                except FileExistsError:
+                    number += 1
+                    continue
+                self._claimed = self.output / run
+                return run
 
     def finish(self, run: Run, policy_toml: str, files: Mapping[str, bytes]) -> Path:
         """Write tables, policy, manifest and further files, and give the folder its final name, the run's id.
@@ -66,29 +85,26 @@ class RunWriter:
             (self.folder / "run.json").write_bytes(encode_manifest(run.manifest))
             final = self.output / run.manifest.id
             self.folder.rename(final)
+            self._claimed = None
         return final
 
     def abandon(self) -> None:
         """Remove what was written; for a run that came to nothing."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._claimed is not None:
+            shutil.rmtree(self._claimed, ignore_errors=True)
 
 
-def run_id(as_of: datetime, snapshot: Snapshot, findings: pd.DataFrame, policy: Policy, output: Path) -> str:
-    """The id of a run: its instant, and a digest of what was judged by which policy with which result.
+def run_digest(snapshot: Snapshot, findings: pd.DataFrame, policy: Policy) -> str:
+    """Eight hexadecimal digits of what was judged by which policy with which result.
 
-    The same facts, policy and instant give the same id; a second such run in the same folder gets a number.
+    The same facts, policy and instant give the same digest, whenever and wherever they are judged.
     """
     digest = hashlib.sha256(repr(policy).encode())
     scope = snapshot.accounts[["account_id", "audited", "report_sha256", "not_audited_code"]]
     for frame in (scope, findings):
         digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    base = f"{_stamp(as_of)}-{digest.hexdigest()[:8]}"
-    number = 1
-    candidate = base
-    while (output / candidate).exists():
-        number += 1
-        candidate = f"{base}-{number}"
-    return candidate
+    return digest.hexdigest()[:8]
 
 
 def write_report(folder: Path, name: str, content: bytes) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 from auditor.config import policy_from_toml
 from auditor.errors import AuditorError, OutputError, UsageError
 from auditor.history.archive import INCOMPLETE
-from auditor.history.manifest import decode_manifest
+from auditor.history.manifest import SCHEMA, decode_manifest
 from auditor.history.parquet import read_parquet
 from auditor.tables import ACCOUNTS, FINDINGS, KEYS, USERS, Run, Snapshot
 
@@ -35,7 +35,7 @@ def list_runs(output: Path) -> Sequence[RunEntry]:
         return ()
     folders = [folder for folder in output.iterdir() if folder.is_dir()]
     entries = [RunEntry(folder, _document(folder)) for folder in folders]
-    entries = [entry for entry in entries if entry.is_finished or entry.folder.name.endswith(INCOMPLETE)]
+    entries = [entry for entry in entries if _is_cut_off(entry.folder) or (entry.folder / "run.json").is_file()]
     return sorted(entries, key=_recency, reverse=True)
 
 
@@ -52,7 +52,7 @@ def find_run(run: str, output: Path) -> Path:
             raise UsageError("There is no run yet.", where=str(output), next_step=step)
         return finished[0].folder
     for folder in (output / run, Path(run)):
-        if (folder / "run.json").is_file():
+        if (folder / "run.json").is_file() and not _is_cut_off(folder):
             return folder
     step = "`auditor runs list` shows the ids; a path to a run's folder and `latest` work as well."
     raise UsageError(f"There is no run {run}.", where=str(output), next_step=step)
@@ -80,12 +80,19 @@ def load_run(folder: Path) -> Run:
         raise OutputError(what, where=str(folder), next_step=step) from error
 
 
+def _is_cut_off(folder: Path) -> bool:
+    return folder.name.endswith(INCOMPLETE)
+
+
 def _document(folder: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads((folder / "run.json").read_bytes())
-    except (OSError, ValueError):
+    """run.json of a finished run of this version, else None; what is in an incomplete folder does not count."""
+    if _is_cut_off(folder):
         return None
-    return document if isinstance(document, dict) and "as_of" in document and "id" in document else None
+    try:
+        document: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
+        return document if document["schema"] == SCHEMA and document["summary"] and document["coverage"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _recency(entry: RunEntry) -> tuple[str, str, str]:

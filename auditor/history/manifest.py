@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, RunManifest, Summary
+from auditor.model import Coverage, Limit, NotAuditedAccount, NotAuditedCode, Policy, RunManifest, Severity, Summary
 
 SCHEMA = "auditor.run/1"
 
 
 def encode_manifest(manifest: RunManifest) -> bytes:
-    """The manifest as JSON; the policy is left to policy.toml beside it."""
+    """The manifest as JSON."""
     return json.dumps(manifest_document(manifest), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
@@ -29,6 +29,8 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
         "organisation": manifest.organisation,
         "scope": manifest.scope,
         "key_ids": manifest.key_ids,
+        "fail_on": manifest.fail_on.value,
+        "policy": _policy(manifest.policy),
         "coverage": {
             "accounts_in_scope": coverage.accounts_in_scope,
             "accounts_audited": coverage.accounts_audited,
@@ -76,6 +78,7 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
             organisation=str(document["organisation"]),
             scope=str(document["scope"]),
             key_ids=str(document["key_ids"]),
+            fail_on=Severity(document["fail_on"]),
             coverage=Coverage(**coverage),
             summary=Summary(**document["summary"]),
             calls=dict(document["calls"]),
@@ -84,6 +87,24 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a run of this version ({type(error).__name__}: {error})") from error
+
+
+def _policy(policy: Policy) -> dict[str, Any]:
+    """The thresholds for a reader; `load_run` takes them from policy.toml, which has them in full."""
+
+    def limit(limit: Limit) -> dict[str, Any]:
+        return {"days": limit.maximum / timedelta(days=1), "fails": limit.operator.value}
+
+    return {
+        "key_age": limit(policy.key_age),
+        "key_unused": limit(policy.key_unused),
+        "unused_grace_days": policy.unused_grace / timedelta(days=1),
+        "max_active_keys": policy.max_active_keys,
+        "inactive_root_key_fails": policy.inactive_root_key_fails,
+        "warning_days": policy.warning_window / timedelta(days=1),
+        "severities": {control.value: severity.value for control, severity in policy.severities.items()},
+        "owner_tags": list(policy.owner_tags),
+    }
 
 
 def _not_audited(account: NotAuditedAccount) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _key_age(keys: pd.DataFrame, policy: Policy, as_of: datetime) -> pd.DataFram
     _say(verdict, ~old, Outcome.COMPLIANT, age + " old; due on " + due + ".")
     _say(verdict, old, Outcome.NON_COMPLIANT, age + f" old: {policy.key_age} fails; it was due on " + due + ".")
     _say(verdict, created.isna(), Outcome.UNKNOWN, "The creation date is not known, so neither is the age.")
-    return _settle(verdict, keys)
+    return _settle(verdict, keys, as_of)
 
 
 def _key_unused(keys: pd.DataFrame, policy: Policy, as_of: datetime) -> pd.DataFrame:
@@ -77,21 +77,22 @@ def _key_unused(keys: pd.DataFrame, policy: Policy, as_of: datetime) -> pd.DataF
     why = keys["last_used_problem"].fillna("no reason given")
     _say(verdict, unsure, Outcome.UNKNOWN, "Last use is not known: " + why + ". Otherwise: " + activity + ".")
     _say(verdict, start.isna(), Outcome.UNKNOWN, "Neither creation nor last use is known.")
-    return _settle(verdict, keys)
+    return _settle(verdict, keys, as_of)
 
 
-def _settle(verdict: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
+def _settle(verdict: pd.DataFrame, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
     """What holds for every key-level control: who is out of scope, and what could not be confirmed."""
     unconfirmed = keys["identity"].eq("unknown") & verdict["outcome"].eq(Outcome.NON_COMPLIANT.value)
     problem = keys["identity_problem"].fillna("no reason given")
     doubt = "Not confirmed: " + problem + ". As far as is known: " + verdict["reason"]
     _say(verdict, unconfirmed, Outcome.UNKNOWN, doubt)
     status = keys["key_status"]
-    for value, why in (
-        (KeyStatus.INACTIVE, "The key is inactive."),
-        (KeyStatus.DELETED, "The key was deleted after the credential report was made."),
-    ):
-        _say(verdict, status.eq(value.value), Outcome.NOT_APPLICABLE, why)
+    inactive = status.eq(KeyStatus.INACTIVE.value) & ~unconfirmed
+    deleted = status.eq(KeyStatus.DELETED.value)
+    future = keys["created_at"] > as_of
+    _say(verdict, inactive, Outcome.NOT_APPLICABLE, "The key is inactive.")
+    _say(verdict, deleted, Outcome.NOT_APPLICABLE, "The key was deleted after the credential report was made.")
+    _say(verdict, future, Outcome.NOT_APPLICABLE, "The key was created after the instant of judgement.")
     root = keys["is_root"].fillna(value=False).astype(bool)
     _say(verdict, root, Outcome.NOT_APPLICABLE, f"Root keys are judged by {ControlId.ROOT_ACCESS_KEY}.")
     verdict.loc[verdict["outcome"].eq(Outcome.NOT_APPLICABLE.value), "due_at"] = pd.NaT

@@ -15,7 +15,8 @@ def summarise(findings: pd.DataFrame, snapshot: Snapshot) -> Summary:
 
     A key counts once, with its worst outcome over the controls that judge keys. The bounds take each key of unknown
     outcome as failing and as passing, and each account that was not audited as holding as many judged keys as the
-    average audited one (at least one), all failing or all passing.
+    average audited one (at least one), all failing or all passing. A user whose keys could not be listed counts as one
+    such key.
     """
     counts = key_outcomes(findings).value_counts()
     number = {outcome: int(counts.get(outcome.value, 0)) for outcome in Outcome}
@@ -23,6 +24,7 @@ def summarise(findings: pd.DataFrame, snapshot: Snapshot) -> Summary:
     judged = good + bad
     audited = snapshot.accounts["audited"].fillna(value=False).astype(bool)
     missing = _missing_keys(judged + unknown, int(audited.sum()), int((~audited).sum()))
+    missing += int((snapshot.users["known_keys"].isna() | _has_unlisted(snapshot.users)).sum())
     population = judged + unknown + missing
     return Summary(
         compliant=good,
@@ -42,8 +44,16 @@ def key_outcomes(findings: pd.DataFrame) -> "pd.Series[str]":
     on_keys = findings[findings["key_status"].notna() & findings["key_status"].ne("Deleted")]
     rank = {outcome.value: position for position, outcome in enumerate(WORST_FIRST)}
     identity = ["account_id", "user_arn", "slot", "access_key_id", "created_at"]
-    worst = on_keys.assign(rank=on_keys["outcome"].map(rank)).groupby(identity, dropna=False, sort=False)["rank"].min()
+    # Keys that cannot be told apart share everything; the n-th verdict of each control is the n-th such key's.
+    twin = on_keys.groupby([*identity, "control"], dropna=False, sort=False).cumcount()
+    ranked = on_keys.assign(rank=on_keys["outcome"].map(rank), twin=twin)
+    worst = ranked.groupby([*identity, "twin"], dropna=False, sort=False)["rank"].min()
     return worst.map({position: outcome for outcome, position in rank.items()})
+
+
+def _has_unlisted(users: pd.DataFrame) -> "pd.Series[bool]":
+    """Users of whom the report says that there is more than it shows, and whose keys were not listed."""
+    return users["additional_credentials"].notna() & users["listing"].ne("live")
 
 
 def _missing_keys(judged: int, audited: int, not_audited: int) -> int:

@@ -90,6 +90,8 @@ def test_an_account_id_that_is_not_twelve_digits(cli: CommandLine, account: str)
     [
         (("--format", "docx"), "docx"),
         (("--as-of", "yesterday"), "yesterday"),
+        (("--as-of", "9999-12-31T23:59:59Z"), "9999"),
+        (("--from-reports", ".", "--role-name", "x"), "--role-name"),
         (("--fail-on", "grave"), "grave"),
         (("--endpoint-url", "not a url"), "endpoint"),
         (("--profile", "nobody"), "nobody"),
@@ -190,6 +192,37 @@ def test_one_bad_report_among_good_ones_makes_the_run_incomplete(cli: CommandLin
     (missing,) = finished.json["coverage"]["not_audited"]
     assert missing["account_id"] == OTHER
     assert "bad.csv, line 2, column user_creation_time" in missing["reason"]
+
+
+ROOT_ROW = "<root_account>,arn:aws:iam::{}:root,2020-01-01T00:00:00Z,false,N/A,N/A,N/A,false" + (
+    ",false,N/A,N/A,N/A,N/A" * 2 + ",false,N/A" * 2
+)
+
+
+def test_no_report_of_a_folder_is_left_out(cli: CommandLine) -> None:
+    """Whatever the case of its ending, and however often it is named."""
+    (cli.folder / "in").mkdir()
+    for name, account in (("a.csv", MAIN), ("B.CSV", OTHER)):
+        (cli.folder / "in" / name).write_text(f"{HEADER}\n{ROOT_ROW.format(account)}")
+    named_twice = ("in", "in/a.csv", str(cli.folder / "in" / "B.CSV"))
+    finished = cli.run("audit", "--from-reports", *named_twice, "--format", "csv", "--json")
+    assert finished.code == 0, finished.err
+    assert finished.json["coverage"]["accounts_audited"] == 2
+
+
+@pytest.mark.parametrize("redirection", ["| head -1", "| true", ">&-", "2>&-", ">/dev/full", "2>/dev/full"])
+def test_the_exit_code_stands_wherever_the_output_goes(cli: CommandLine, redirection: str) -> None:
+    """A reader that had enough, a closed stream or a full device changes neither the run nor its code."""
+    (cli.folder / "report.csv").write_text(f"{HEADER}\n{ROOT_ROW.format(MAIN)}")
+    command = (
+        f"{sys.executable} -m auditor audit --from-reports report.csv -f csv {redirection}; echo ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=cli.folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout.splitlines()[-1] == "0", done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list((cli.folder / "reports").iterdir())) == 1
 
 
 def test_two_reports_of_one_account(cli: CommandLine) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from auditor.aws.calls import Caller
+from auditor.aws.clients import Clients
 from auditor.demo import (
     AccountSeed,
     Call,
@@ -27,12 +29,14 @@ from auditor.model import (
     KeyStatus,
     NotAudited,
     NotAuditedCode,
+    Policy,
     Source,
     UnknownUse,
     UsedAt,
 )
-from tests.builders import AS_OF, ago
-from tests.conftest import MemoryStore, StartCloud, VirtualTime, settings_for
+from auditor.policy import evaluate
+from tests.builders import AS_OF, ago, snapshot
+from tests.conftest import MemoryStore, StartCloud, VirtualTime, connect, settings_for
 
 MAIN, OTHER = "111111111111", "222222222222"
 
@@ -256,3 +260,43 @@ def test_a_session_that_ends_is_renewed(start_cloud: StartCloud, store: MemorySt
     result = audit_account(account, settings)
     assert result.calls["sts:AssumeRole"] >= 1 + int(sum(virtual_time.slept)) // 900
     assert facts_of(result).source is Source.CREDENTIAL_REPORT
+
+
+@pytest.mark.parametrize("may_list", [True, False])
+def test_a_user_renamed_since_the_report_is_found_again(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime, *, may_list: bool
+) -> None:
+    """NoSuchEntity proves that the name is gone, not the user: its old key must not pass for deleted."""
+    users = (old_user(created_at=ago(500)), UserSeed("zoe", created_at=ago(499)))
+    report = ReportSeed(generated_at=ago(seconds=3600))
+    seed = OrganisationSeed((AccountSeed(MAIN, "main", users, report=report),))
+    cloud = start_cloud(seed, fault=None if may_list else on("ListUsers", ErrorFault(403, "AccessDenied", "no")))
+    clients = Clients(connect(cloud))
+    caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
+    caller.call("iam", "update_user", UserName="ann", NewUserName="beth")
+    result = audit_account(Account(MAIN), settings_for(cloud, store, virtual_time))
+    lookup = facts_of(result).lookups["ann"]
+    outcomes = evaluate(snapshot(result), Policy(), AS_OF).query("control == 'key-age' and user == 'ann'")["outcome"]
+    if may_list:
+        assert lookup.renamed_to == "beth"
+        assert outcomes.tolist() == ["non_compliant"]
+        assert "beth" in facts_of(result).notes[0]
+    else:
+        assert "ListUsers" in str(lookup.failed)
+        assert outcomes.tolist() == ["unknown"]
+
+
+def test_a_user_deleted_since_the_report_has_no_keys_to_judge(audited: Callable[..., AccountResult]) -> None:
+    """Nobody who is listed was created when it was: it is gone, and so are its keys."""
+    gone = old_user(created_at=ago(500), deleted_at=ago(seconds=1800))
+    result = audited(organisation(gone, report=ReportSeed(generated_at=ago(seconds=3600))))
+    assert facts_of(result).lookups["ann"].exists is False
+    outcomes = evaluate(snapshot(result), Policy(), AS_OF).query("user == 'ann'")["outcome"]
+    assert set(outcomes) == {"not_applicable"}
+
+
+def test_tags_that_may_not_be_read_are_said(audited: Callable[..., AccountResult]) -> None:
+    """An owner that is missing for want of a permission is not the same as no owner."""
+    denied = on("ListUserTags", ErrorFault(403, "AccessDenied", "not authorized"))
+    facts = facts_of(audited(organisation(old_user(tags={"owner": "pay"})), fault=denied))
+    assert "iam:ListUserTags" in facts.notes[-1]

@@ -11,7 +11,7 @@ import pytest
 from auditor.config import Config, effective_toml
 from auditor.errors import OutputError, UsageError
 from auditor.history import RunWriter, find_run, list_runs, load_run, write_report
-from auditor.history.archive import run_id
+from auditor.history.archive import run_digest
 from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, RunManifest, UserLookup
 from auditor.policy import evaluate, summarise
 from auditor.tables import Run
@@ -101,14 +101,42 @@ def test_a_run_is_found_by_id_and_by_path(tmp_path: Path) -> None:
         find_run("nothing", tmp_path)
 
 
-def test_the_id_depends_on_facts_policy_and_instant_alone(tmp_path: Path) -> None:
-    """The same judgement has the same id wherever it is made; another policy or instant has another."""
+def test_the_digest_depends_on_facts_policy_and_verdicts_alone() -> None:
+    """The same judgement has the same digest whenever it is made; another policy or verdict has another."""
     run = make_run()
-    same = run_id(AS_OF, run.snapshot, run.findings, Policy(), tmp_path)
-    assert same == run_id(AS_OF, run.snapshot, run.findings, Policy(), tmp_path / "other")
-    assert same.startswith("20261122T190000Z-")
-    assert same != run_id(AS_OF, run.snapshot, run.findings, Policy(max_active_keys=2), tmp_path)
-    assert same[17:] != run_id(AS_OF, run.snapshot, run.findings.iloc[1:], Policy(), tmp_path)[17:]
+    again = make_run(minutes=5)
+    digest = run_digest(run.snapshot, run.findings, Policy())
+    assert digest == run_digest(again.snapshot, again.findings, Policy())
+    assert digest != run_digest(run.snapshot, run.findings, Policy(max_active_keys=2))
+    assert digest != run_digest(run.snapshot, run.findings.iloc[1:], Policy())
+
+
+def test_two_runs_at_once_cannot_take_the_same_id(tmp_path: Path) -> None:
+    """The id is claimed before it is used; what is abandoned is free again."""
+    first, second, third = (RunWriter(tmp_path, AS_OF) for _ in range(3))
+    assert first.claim_id("00000000") == "20261122T190000Z-00000000"
+    assert second.claim_id("00000000") == "20261122T190000Z-00000000-2"
+    first.abandon()
+    second.abandon()
+    assert third.claim_id("00000000") == "20261122T190000Z-00000000"
+
+
+def test_a_cut_off_run_is_never_taken_for_a_finished_one(tmp_path: Path) -> None:
+    """The folder's name decides, even where everything is in it already (killed just before the renaming)."""
+    folder = archive(tmp_path, make_run())
+    cut_off = folder.rename(tmp_path / f"{folder.name}.incomplete")
+    assert [entry.is_finished for entry in list_runs(tmp_path)] == [False]
+    for name in ("latest", cut_off.name, str(cut_off)):
+        with pytest.raises(UsageError):
+            find_run(name, tmp_path)
+
+
+def test_a_strange_run_json_does_not_hide_the_other_runs(tmp_path: Path) -> None:
+    """It is listed as unreadable; the others are listed as ever."""
+    archive(tmp_path, make_run())
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "run.json").write_text('{"id": "x", "as_of": "y"}')
+    assert sorted(entry.is_finished for entry in list_runs(tmp_path)) == [False, True]
 
 
 def _cut(path: Path) -> None:

@@ -20,7 +20,7 @@ from auditor.model import (
     UnknownUse,
     UserLookup,
 )
-from auditor.policy import evaluate
+from auditor.policy import evaluate, summarise
 from auditor.tables import FINDINGS, Snapshot
 from tests.builders import (
     AS_OF,
@@ -296,3 +296,39 @@ def test_a_key_deleted_since_the_report_is_judged_on_what_is_true_now() -> None:
     facts = snapshot(account_result(old, lookups={"ann": lookup}, generated_at=ago(seconds=3600)))
     verdicts = judge(facts, ControlId.KEY_AGE).set_index("key_status")["outcome"].to_dict()
     assert verdicts == {KeyStatus.DELETED: Outcome.NOT_APPLICABLE, KeyStatus.ACTIVE: Outcome.COMPLIANT}
+
+
+def test_an_unconfirmed_key_is_not_waved_through_as_inactive() -> None:
+    """Both keys of one second were switched on again since the report: neither may pass for inactive."""
+    reported = [report_key(ago(400), slot=1, active=False), report_key(ago(400), slot=2, active=False)]
+    lookup = UserLookup("ann", (live_key("AKIAONE", ago(400)), live_key("AKIATWO", ago(400))))
+    facts = snapshot(account_result(report_user("ann", *reported), lookups={"ann": lookup}))
+    assert judge(facts, ControlId.KEY_AGE)["outcome"].tolist() == [Outcome.UNKNOWN, Outcome.UNKNOWN]
+
+
+def test_a_key_created_after_the_instant_is_not_judged() -> None:
+    """It did not exist then: neither compliant nor not."""
+    facts = facts_of([report_user("ann", report_key(AS_OF + SECOND))])
+    assert outcome_of(facts, ControlId.KEY_AGE) == Outcome.NOT_APPLICABLE
+    assert outcome_of(facts, ControlId.KEY_UNUSED) == Outcome.NOT_APPLICABLE
+
+
+def test_users_that_could_not_be_listed_widen_the_bounds() -> None:
+    """Their keys are not known, so the rate is not certain."""
+    users = tuple(ListedUser(name, f"arn:aws:iam::111122223333:user/{name}", ago(9)) for name in ("ann", "bob"))
+    lookups = {
+        "ann": UserLookup("ann", failed="AccessDenied"),
+        "bob": UserLookup("bob", (live_key("AKIABOB", ago(5), used(1)),)),
+    }
+    facts = AccountFacts(Source.LISTING, listed_users=users, lookups=lookups, root_keys_present=False)
+    tables = snapshot(AccountResult(Account("111122223333"), facts))
+    summary = summarise(evaluate(tables, POLICY, AS_OF), tables)
+    assert (summary.compliance_rate, summary.rate_lower, summary.rate_upper) == (1.0, 0.5, 1.0)
+
+
+def test_keys_that_cannot_be_told_apart_count_as_many() -> None:
+    """Four keys of one second are four keys of unknown outcome, not three."""
+    reported = [report_key(ago(400), slot=1), report_key(ago(400), slot=2)]
+    lookup = UserLookup("ann", tuple(live_key(f"AKIA{number}", ago(400)) for number in range(4)))
+    tables = snapshot(account_result(report_user("ann", *reported), lookups={"ann": lookup}))
+    assert summarise(evaluate(tables, POLICY, AS_OF), tables).unknown == 4
