@@ -412,6 +412,9 @@ def _conflicts(data: Mapping[str, Any]) -> Iterator[_Problem]:
         yield ("accounts", "list"), 'source = "list" needs at least one account under [[accounts.list]]'
     if source in ("caller", "organisation") and listed:
         yield ("accounts", "source"), f'"{source}" does not read [[accounts.list]]; set it to "list" or remove the list'
+    if source == "caller" and accounts.get("role_name"):
+        said = 'source = "caller" assumes no role; set source to "organisation" or "list", or remove this key'
+        yield ("accounts", "role_name"), said
     if source == "organisation" and not accounts.get("role_name"):
         yield ("accounts", "role_name"), 'source = "organisation" needs the role to assume in every account'
     ids = [_at(entry, str, "id") for entry in listed]

@@ -110,7 +110,8 @@ def _match(
     if not candidates:
         return _as_reported(key, "unknown", contradiction) if contradiction else _gone(key)
     same = [live for live in candidates if live.status is key.status]
-    if len(same) == 1 and sum(other.status is key.status for other in rivals) == 1:
+    one_each = len(same) == 1 and sum(other.status is key.status for other in rivals) == 1
+    if one_each and len(candidates) == len(rivals):
         return _as_listed(same[0], key)
     ids = ", ".join(sorted(live.access_key_id for live in candidates))
     problem = f"keys created in the same second cannot be told apart ({ids})"
@@ -176,6 +177,13 @@ class _User:
     lookup: UserLookup | None
     keys: tuple[ResolvedKey, ...]
 
+    @property
+    def present(self) -> Sequence[LiveKey | ResolvedKey]:
+        """The keys that the user has: as listed just now, or else as far as is known."""
+        if self.lookup and self.lookup.failed is None and self.lookup.exists:
+            return self.lookup.keys
+        return [key for key in self.keys if key.status is not KeyStatus.DELETED]
+
 
 def _users_of(facts: AccountFacts) -> Iterator[_User]:
     generated_at = facts.meta.generated_at if facts.meta else None
@@ -203,10 +211,7 @@ def _listing(lookup: UserLookup | None) -> str:
 
 def _user_row(account: Account, facts: AccountFacts, user: _User, owner: str | None) -> tuple[Any, ...]:
     report = user.report
-    known = [key for key in user.keys if key.status is not KeyStatus.DELETED]
-    live = user.lookup if user.lookup and user.lookup.failed is None and user.lookup.exists else None
-    counted: Sequence[LiveKey | ResolvedKey] = live.keys if live else known
-    countable = report is not None or live is not None
+    countable = report is not None or _listing(user.lookup) == "live"
     return (
         account.id,
         account.name,
@@ -218,8 +223,8 @@ def _user_row(account: Account, facts: AccountFacts, user: _User, owner: str | N
         report.password_last_used.at if report and isinstance(report.password_last_used, UsedAt) else None,
         report.mfa_active if report else None,
         report.active_certificates if report else None,
-        sum(key.status is KeyStatus.ACTIVE for key in counted) if countable else None,
-        len(counted) if countable else None,
+        sum(key.status is KeyStatus.ACTIVE for key in user.present) if countable else None,
+        len(user.present) if countable else None,
         _listing(user.lookup),
         user.lookup.failed if user.lookup else None,
         facts.report.has_additional_column if facts.report else False,
@@ -294,12 +299,12 @@ def build_snapshot(results: Iterable[AccountResult], *, owner_tags: Sequence[str
     users: list[tuple[Any, ...]] = []
     keys: list[tuple[Any, ...]] = []
     for result in sorted(results, key=lambda result: result.account.id):
-        first_user, first_key = len(users), len(keys)
+        first_user, present = len(users), 0
         if isinstance(result.outcome, AccountFacts):
             for user in _users_of(result.outcome):
                 owner = _owner(user.lookup, owner_tags)
                 users.append(_user_row(result.account, result.outcome, user, owner))
                 keys.extend(_key_row(result.account, user, key, owner) for key in user.keys)
-        present = sum(row[7] != KeyStatus.DELETED.value for row in keys[first_key:])
+                present += len(user.present)
         accounts.append(_account_row(result, len(users) - first_user, present))
     return Snapshot(table(ACCOUNTS, accounts), table(USERS, users), table(KEYS, keys))

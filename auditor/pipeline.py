@@ -5,7 +5,7 @@
 3. Every account is gathered; its raw answers are kept before they are read. One that fails is a value.
 4. Everything is judged at one instant, `as_of`, by a pure function.
 5. The run is archived in one step: it is there whole, or it is not there.
-6. Reports are rendered from the archived run, as `auditor report` does later.
+6. Reports are rendered from that run; `auditor report` makes the same bytes of the archived one later.
 """
 
 import logging
@@ -101,8 +101,10 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         view = build_view(run, printed_rows=request.config.output.pdf_max_rows)
         policy_toml = effective_toml(request.config)
         folder = writer.finish(run, policy_toml, {"findings.json": render_findings_json(view)})
-    except BaseException:
-        writer.abandon()
+    except BaseException as error:
+        kept = writer.abandon(keep_answers=not paths)
+        if kept:
+            error.add_note(f"What AWS answered is kept in {kept}.")
         raise
     formats = [chosen.value for chosen in request.config.output.formats]
     try:

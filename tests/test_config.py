@@ -68,6 +68,8 @@ def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 def toml_at(path: tuple[str, ...], value: object) -> str:
     data: dict[str, Any] = {path[-1]: value}
+    if path == ("accounts", "role_name"):
+        data["source"] = "organisation"
     for name in reversed(path[:-1]):
         data = {name: data}
     return tomli_w.dumps(data)
@@ -407,6 +409,7 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
     [
         ('[accounts]\nsource = "list"', 'accounts.list: source = "list" needs at least one account'),
         ('[accounts]\nsource = "list"\nlist = []', 'accounts.list: source = "list" needs at least one account'),
+        ('accounts.role_name = "r"', 'accounts.role_name: source = "caller" assumes no role'),
         (TWO, 'accounts.source: "caller" does not read [[accounts.list]]'),
         (
             '[accounts]\nsource = "organisation"\nrole_name = "r"\n' + TWO,
@@ -467,7 +470,10 @@ def test_records_cannot_be_changed_and_survive_a_process_border() -> None:
 
 def test_values_of_the_command_line_are_laid_over_the_files() -> None:
     """Given values replace the file's, None leaves them, external ids stay, and all is checked as a whole."""
-    loaded = parse_config('accounts = {role_name = "old", external_id = "an-id"}\naws = {profile = "p"}', origin="t")
+    loaded = parse_config(
+        'accounts = {source = "organisation", role_name = "old", external_id = "an-id"}\naws = {profile = "p"}',
+        origin="t",
+    )
     laid = override(loaded, {"accounts": {"role_name": "new"}, "output": {"formats": ("csv",), "folder": None}})
     assert (laid.accounts.role_name, laid.accounts.external_id, laid.aws.profile) == ("new", "an-id", "p")
     assert (laid.output.formats, laid.output.folder) == ((ReportFormat.CSV,), "reports")

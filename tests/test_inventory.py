@@ -60,6 +60,22 @@ def test_two_keys_of_one_second_are_told_apart_by_status_if_that_is_unambiguous(
     ]
 
 
+def test_status_tells_nothing_where_a_key_of_that_second_is_gone() -> None:
+    """The one that is left may be either: the inactive one, or the active one switched off since."""
+    reported = [report_key(ago(100), slot=1), report_key(ago(100), slot=2, active=False)]
+    resolved = resolve(reported, live_key("AKIAOFF", ago(100), active=False))
+    assert [(key_id, identity) for _, key_id, _, identity in resolved] == [(None, "unknown"), (None, "unknown")]
+
+
+def test_an_account_has_as_many_keys_as_were_listed() -> None:
+    """Two slots that cannot be told apart and one listed key are one key, in the user's row and in the account's."""
+    user = report_user("ann", report_key(ago(100), slot=1), report_key(ago(100), slot=2))
+    lookup = UserLookup("ann", (live_key("AKIAONE", ago(100)),))
+    tables = snapshot(account_result(user, lookups={"ann": lookup}))
+    assert tables.users["known_keys"].tolist() == [0, 1]
+    assert tables.accounts["keys"].tolist() == [1]
+
+
 def test_two_equal_keys_of_one_second_are_unknown_and_named() -> None:
     """Same second, same status: which slot is which key is not guessed; the reason names the candidates."""
     reported = [report_key(ago(100), slot=1), report_key(ago(100), slot=2)]

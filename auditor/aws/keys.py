@@ -1,5 +1,6 @@
 """A user's access keys as they are now: ListAccessKeys, GetAccessKeyLastUsed, ListUserTags; and listings of users."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -53,7 +54,7 @@ def follow_renamed(
     """The look-ups, where a user whose name is gone was sought among the users that the report does not know.
 
     NoSuchEntity proves only that the name is gone (AWS UpdateUser renames a user with all its keys). A user is found
-    again by the second of its creation. Where the users cannot be listed, or several fit, the look-up has failed.
+    again by the second of its creation. Where the users cannot be listed, or it is not one to one, the look-up failed.
 
     Raises:
         AwsFailure: the session is over.
@@ -69,13 +70,16 @@ def follow_renamed(
         why = f"the user's name is gone, and whether it was renamed is not known: {failure}"
         return {**lookups, **{user.name: UserLookup(user.name, failed=why) for user in gone}}
     found = dict(lookups)
+    missing = Counter(user.created_at for user in gone)
     for user in gone:
         born = [stranger.name for stranger in strangers if stranger.created_at == user.created_at]
-        if len(born) == 1:
+        if len(born) == 1 and missing[user.created_at] == 1:
             found[user.name] = replace(look_up_user(caller, born[0]), user=user.name, renamed_to=born[0])
         elif born:
-            why = f"the user's name is gone, and several users were created when it was ({', '.join(born)})"
-            found[user.name] = UserLookup(user.name, failed=why)
+            why = (
+                f"the user's name is gone, and which of the users created in that second it now is ({', '.join(born)})"
+            )
+            found[user.name] = UserLookup(user.name, failed=f"{why} cannot be told")
     return found
 
 

@@ -4,14 +4,13 @@ import logging
 import os
 import sys
 import traceback
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from auditor import __version__
 from auditor.cli import audit, config, demo, report, runs
-from auditor.cli.output import print_error
+from auditor.cli.output import open_streams, print_error
 from auditor.errors import AuditorError
 
 INTERRUPTED = 130
@@ -56,16 +55,9 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(config.app, name="config")
 
 
-def _open_missing_streams() -> None:
-    """A stream that the caller closed (`>&-`) goes nowhere, and no file opened later takes its number."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
-
-
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
-    _open_missing_streams()
+    open_streams()
     try:
         app()
     except AuditorError as error:
@@ -75,7 +67,8 @@ def main() -> NoReturn:
     except SystemExit as done:
         if done.code != INTERRUPTED:
             raise
-        print_error(AuditorError("Interrupted. No run was written.", next_step="Run the command again."))
+        again = "Run the command again; `auditor runs list` names what was received, if anything was kept."
+        print_error(AuditorError("Interrupted. No run was written.", next_step=again))
         sys.stdout.flush()
         os._exit(AuditorError.exit_code)  # a call that hangs in another thread must not be waited for
     except Exception as error:  # noqa: BLE001 - the last resort: a defect is told in a paragraph, not as a traceback

@@ -1,6 +1,7 @@
 """`auditor audit`: gather, evaluate, archive the run, write the reports."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,11 +21,8 @@ from auditor.cli.options import (
     split_formats,
 )
 from auditor.cli.output import (
-    outcome_document,
-    print_json,
-    print_summary,
+    print_outcome,
     progress_for,
-    result_on_stdout,
     set_up_logging,
 )
 from auditor.errors import UsageError
@@ -79,6 +77,7 @@ def audit(
     if more_reports and not from_reports:
         step = "Options start with --; report files follow --from-reports."
         raise UsageError(f"What is {more_reports[0]}?", next_step=step)
+    _confirm_ids(account or ())
     overrides: dict[str, dict[str, Any]] = {
         "aws": {"profile": profile, "endpoint_url": endpoint_url},
         "accounts": {"role_name": role_name},
@@ -91,18 +90,28 @@ def audit(
     if paths and (account or role_name or endpoint_url or profile):
         step = "Leave out --account, --role-name, --endpoint-url and --profile: AWS is not asked."
         raise UsageError("Options for AWS do not go with --from-reports.", next_step=step)
-    settings = effective_config(config, overrides, widen=bool(role_name and not account))
+    settings = effective_config(config, overrides, entered=account or ())
     request = _request(settings, as_of, account or [], paths)
     run_audit(request, json=json, quiet=quiet)
 
 
-def effective_config(path: Path | None, overrides: dict[str, dict[str, Any]], *, widen: bool = False) -> "Config":
+def _confirm_ids(accounts: Iterable[str]) -> None:
+    wrong = [account for account in accounts if not ACCOUNT_ID.fullmatch(account)]
+    if wrong:
+        what = f"{wrong[0]!r} is not an account id."
+        raise UsageError(what, where="--account", next_step="An account id has exactly 12 digits.")
+
+
+def effective_config(
+    path: Path | None, overrides: dict[str, dict[str, Any]], *, entered: Sequence[str] = ()
+) -> "Config":
     """The configuration file with the command line's values laid over it, checked as a whole.
 
     Args:
         path: the file; None for `config.toml` where present.
         overrides: values by section and key; None where the option was not given.
-        widen: a role without accounts means the whole organisation, unless the file lists accounts.
+        entered: account ids that the command line gives. With a role they are the scope, and a role without them
+            means the whole organisation, unless the file says which accounts are audited.
 
     Raises:
         UsageError: every mistake at once.
@@ -110,16 +119,14 @@ def effective_config(path: Path | None, overrides: dict[str, dict[str, Any]], *,
     from auditor.config import Config, load_config, override
 
     loaded = load_config(path or DEFAULT_CONFIG) if path or DEFAULT_CONFIG.is_file() else Config()
-    if widen and loaded.accounts.source == "caller":
-        overrides["accounts"]["source"] = "organisation"
+    accounts = overrides.get("accounts", {})
+    if accounts.get("role_name") and loaded.accounts.source == "caller":
+        listed = [{"id": account_id} for account_id in dict.fromkeys(entered)]
+        accounts |= {"source": "list", "list": listed} if listed else {"source": "organisation"}
     return override(loaded, overrides)
 
 
 def _request(config: "Config", as_of: str | None, accounts: list[str], paths: list[Path]) -> "AuditRequest":
-    wrong = [account for account in accounts if not ACCOUNT_ID.fullmatch(account)]
-    if wrong:
-        what = f"{wrong[0]!r} is not an account id."
-        raise UsageError(what, where="--account", next_step="An account id has exactly 12 digits.")
     instant = parse_instant(as_of) or now()
     from auditor.aws.clients import Connection
     from auditor.pipeline import AuditRequest
@@ -149,13 +156,9 @@ def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration
         outcome = run(request, progress)
     finally:
         progress.close()
-    with result_on_stdout():
-        if json:
-            print_json(outcome_document(outcome))
-        else:
-            print_summary(outcome)
-            if demonstration:
-                typer.echo(f"\n`auditor audit` would have exited with {outcome.exit_code}.")
+    print_outcome(outcome, json=json)
+    if demonstration and not json:
+        typer.echo(f"\n`auditor audit` would have exited with {outcome.exit_code}.")
     broken = outcome.reports.failed
     if broken:
         raise next(iter(broken.values()))

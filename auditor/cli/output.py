@@ -1,5 +1,6 @@
 """What a person reads in the terminal: errors, progress and the summary. stdout carries the result, stderr the talk."""
 
+import io
 import json
 import logging
 import os
@@ -7,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.errors import AuditorError
@@ -35,11 +37,12 @@ def printable(text: str) -> str:
 def print_error(error: AuditorError) -> None:
     """One paragraph on stderr: where, what, and the next step."""
     said = f"{error.where}: {error.what}" if error.where else error.what
-    if "\n" in error.what:  # a list of problems: each on its own line, below where they are
+    if "\n" in error.what and error.where:  # a list of problems: each on its own line, below where they are
         said = "\n  ".join((f"{error.where}:", *error.what.splitlines()))
+    told = (f"Error: {said}", *getattr(error, "__notes__", ()), error.next_step)
     lines = [
         wrapped
-        for line in printable(f"Error: {said}\n{error.next_step}").splitlines()
+        for line in printable("\n".join(told)).splitlines()
         for wrapped in textwrap.wrap(
             line,
             WIDTH,
@@ -68,20 +71,49 @@ def set_up_logging(verbose: int) -> None:
     logger.propagate = False
 
 
-@contextmanager
-def result_on_stdout() -> Iterator[None]:
-    """What is printed in this block is the result; where nobody takes it, that is said, and the exit code stands.
+class ResultStream(io.TextIOWrapper):
+    """stdout: where nobody takes the result, that is said, and the exit code stands.
 
-    A reader that had enough (`| head -1`) is no failure at all.
+    A reader that had enough (`| head -1`) is no failure at all. Characters that the terminal's encoding lacks are
+    written as escapes.
     """
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            step = "`auditor runs show` prints it again."
-            print_error(AuditorError(f"The result could not be printed ({error.strerror}).", next_step=step))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def write(self, text: str) -> int:
+        """As any text stream, but a failure is told once and costs nothing but the text."""
+        with self._tolerating():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As `write`."""
+        with self._tolerating():
+            super().flush()
+
+    @contextmanager
+    def _tolerating(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if not isinstance(error, BrokenPipeError):
+                step = "Free the place that stdout goes to; `auditor runs show` prints a run's result again."
+                print_error(AuditorError(f"The result could not be printed ({error.strerror}).", next_step=step))
+
+
+def open_streams() -> None:
+    """Make stdout and stderr fit to print on, whatever the caller made of them.
+
+    A stream that was closed (`>&-`) goes nowhere, and no file opened later takes its number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        terminal, encoding = sys.stdout.isatty(), sys.stdout.encoding
+        buffer = sys.stdout.detach()
+        sys.stdout = ResultStream(buffer, encoding, "backslashreplace", line_buffering=terminal)
 
 
 # ------------------------------------------------------------------------------------------------- progress
@@ -178,6 +210,14 @@ def progress_for(*, quiet: bool) -> PlainProgress | BarProgress:
 
 
 # ------------------------------------------------------------------------------------------------- summary
+
+
+def print_outcome(outcome: "AuditOutcome", *, json: bool) -> None:
+    """A run's result on stdout, for a program or for a person."""
+    if json:
+        print_json(outcome_document(outcome))
+    else:
+        print_summary(outcome)
 
 
 def outcome_document(outcome: "AuditOutcome") -> dict[str, Any]:

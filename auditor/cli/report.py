@@ -8,11 +8,8 @@ import typer
 from auditor.cli.audit import effective_config
 from auditor.cli.options import ConfigPath, Formats, Json, Output, Quiet, Verbose, split_formats
 from auditor.cli.output import (
-    outcome_document,
-    print_json,
-    print_summary,
+    print_outcome,
     progress_for,
-    result_on_stdout,
     set_up_logging,
 )
 
@@ -45,10 +42,6 @@ def report(
         outcome = render_stored(run, Path(settings.output.folder), names, progress, pdf_max_rows=rows)
     finally:
         progress.close()
-    with result_on_stdout():
-        if json:
-            print_json(outcome_document(outcome))
-        else:
-            print_summary(outcome)
+    print_outcome(outcome, json=json)
     for error in outcome.reports.failed.values():
         raise error

@@ -7,7 +7,7 @@ import typer
 
 from auditor.cli.audit import effective_config
 from auditor.cli.options import ConfigPath, Json, Output
-from auditor.cli.output import outcome_document, print_json, print_summary, printable, result_on_stdout
+from auditor.cli.output import print_json, print_outcome, printable
 
 app = typer.Typer(no_args_is_help=True, help="The archive of runs: list them, show one.")
 
@@ -23,13 +23,12 @@ def list_(output: Output = None, config: ConfigPath = None, json: Json = False) 
 
     folder = _folder(config, output)
     entries = list_runs(folder)
-    with result_on_stdout():
-        if json:
-            print_json([{"folder": str(entry.folder), "run": entry.document} for entry in entries])
-        elif not entries:
-            typer.echo(f"No run in {folder}. Make one with `auditor audit` or `auditor demo`.")
-        else:
-            typer.echo("\n".join(printable(_line(entry.folder.name, entry.document)) for entry in entries))
+    if json:
+        print_json([{"folder": str(entry.folder), "run": entry.document} for entry in entries])
+    elif not entries:
+        typer.echo(f"No run in {folder}. Make one with `auditor audit` or `auditor demo`.")
+    else:
+        typer.echo("\n".join(printable(_line(entry.folder.name, entry.document)) for entry in entries))
 
 
 def _line(name: str, document: dict[str, Any] | None) -> str:
@@ -55,8 +54,4 @@ def show(
     from auditor.pipeline import show_stored
 
     outcome = show_stored(run, _folder(config, output))
-    with result_on_stdout():
-        if json:
-            print_json(outcome_document(outcome))
-        else:
-            print_summary(outcome)
+    print_outcome(outcome, json=json)

@@ -67,7 +67,16 @@ def is_complete(manifest: RunManifest) -> bool:
 
 def violations(summary: Summary, controls: Iterable[str] = tuple(ControlId)) -> int:
     """Non-compliant verdicts of these controls: by default all, those on keys and those on users."""
-    return sum(summary.verdicts.get(control, {}).get(Outcome.NON_COMPLIANT, 0) for control in controls)
+    return sum(_verdicts(summary, control, Outcome.NON_COMPLIANT) for control in controls)
+
+
+def _verdicts(summary: Summary, control: str, outcome: Outcome) -> int:
+    return summary.verdicts.get(control, {}).get(outcome, 0)
+
+
+def _unlisted_users(summary: Summary) -> int:
+    """Users of whom it is not certain how many keys they have."""
+    return max(_verdicts(summary, control, Outcome.UNKNOWN) for control in USER_CONTROLS)
 
 
 def verdict(manifest: RunManifest) -> tuple[str, str]:
@@ -95,9 +104,12 @@ def headline(manifest: RunManifest) -> str:
         text += f"; {missing} of {counted(coverage.accounts_in_scope, 'account')} not audited"
     if summary.unknown:
         text += f"; {counted(summary.unknown, 'key')} of unknown outcome"
-    unlisted = max(summary.verdicts.get(control, {}).get(Outcome.UNKNOWN, 0) for control in USER_CONTROLS)
+    unlisted = _unlisted_users(summary)
     if unlisted:
         text += f"; {counted(unlisted, 'user')} whose keys are not known for certain"
+    rootless = _verdicts(summary, ControlId.ROOT_ACCESS_KEY, Outcome.UNKNOWN)
+    if rootless:
+        text += f"; {counted(rootless, 'account')} whose root keys are not known"
     between = bounds(summary)
     return f"{text}: {between}." if between else f"{text}."
 
@@ -105,26 +117,36 @@ def headline(manifest: RunManifest) -> str:
 def sentences(manifest: RunManifest) -> tuple[str, ...]:
     """What a manager should know after the headline, gravest first, each one sentence."""
     summary, coverage = manifest.summary, manifest.coverage
-    verdicts = summary.verdicts
 
     def failing(control: str) -> int:
-        return verdicts.get(control, {}).get(Outcome.NON_COMPLIANT, 0)
+        return _verdicts(summary, control, Outcome.NON_COMPLIANT)
 
     policy = manifest.policy
+    rootless = _verdicts(summary, ControlId.ROOT_ACCESS_KEY, Outcome.UNKNOWN)
     said = [
         (failing("root-access-key"), "root access {} that must not be there: the gravest finding there is", "key"),
         (failing("key-age"), f"active {{}} older than policy allows ({policy.key_age} fails)", "key"),
         (failing("key-unused"), f"active {{}} not used for {policy.key_unused}", "key"),
         (failing("one-active-key"), "{} with more active keys than allowed", "user"),
         (failing("extra-keys"), "{} with more than two access keys", "user"),
-        (summary.not_applicable, "inactive or root {} not judged by age and use", "key"),
+        (summary.unknown, "{} of unknown outcome: what could not be read is never taken as a pass", "key"),
+        (_unlisted_users(summary), "{} whose number of keys is not known for certain", "user"),
+        (rootless, "{} of which it is not known whether the root user has a key", "account"),
+        (
+            summary.not_applicable,
+            "{} not judged by age and use: inactive, or created after the instant of judgement",
+            "key",
+        ),
     ]
-    lines = [f"{count} {text.format(plural(count, noun))}." for count, text, noun in said if count]
+    lines = [f"{count:,} {text.format(plural(count, noun))}." for count, text, noun in said if count]
     missing = len(coverage.not_audited)
     if missing:
         be = "was" if missing == 1 else "were"
         lines.insert(0, f"{counted(missing, 'account')} in scope {be} not audited: nothing is known of the keys there.")
-    return tuple(lines) or ("Every key in scope complies.",)
+    if is_complete(manifest) and not violations(summary):
+        judged = summary.compliant
+        lines.insert(0, "Every key that was judged complies." if judged else "There was no active access key to judge.")
+    return tuple(lines)
 
 
 def report_age(generated_at: datetime | None, as_of: datetime, source: Source) -> str:

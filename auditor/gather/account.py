@@ -59,7 +59,7 @@ def audit_account(account: Account, settings: GatherSettings) -> AccountResult:
     except AwsFailure as failure:
         outcome = not_audited(account, failure)
     except ReportFormatError as error:
-        outcome = _unreadable(error)
+        outcome = _unreadable(account, error)
     except (StopRequested, AuditorError):
         raise
     except Exception as error:
@@ -77,11 +77,16 @@ def _not_active(account: Account) -> NotAudited:
     return NotAudited(NotAuditedCode.NOT_ACTIVE, f"AWS Organizations says that the account is {account.state}.", step)
 
 
-def _unreadable(error: ReportFormatError) -> NotAudited:
+def _unreadable(account: Account, error: ReportFormatError) -> NotAudited:
     wrong = isinstance(error, WrongAccountError)
     code = NotAuditedCode.WRONG_ACCOUNT if wrong else NotAuditedCode.REPORT_UNREADABLE
-    where = f"{error.where}: {error.what}" if error.where else error.what
-    return NotAudited(code, where, error.next_step or "Run the audit again; the bytes received are kept in the run.")
+    step = (
+        f"Check whose account the endpoint and {account.role_arn or 'the credentials'} lead to."
+        if wrong
+        else "Run the audit again. If it stays so, AWS writes reports that this version cannot read: report it with "
+        "the line named; the bytes received are kept in the run's folder."
+    )
+    return NotAudited(code, f"{error.where}: {error.what}", step)
 
 
 def _enter(account: Account, settings: GatherSettings, counts: Counter[str]) -> Caller:

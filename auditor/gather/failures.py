@@ -19,7 +19,7 @@ def not_audited(account: Account, failure: AwsFailure) -> NotAudited:
         return NotAudited(code, f"The role could not be assumed. {failure}", step)
     match failure.kind:
         case Kind.DENIED:
-            step = f"Allow {failure.operation} to {who} in {account.id}; `config.toml` and the README name the policy."
+            step = f"Allow {failure.operation} to {who} in {account.id}; the README has the whole policy."
             return NotAudited(NotAuditedCode.ACCESS_DENIED, f"A permission is missing. {failure}", step)
         case Kind.THROTTLED | Kind.LIMIT:
             return NotAudited(NotAuditedCode.THROTTLED, f"AWS throttled the calls to the end. {failure}", TRY_AGAIN)

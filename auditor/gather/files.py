@@ -90,11 +90,11 @@ def _read(path: Path, store: RawStore) -> AccountResult:
     try:
         report = parse_credential_report(content, origin=str(path))
     except ReportFormatError as error:
-        where = f"{error.where}: {error.what}" if error.where else error.what
-        unread = NotAudited(NotAuditedCode.REPORT_UNREADABLE, where, error.next_step or "Download the report again.")
+        unread = NotAudited(NotAuditedCode.REPORT_UNREADABLE, f"{error.where}: {error.what}", error.next_step)
         name = None if account_id else path.name
         return AccountResult(Account(account_id or UNKNOWN_ACCOUNT, name), unread)
-    meta = ReportMeta(_generated_at(path), None, _digest(content), len(content), origin=str(path))
+    digest = _digest(content)
+    meta = ReportMeta(_generated_at(path, digest), None, digest, len(content), origin=str(path))
     facts = AccountFacts(Source.FILE, report, meta, notes=(LIMITS,))
     return AccountResult(Account(report.account_id, None, report.partition), facts)
 
@@ -109,10 +109,12 @@ def _claimed_account(content: bytes) -> str | None:
     return ids.pop().decode() if len(ids) == 1 else None
 
 
-def _generated_at(path: Path) -> datetime | None:
+def _generated_at(path: Path, digest: str) -> datetime | None:
+    """What the `response.json` beside the file says, if it speaks of these very bytes."""
     try:
-        said = json.loads((path.parent / "response.json").read_bytes())["generated_at"]
-        at = datetime.fromisoformat(said)
+        response = json.loads((path.parent / "response.json").read_bytes())
+        at = datetime.fromisoformat(response["generated_at"])
+        same = response["sha256"] == digest
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return at if at.tzinfo else None
+    return at if at.tzinfo and same else None

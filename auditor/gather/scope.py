@@ -38,9 +38,15 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
         timing: clock, sleep and jitter.
 
     Raises:
-        UsageError: no credentials, or an account that is named is not in scope.
-        NothingAuditedError: AWS refuses the caller, does not answer, or will not list the organisation.
+        UsageError: no credentials, or an account given is not among those listed; nothing was called.
+        NothingAuditedError: AWS refuses the caller, does not answer, or will not list the organisation; or the
+            scope cannot be what was asked for, as AWS's answers show.
     """
+    if wanted.source is AccountSource.LIST:
+        missing = sorted(set(only) - {entry.id for entry in wanted.list})
+        if missing:
+            what = f"Not among the accounts listed in the configuration: {', '.join(missing)}."
+            raise UsageError(what, where="--account", next_step="Add it to accounts.list, or leave out --account.")
     clients = shared_clients(connection)
     try:
         caller = Caller(clients, clients.ambient(), "", timing, IDENTITY_ATTEMPTS)
@@ -48,7 +54,7 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
     except AwsFailure as failure:
         raise _no_entry(failure, connection) from failure
     caller = replace(caller, partition=identity.partition)
-    accounts, description = _accounts(wanted, only, identity, caller)
+    accounts, description = _accounts(wanted, identity, caller)
     excluded = {account.id for account in accounts} & set(wanted.exclude)
     scope = [account for account in accounts if account.id not in excluded]
     if excluded:
@@ -57,7 +63,8 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
         scope = _narrow(scope, only)
         description += f", narrowed to {_named(account.id for account in scope)}"
     if not scope:
-        raise UsageError("No account is in scope.", next_step="Check accounts.list and accounts.exclude.")
+        step = "Check accounts.exclude in the configuration."
+        raise NothingAuditedError("Every account is excluded: none is in scope.", next_step=step)
     return Scope(tuple(scope), identity, description, dict(caller.counts))
 
 
@@ -67,13 +74,8 @@ def _named(account_ids: Iterable[str]) -> str:
     return ", ".join(ids) if len(ids) <= FEW else f"{len(ids)} accounts"
 
 
-def _accounts(
-    wanted: AccountsConfig, only: Sequence[str], identity: Identity, caller: Caller
-) -> tuple[list[Account], str]:
+def _accounts(wanted: AccountsConfig, identity: Identity, caller: Caller) -> tuple[list[Account], str]:
     match wanted.source:
-        case AccountSource.CALLER if only and wanted.role_name:
-            listed = [_entered(wanted, Account(account_id), identity) for account_id in only]
-            return listed, "accounts named on the command line"
         case AccountSource.CALLER:
             return [Account(identity.account_id, partition=identity.partition)], "the caller's own account"
         case AccountSource.LIST:
@@ -98,7 +100,7 @@ def _entered(wanted: AccountsConfig, account: Account, identity: Identity, exter
     role = account.role_name or (None if own else wanted.role_name)
     if role is None and not own:
         what = f"Account {account.id} is not the caller's own ({identity.account_id}), and no role is named for it."
-        raise UsageError(what, next_step="Give --role-name, or set accounts.role_name in the configuration.")
+        raise NothingAuditedError(what, next_step="Give --role-name, or set accounts.role_name in the configuration.")
     partition = account.partition if account.partition != "aws" else identity.partition
     return replace(account, partition=partition, role_name=role, external_id=external_id or wanted.external_id)
 
@@ -118,8 +120,8 @@ def _narrow(scope: Sequence[Account], only: Sequence[str]) -> list[Account]:
     missing = [account_id for account_id in only if account_id not in known]
     if missing:
         what = f"Not in scope: {', '.join(missing)}."
-        step = "Give --role-name to enter other accounts, or add them to accounts.list in the configuration."
-        raise UsageError(what, where="--account", next_step=step)
+        step = "Give --role-name to enter other accounts; `aws organizations list-accounts` shows those there are."
+        raise NothingAuditedError(what, where="--account", next_step=step)
     return [known[account_id] for account_id in dict.fromkeys(only)]
 
 

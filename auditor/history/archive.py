@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,9 @@ from auditor.tables import Run, Snapshot
 INCOMPLETE = ".incomplete"
 """The ending of the folder of a run that is under way, or was cut off."""
 
+RAW = "raw"
+"""The folder of AWS's answers, below the run's."""
+
 TABLES = ("accounts", "users", "keys", "findings")
 
 
@@ -34,11 +38,10 @@ class RunWriter:
         """
         self.output = output
         self.as_of = as_of
-        self._claimed: Path | None = None
         self.folder = output / f"{_stamp(as_of)}-{secrets.token_hex(4)}{INCOMPLETE}"
         try:
             self.folder.mkdir(parents=True)
-            (self.folder / "raw").mkdir()
+            (self.folder / RAW).mkdir()
         except OSError as error:
             step = "Name a folder that can be written with --output."
             what = f"The output folder cannot be written ({error.strerror})."
@@ -46,27 +49,35 @@ class RunWriter:
 
     def save(self, account_id: str, name: str, content: bytes) -> None:
         """Keep one raw answer of one account; see `auditor.gather.RawStore`."""
-        folder = self.folder / "raw" / account_id
-        with _writing(folder / name):
+        folder = self.folder / RAW / account_id
+        with _writing(folder):
             folder.mkdir(exist_ok=True)
-            (folder / name).write_bytes(content)
+        _write_whole(folder / name, content)
 
     def claim_id(self, digest: str) -> str:
         """The run's id: its instant and its digest; the second such run in this folder gets a number behind it.
 
-        An empty folder of that name holds the place until `finish`, so that two runs at once cannot take the same.
+        The incomplete folder takes that name at once, so that two runs under way cannot take the same.
+
+        Raises:
+            OutputError: the folder cannot be renamed.
         """
-        number = 1
-        with _writing(self.output):
-            while True:
-                run = f"{_stamp(self.as_of)}-{digest}" + (f"-{number}" if number > 1 else "")
-                try:
-                    (self.output / run).mkdir()
-                except FileExistsError:
-                    number += 1
-                    continue
-                self._claimed = self.output / run
-                return run
+        for number in itertools.count(1):
+            run = f"{_stamp(self.as_of)}-{digest}" + (f"-{number}" if number > 1 else "")
+            with _writing(self.output):
+                if self._take(self.output / f"{run}{INCOMPLETE}") and not (self.output / run).exists():
+                    return run
+        raise AssertionError
+
+    def _take(self, folder: Path) -> bool:
+        """Rename the incomplete folder, unless another has that name; it is never empty, so none is overwritten."""
+        try:
+            self.folder = self.folder.rename(folder)
+        except OSError as error:
+            if error.errno in {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}:
+                return False
+            raise
+        return True
 
     def finish(self, run: Run, policy_toml: str, files: Mapping[str, bytes]) -> Path:
         """Write tables, policy, manifest and further files, and give the folder its final name, the run's id.
@@ -83,16 +94,24 @@ class RunWriter:
             for name, content in files.items():
                 (self.folder / name).write_bytes(content)
             (self.folder / "run.json").write_bytes(encode_manifest(run.manifest))
-            final = self.output / run.manifest.id
-            self.folder.rename(final)
-            self._claimed = None
-        return final
+            return self.folder.rename(self.output / run.manifest.id)
 
-    def abandon(self) -> None:
-        """Remove what was written; for a run that came to nothing."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self._claimed is not None:
-            shutil.rmtree(self._claimed, ignore_errors=True)
+    def abandon(self, *, keep_answers: bool) -> Path | None:
+        """The run came to nothing: remove what was written, but for what AWS answered, where that is to be kept.
+
+        Returns:
+            The incomplete folder with the raw answers, or None where nothing is left.
+        """
+        if keep_answers and self._has_answers():
+            for leftover in self.folder.iterdir():
+                if leftover.name != RAW:
+                    _remove(leftover)
+            return self.folder
+        _remove(self.folder)
+        return None
+
+    def _has_answers(self) -> bool:
+        return any(path.is_file() for path in (self.folder / RAW).rglob("*"))
 
 
 def run_digest(snapshot: Snapshot, findings: pd.DataFrame, policy: Policy) -> str:
@@ -113,8 +132,11 @@ def write_report(folder: Path, name: str, content: bytes) -> Path:
     Raises:
         OutputError: it cannot be written.
     """
-    target = folder / name
-    partial = folder / f".{name}.{secrets.token_hex(4)}.partial"
+    return _write_whole(folder / name, content)
+
+
+def _write_whole(target: Path, content: bytes) -> Path:
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         with _writing(target):
             partial.write_bytes(content)
@@ -122,6 +144,13 @@ def write_report(folder: Path, name: str, content: bytes) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _frames(run: Run) -> dict[str, pd.DataFrame]:

@@ -1,6 +1,7 @@
 """`auditor audit` as a user meets it: a process, its output, its exit code, its files."""
 
 import csv
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -158,6 +159,28 @@ def test_downloaded_reports_are_audited_without_aws(cli: CommandLine, start_clou
     assert (finding["user"], finding["control"], finding["access_key_id"]) == ("old", "key-age", None)
     assert "key ids" in (folder / "report.html").read_text()
     assert finished.json["coverage"]["accounts_audited"] == 3
+
+
+def test_the_time_of_a_downloaded_report_is_taken_only_for_those_very_bytes(cli: CommandLine) -> None:
+    """A `response.json` that speaks of another report says nothing about this one."""
+    row = "<root_account>,arn:aws:iam::{}:root,2020-01-01T00:00:00Z,false,N/A,N/A,N/A,false" + (
+        ",false,N/A,N/A,N/A,N/A" * 2 + ",false,N/A" * 2
+    )
+    header = (Path(__file__).parent.parent / "data" / "header.csv").read_text().strip()
+    content = f"{header}\n{row.format(MAIN)}".encode()
+    for name, digest in (("own", hashlib.sha256(content).hexdigest()), ("foreign", "0" * 64)):
+        folder = cli.folder / name
+        folder.mkdir()
+        (folder / "report.csv").write_bytes(content)
+        response = {"generated_at": "2026-11-22T18:00:00Z", "sha256": digest}
+        (folder / "response.json").write_text(json.dumps(response))
+        finished = cli.run(
+            "audit", "--from-reports", name, "-o", f"{name}-runs", "-f", "json", "--as-of", AS_OF, "--json"
+        )
+        ended(finished, 0)
+        document = json.loads((cli.folder / finished.json["folder"] / "findings.json").read_text())
+        generated = document["coverage"]["accounts"][0]["generated_at"]
+        assert generated == ("2026-11-22T18:00:00Z" if name == "own" else None)
 
 
 def test_several_report_files_can_follow_the_option(cli: CommandLine, start_cloud: StartCloud) -> None:

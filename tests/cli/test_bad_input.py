@@ -1,5 +1,6 @@
 """Bad input: a paragraph with the next step, the right exit code, no traceback, nothing half-written."""
 
+import base64
 import os
 import resource
 import signal
@@ -23,8 +24,8 @@ SEED = OrganisationSeed(
 HEADER = (Path(__file__).parent.parent / "data" / "header.csv").read_text().strip()
 
 
-def refused(cli: CommandLine, finished: Finished, code: int, *said: str) -> None:
-    """The code, the words, a next step, and nothing left behind."""
+def refused(cli: CommandLine, finished: Finished, code: int, *said: str, answers: bool = False) -> None:
+    """The code, the words, a next step, and nothing left behind but what AWS answered, where it did."""
     assert finished.code == code, finished.err + finished.out
     assert finished.err.startswith("Error: ") or "\nError: " in finished.err
     error = " ".join(finished.err[finished.err.index("Error: ") :].split())
@@ -32,8 +33,13 @@ def refused(cli: CommandLine, finished: Finished, code: int, *said: str) -> None
         assert words in error
     assert "Traceback" not in finished.err + finished.out
     assert len(error) > len("Error: ") + 20
-    left = list((cli.folder / "reports").rglob("*")) if (cli.folder / "reports").is_dir() else []
-    assert left == []
+    left = [path for path in (cli.folder / "reports").rglob("*") if path.is_file()]
+    assert bool(left) is answers
+    for path in left:
+        incomplete, raw, *_ = path.relative_to(cli.folder / "reports").parts
+        assert incomplete.endswith(".incomplete")
+        assert raw == "raw"
+        assert incomplete in error
 
 
 def on(action: str, fault: Fault) -> Callable[[Call], Fault | None]:
@@ -157,9 +163,33 @@ def test_an_organisation_that_cannot_be_listed(cli: CommandLine, start_cloud: St
 
 
 def test_an_account_that_is_not_in_scope(cli: CommandLine, start_cloud: StartCloud) -> None:
-    """Exit 2: without a role only the caller's own account can be meant."""
+    """Exit 4: without a role only the caller's own account can be meant, and AWS was asked which that is."""
     cli.log_in(start_cloud(SEED))
-    refused(cli, cli.run("audit", "--account", OTHER), 2, OTHER, "--role-name")
+    refused(cli, cli.run("audit", "--account", OTHER), 4, OTHER, "--role-name")
+
+
+def test_an_account_that_is_not_listed(cli: CommandLine, start_cloud: StartCloud) -> None:
+    """Exit 2 before anything is called: the configuration alone tells."""
+    cloud = start_cloud(SEED)
+    cli.log_in(cloud)
+    (cli.folder / "config.toml").write_text(f'[accounts]\nsource = "list"\nlist = [{{id = "{MAIN}"}}]\n')
+    refused(cli, cli.run("audit", "--account", OTHER), 2, OTHER, "accounts.list")
+    assert sum(cloud.calls.values()) == 0
+
+
+def test_an_answer_that_cannot_be_read_is_kept(cli: CommandLine, start_cloud: StartCloud) -> None:
+    """Exit 4 with the place in the report and the folder; the bytes lie there as AWS sent them."""
+    content = base64.b64encode(b"<html>log in</html>").decode()
+    answer = (
+        '<GetCredentialReportResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><GetCredentialReportResult>'
+        f"<Content>{content}</Content><ReportFormat>text/csv</ReportFormat>"
+        "<GeneratedTime>2026-11-22T18:00:00Z</GeneratedTime></GetCredentialReportResult>"
+        "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></GetCredentialReportResponse>"
+    )
+    cli.log_in(start_cloud(SEED, fault=on("GetCredentialReport", RawFault(answer.encode(), content_type="text/xml"))))
+    refused(cli, cli.run("audit"), 4, f"credential report of {MAIN}", "HTML", "kept in", answers=True)
+    (kept,) = (cli.folder / "reports").rglob("credential-report.csv")
+    assert kept.read_bytes() == b"<html>log in</html>"
 
 
 @pytest.mark.parametrize(
@@ -225,6 +255,31 @@ def test_the_exit_code_stands_wherever_the_output_goes(cli: CommandLine, redirec
     assert len(list((cli.folder / "reports").iterdir())) == 1
 
 
+@pytest.mark.parametrize("command", ["--help", "--version", "config schema", "config check example.toml"])
+@pytest.mark.parametrize("redirection", ["| true", ">&-", ">/dev/full"])
+def test_every_command_survives_an_output_that_nobody_takes(cli: CommandLine, command: str, redirection: str) -> None:
+    """It is said, if at all, as what it is, and the exit code stands."""
+    (cli.folder / "example.toml").write_text("")
+    shell = f"{sys.executable} -m auditor {command} {redirection}; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=cli.folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout.splitlines()[-1] == "0", done.stdout + done.stderr
+    assert "defect" not in done.stderr
+    assert ("could not be printed" in done.stderr) is (redirection == ">/dev/full")
+
+
+def test_names_that_the_terminal_cannot_show_are_escaped(cli: CommandLine) -> None:
+    """A terminal of another encoding gets an escape, not a failure."""
+    (cli.folder / "Zürich.csv").write_bytes(b"")
+    cli.environment["PYTHONIOENCODING"] = "ascii"
+    refused(cli, cli.run("audit", "--from-reports", "Zürich.csv"), 4, "Z\\xfcrich.csv", "empty")
+    (cli.folder / "Zürich.csv").write_text(f"{HEADER}\n{ROOT_ROW.format(MAIN)}")
+    finished = cli.run("audit", "--from-reports", "Zürich.csv", "-o", "Berichte für alle", "-f", "csv")
+    assert finished.code == 0, finished.err
+    assert "Berichte f\\xfcr alle" in finished.out
+
+
 def test_two_reports_of_one_account(cli: CommandLine) -> None:
     """Exit 2: which of the two is meant is not guessed."""
     row = f"<root_account>,arn:aws:iam::{MAIN}:root,2020-01-01T00:00:00Z,false,N/A,N/A,N/A,false" + (
@@ -261,7 +316,9 @@ def test_a_disk_that_is_full(cli: CommandLine, start_cloud: StartCloud, limit: i
         timeout=120,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
-    refused(cli, Finished(process.returncode, process.stdout, process.stderr), 4, "Cannot write")
+    answers = any((cli.folder / "reports").rglob("response.json"))
+    refused(cli, Finished(process.returncode, process.stdout, process.stderr), 4, "Cannot write", answers=answers)
+    assert answers is (limit > 4_000)
 
 
 def test_a_run_that_does_not_exist(cli: CommandLine) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from auditor.config import AccountsConfig, AccountSource
 from auditor.demo import (
     AccountSeed,
     Call,
@@ -19,8 +20,9 @@ from auditor.demo import (
     RawFault,
     UserSeed,
 )
-from auditor.gather import audit_account
-from auditor.model import Account, AccountFacts, AccountResult, NotAudited, Policy, UsedAt
+from auditor.errors import AuditorError
+from auditor.gather import Scope, audit_account, resolve_scope
+from auditor.model import Account, AccountFacts, AccountResult, NotAudited, Policy, Source, UsedAt
 from auditor.policy import evaluate
 from tests.builders import AS_OF, ago, snapshot
 from tests.conftest import MemoryStore, VirtualTime, connect, settings_for
@@ -83,17 +85,20 @@ class Injector:
     def __init__(self) -> None:
         """No fault yet."""
         self.action, self.fault, self.times = "", DropFault(), 0  # type: tuple[str, Fault, float]
+        self.always: dict[str, Fault] = {}
         self.seen: Counter[str] = Counter()
 
     def arm(self, action: str, fault: Fault, times: float) -> None:
         """Make the next so many calls of an action fail."""
         self.action, self.fault, self.times = action, fault, times
+        self.always = {}
         self.seen.clear()
 
     def __call__(self, call: Call) -> Fault | None:
         """Asked by the cloud at every call."""
         self.seen[call.action] += 1
-        return self.fault if call.action == self.action and self.seen[call.action] <= self.times else None
+        armed = call.action == self.action and self.seen[call.action] <= self.times
+        return self.fault if armed else self.always.get(call.action)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +141,60 @@ def test_a_fault_never_makes_a_violation_pass(
     assert outcomes["good", "key-age"] == {"compliant"}
     if times == 1 and name in {"throttled", "failure", "dropped", "slow"}:
         assert all(outcomes[violation] == {"non_compliant"} for violation in TRUTH)
+
+
+@pytest.mark.parametrize("action", ["ListUsers", "GetAccountSummary", "ListAccessKeys"])
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("times", [math.inf, 1], ids=["always", "once"])
+def test_a_fault_while_users_are_listed_never_makes_a_violation_pass(
+    action: str, name: str, times: float, injector: Injector, audit: Callable[[], AccountResult]
+) -> None:
+    """The same where AWS makes no report; root keys that nobody tells of are unknown."""
+    injector.arm(action, FAULTS[name], times)
+    injector.always = {"GenerateCredentialReport": FAULTS["limit"]}
+    result = audit()
+    assert injector.seen[action]
+    if isinstance(result.outcome, NotAudited):
+        assert result.outcome.next_step
+        return
+    assert result.outcome.source is Source.LISTING
+    outcomes = judged(result)
+    if action == "GetAccountSummary":
+        told = times == 1 and name in {"throttled", "failure", "dropped", "slow"}
+        assert outcomes["<root_account>", "root-access-key"] == {"compliant" if told else "unknown"}
+    if name == "gone" and action == "ListAccessKeys":
+        return  # AWS's word that the user is no more
+    for violation in TRUTH:
+        assert outcomes.get(violation, outcomes[violation[0], "one-active-key"]) <= {"non_compliant", "unknown"}
+
+
+@pytest.fixture
+def scope(cloud: EmbeddedOrganisation, virtual_time: VirtualTime) -> Callable[[], Scope | AuditorError]:
+    wanted = AccountsConfig(source=AccountSource.ORGANISATION, role_name=cloud.role_name)
+
+    def resolve() -> Scope | AuditorError:
+        try:
+            return resolve_scope(wanted, (), connect(cloud, read_timeout=0.25), virtual_time.timing)
+        except AuditorError as error:
+            return error
+
+    return resolve
+
+
+@pytest.mark.parametrize("action", ["GetCallerIdentity", "ListAccounts"])
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("times", [math.inf, 1], ids=["always", "once"])
+def test_a_fault_never_makes_the_scope_smaller(
+    action: str, name: str, times: float, injector: Injector, scope: Callable[[], Scope | AuditorError]
+) -> None:
+    """Every account of the organisation, or an error that says what to do."""
+    injector.arm(action, FAULTS[name], times)
+    found = scope()
+    assert injector.seen[action]
+    if isinstance(found, AuditorError):
+        assert found.next_step
+    else:
+        assert [account.id for account in found.accounts] == [MAIN, OTHER]
 
 
 def test_without_faults_the_truth_is_found(injector: Injector, audit: Callable[[], AccountResult]) -> None:

@@ -25,10 +25,12 @@ OLD = report_user("old", report_key(ago(400), used(1)))
 GOOD = report_user("good", report_key(ago(5), used(1)))
 
 
-def run_of(*users: ReportUser, missing: int = 0, lookups: dict[str, UserLookup] | None = None) -> Run:
+def run_of(
+    *users: ReportUser, missing: int = 0, lookups: dict[str, UserLookup] | None = None, with_root: bool = True
+) -> Run:
     """A run of one account with these users, and so many that were not audited."""
     others = [refused(f"{number:012d}") for number in range(missing)]
-    facts = snapshot(account_result(*users, lookups=lookups), *others)
+    facts = snapshot(account_result(*users, lookups=lookups, with_root=with_root), *others)
     findings = evaluate(facts, Policy(), AS_OF)
     left_out = tuple(
         NotAuditedAccount(result.account.id, "refused", NotAuditedCode.ROLE_REFUSED, "The role refused.", "Check it.")
@@ -82,6 +84,23 @@ def test_an_unknown_verdict_makes_the_run_incomplete() -> None:
     assert view.verdict == "Incomplete"
     assert "1 key of unknown outcome" in view.headline
     assert [finding.outcome for finding in view.findings] == ["unknown"]
+
+
+def test_nothing_but_a_whole_run_is_called_compliant_in_words() -> None:
+    """What is unknown is said as such; that every key complies is said only where it is known."""
+    said = {
+        "complies": build_view(run_of(GOOD)).sentences,
+        "nothing there": build_view(run_of(report_user("keyless"))).sentences,
+        "unknown key": build_view(run_of(OLD, lookups={"old": UserLookup("old", failed="Throttling")})).sentences,
+        "unknown root": build_view(run_of(GOOD, with_root=False)).sentences,
+        "refused": build_view(run_of(GOOD, missing=1)).sentences,
+    }
+    assert said["complies"] == ("Every key that was judged complies.",)
+    assert said["nothing there"] == ("There was no active access key to judge.",)
+    assert said["unknown key"] == ("1 key of unknown outcome: what could not be read is never taken as a pass.",)
+    assert said["unknown root"] == ("1 account of which it is not known whether the root user has a key.",)
+    assert not any("complies" in sentence for sentence in said["refused"])
+    assert "1 account whose root keys are not known" in build_view(run_of(GOOD, with_root=False)).headline
 
 
 def test_keys_due_soon_pass_now_and_are_listed_by_date() -> None:

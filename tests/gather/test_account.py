@@ -286,6 +286,26 @@ def test_a_user_renamed_since_the_report_is_found_again(
         assert outcomes.tolist() == ["unknown"]
 
 
+def test_of_two_users_that_are_gone_neither_gets_a_strangers_keys(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime
+) -> None:
+    """Both were created in one second, one was deleted and one renamed: which it was cannot be told."""
+    users = (
+        old_user(created_at=ago(500)),
+        UserSeed("bob", (KeySeed(created_at=ago(300)),), created_at=ago(500), deleted_at=ago(seconds=1800)),
+    )
+    seed = OrganisationSeed((AccountSeed(MAIN, "main", users, report=ReportSeed(generated_at=ago(seconds=3600))),))
+    cloud = start_cloud(seed)
+    clients = Clients(connect(cloud))
+    caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
+    caller.call("iam", "update_user", UserName="ann", NewUserName="carl")
+    result = audit_account(Account(MAIN), settings_for(cloud, store, virtual_time))
+    lookups = facts_of(result).lookups
+    assert all("carl" in str(lookups[name].failed) for name in ("ann", "bob"))
+    outcomes = evaluate(snapshot(result), Policy(), AS_OF).query("control == 'key-age' and user in ('ann', 'bob')")
+    assert outcomes["outcome"].tolist() == ["unknown", "unknown"]
+
+
 def test_a_user_deleted_since_the_report_has_no_keys_to_judge(audited: Callable[..., AccountResult]) -> None:
     """Nobody who is listed was created when it was: it is gone, and so are its keys."""
     gone = old_user(created_at=ago(500), deleted_at=ago(seconds=1800))

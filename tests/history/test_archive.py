@@ -79,8 +79,33 @@ def test_an_unfinished_run_is_no_run(tmp_path: Path) -> None:
     assert writer.folder.name.endswith(".incomplete")
     assert find_run("latest", tmp_path) == done
     assert sorted(entry.is_finished for entry in list_runs(tmp_path)) == [False, True]
-    writer.abandon()
+    assert writer.abandon(keep_answers=False) is None
     assert [entry.folder for entry in list_runs(tmp_path)] == [done]
+
+
+def test_what_aws_answered_outlives_a_run_that_came_to_nothing(tmp_path: Path) -> None:
+    """The raw answers stay in the incomplete folder without what was half made; without answers nothing stays."""
+    writer, empty = RunWriter(tmp_path, AS_OF), RunWriter(tmp_path, AS_OF)
+    writer.save("111122223333", "credential-report.csv", b"x")
+    (writer.folder / "tables").mkdir()
+    (writer.folder / "run.json").write_text("{")
+    kept = writer.abandon(keep_answers=True)
+    assert kept
+    assert empty.abandon(keep_answers=True) is None
+    assert list(tmp_path.iterdir()) == [kept]
+    assert [str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()] == [
+        "raw/111122223333/credential-report.csv"
+    ]
+
+
+def test_a_process_that_dies_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    """From the claim of the id on, and abandoning a run that is finished does not touch it."""
+    writer = RunWriter(tmp_path, AS_OF)
+    run = make_run(writer.claim_id("00000000"))
+    assert [path.name for path in tmp_path.iterdir()] == [f"{run.manifest.id}.incomplete"]
+    folder = writer.finish(run, effective_toml(Config()), {})
+    writer.abandon(keep_answers=False)
+    assert find_run(run.manifest.id, tmp_path) == folder
 
 
 def test_latest_is_the_one_made_last(tmp_path: Path) -> None:
@@ -116,8 +141,8 @@ def test_two_runs_at_once_cannot_take_the_same_id(tmp_path: Path) -> None:
     first, second, third = (RunWriter(tmp_path, AS_OF) for _ in range(3))
     assert first.claim_id("00000000") == "20261122T190000Z-00000000"
     assert second.claim_id("00000000") == "20261122T190000Z-00000000-2"
-    first.abandon()
-    second.abandon()
+    first.abandon(keep_answers=False)
+    second.abandon(keep_answers=False)
     assert third.claim_id("00000000") == "20261122T190000Z-00000000"
 
 

@@ -75,6 +75,7 @@ def valid_settings(draw: st.DrawFn) -> dict[str, Any]:
     days = draw(st.integers(1, 3650))
     return {
         "accounts": {
+            "source": "organisation",
             "external_id": draw(EXTERNAL_IDS),
             "role_name": draw(st.from_regex(r"[A-Za-z0-9_]{1,64}", fullmatch=True)),
         },
