@@ -230,8 +230,12 @@ class GatherConfig(_Section):
 
     key_ids: Literal["flagged", "all"] = "flagged"
     """Look up access key ids for keys that are flagged or due soon, or for all keys (many more calls)."""
-    accounts_in_flight: int = Field(default=16, ge=1, le=256)
-    """How many accounts are read at the same time."""
+    calls_in_flight: int = Field(default=64, ge=1, le=1024)
+    """How many calls are under way at the same time, over all accounts."""
+    account_calls_in_flight: int = Field(default=4, ge=1, le=64)
+    """How many of them in one account: IAM throttles by account."""
+    account_calls_per_second: int = Field(default=20, ge=1, le=1000)
+    """The most calls a second in one account."""
     report_wait_minutes: int = Field(default=10, ge=1, le=120)
     """How long AWS may take to make a credential report before users and keys are listed instead."""
     call_attempts: int = Field(default=6, ge=1, le=20)

@@ -252,12 +252,31 @@ class AccountFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What one account took: calls by operation, throttles, retries, and seconds from its first call to its last."""
+
+    calls: Mapping[str, int] = field(default_factory=dict)
+    throttles: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class AccountResult:
-    """One account's unit of work: its facts, or why there are none; and the API calls that it took, by operation."""
+    """One account's unit of work: its facts, or why there are none; and what that took."""
 
     account: Account
     outcome: AccountFacts | NotAudited
-    calls: Mapping[str, int] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The receipt of an account whose result is kept: why it was not audited, or None; and what it took."""
+
+    account: Account
+    not_audited: NotAudited | None
+    spent: Spent = field(default_factory=Spent)
 
 
 # ------------------------------------------------------------------------------------------------- policy
@@ -358,6 +377,16 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowAccount:
+    """One of the accounts that took longest: seconds from its first call to its last, and its number of calls."""
+
+    account_id: str
+    account_name: str | None
+    seconds: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunManifest:
     """Who ran what, when, on which scope, with which policy and version; the content of run.json."""
 
@@ -379,4 +408,9 @@ class RunManifest:
     """The company's name for the cover."""
     fail_on: Severity = Severity.LOW
     """The lowest severity of a violation that makes the exit code 1."""
+    throttles: int = 0
+    """Calls that AWS refused for their rate."""
+    retries: int = 0
+    slowest: tuple[SlowAccount, ...] = ()
+    """The accounts that took longest, the slowest first."""
     notes: tuple[str, ...] = ()

@@ -3,11 +3,13 @@
 1. The output folder is made first: if nothing can be kept, nothing is called.
 2. The scope is resolved: who calls, and which accounts that means. Or report files are found.
 3. Every account is gathered; its raw answers are kept before they are read. One that fails is a value.
-4. Everything is judged at one instant, `as_of`, by a pure function.
+4. What was kept is judged at one instant, `as_of`, by a pure function, some accounts at a time.
 5. The run is archived in one step: it is there whole, or it is not there.
-6. Reports are rendered from that run; `auditor report` makes the same bytes of the archived one later.
+6. Reports are rendered from the archived run, as `auditor report` does later.
 """
 
+import hashlib
+import heapq
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from auditor import __version__
+from auditor.answers import facts_digest
 from auditor.aws.clients import Connection
 from auditor.aws.timing import Timing
 from auditor.config import Config, effective_toml
@@ -26,24 +29,35 @@ from auditor.formats.registry import FORMATS
 from auditor.formats.view import ReportView, build_view
 from auditor.gather import GatherSettings, Progress, Scope, gather_accounts, read_reports, resolve_scope
 from auditor.gather.files import find_reports
-from auditor.history import RunWriter, find_run, load_run, write_report
-from auditor.history.archive import run_digest
+from auditor.history import RunWriter, find_run, load_run, read_results, write_report
 from auditor.inventory import build_snapshot
 from auditor.model import (
     AccountFacts,
     AccountResult,
     Coverage,
-    NotAudited,
+    Gathered,
     NotAuditedAccount,
     NotAuditedCode,
     Outcome,
     RunManifest,
     Severity,
+    SlowAccount,
 )
-from auditor.policy import evaluate, summarise
-from auditor.tables import Run, Snapshot
+from auditor.policy import Tally, evaluate, tally
 
 log = logging.getLogger(__name__)
+
+BATCH = 8_000_000
+"""Bytes of credential reports that are judged at once: some 50,000 users."""
+
+ROW = 160
+"""Bytes that a user takes in a credential report, about."""
+
+FEW = 20
+"""Accounts that are judged before anybody can read how far it is."""
+
+SLOWEST = 5
+"""Accounts that are named for their slowness."""
 
 RUN_TAKES = timedelta(hours=6)
 """A report made so long after `as_of` was not made in the course of the run."""
@@ -90,17 +104,18 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         NothingAuditedError: not one account could be audited.
         OutputError: the run could not be kept.
     """
-    started_at = request.timing.now()
     output = Path(request.config.output.folder)
     paths = find_reports(request.report_paths)
     writer = RunWriter(output, request.as_of)
     try:
-        scope, results = _gather(request, paths, writer, progress)
-        progress.phase("Judging")
-        run = _judge(request, scope, results, started_at, writer)
-        view = build_view(run, printed_rows=request.config.output.pdf_max_rows)
-        policy_toml = effective_toml(request.config)
-        folder = writer.finish(run, policy_toml, {"findings.json": render_findings_json(view)})
+        collected = _gather(request, paths, writer, progress)
+        judged = _judge(request, len(collected.receipts), writer, progress)
+        progress.phase("Archiving the run")
+        run_id = writer.claim_id(judged.digest.hexdigest()[:8])
+        manifest = _manifest(request, collected, judged, run_id)
+        writer.complete(manifest, effective_toml(request.config))
+        view = build_view(load_run(writer.folder), printed_rows=request.config.output.pdf_max_rows)
+        folder = writer.finish(run_id, {"findings.json": render_findings_json(view)})
     except BaseException as error:
         kept = writer.abandon(keep_answers=not paths)
         if kept:
@@ -177,23 +192,31 @@ def exit_code(view: ReportView) -> int:
 # ------------------------------------------------------------------------------------------------- stages
 
 
-def _gather(
-    request: AuditRequest, paths: Sequence[Path], store: RunWriter, progress: Progress
-) -> tuple[Scope | None, list[AccountResult]]:
+@dataclass(frozen=True)
+class _Collected:
+    """The receipts of every account in scope, by account id; without a scope they are of downloaded reports."""
+
+    started_at: datetime
+    scope: Scope | None
+    receipts: Sequence[Gathered]
+
+
+def _gather(request: AuditRequest, paths: Sequence[Path], store: RunWriter, progress: Progress) -> _Collected:
+    started_at = request.timing.now()
     if paths:
         progress.phase("Reading reports", len(paths))
-        return None, _audited(read_reports(paths, store, progress))
+        return _Collected(started_at, None, _audited(read_reports(paths, store, progress)))
     progress.phase("Finding accounts")
     scope = resolve_scope(request.config.accounts, request.only_accounts, request.connection, request.timing)
     progress.phase("Auditing accounts", len(scope.accounts))
     settings = _settings(request, store)
-    with closing(gather_accounts(scope.accounts, settings, progress)) as results:
-        return scope, _audited(results)
+    with closing(gather_accounts(scope.accounts, settings, progress)) as receipts:
+        return _Collected(started_at, scope, _audited(receipts))
 
 
-def _audited(results: Iterator[AccountResult]) -> list[AccountResult]:
-    """All results; NothingAuditedError where none of them has facts, because an empty report proves nothing."""
-    found = list(results)
+def _audited(receipts: Iterable[Gathered]) -> list[Gathered]:
+    """All receipts; NothingAuditedError where no account was audited, because an empty report proves nothing."""
+    found = sorted(receipts, key=lambda receipt: receipt.account.id)
     refused = _not_audited(found)
     if len(refused) < len(found):
         return found
@@ -203,34 +226,85 @@ def _audited(results: Iterator[AccountResult]) -> list[AccountResult]:
     raise NothingAuditedError(f"{first.reason}{others}", where=where, next_step=first.next_step)
 
 
-def _judge(
-    request: AuditRequest,
-    scope: Scope | None,
-    results: Sequence[AccountResult],
-    started_at: datetime,
-    writer: RunWriter,
-) -> Run:
-    config, policy = request.config, request.config.to_policy()
-    snapshot = build_snapshot(results, owner_tags=policy.owner_tags)
-    findings = evaluate(snapshot, policy, request.as_of)
-    manifest = RunManifest(
-        id=writer.claim_id(run_digest(snapshot, findings, policy)),
+@dataclass
+class _Judged:
+    """What is added up while batches of accounts are judged one after the other."""
+
+    digest: "hashlib._Hash"
+    tally: Tally = field(default_factory=Tally)
+    users: int = 0
+    keys: int = 0
+    newer: int = 0
+    """Accounts whose report is too new to have been made in the course of a run at `as_of`."""
+
+
+def _judge(request: AuditRequest, accounts: int, writer: RunWriter, progress: Progress) -> _Judged:
+    """Judge what was gathered, by account id, in batches that keep memory flat; their tables become the run's."""
+    policy = request.config.to_policy()
+    judged = _Judged(hashlib.sha256(repr(policy).encode()))
+    progress.phase("Judging", accounts if accounts > FEW else None)
+    for batch in _batches(read_results(writer.folder)):
+        snapshot = build_snapshot(batch, owner_tags=policy.owner_tags)
+        findings = evaluate(snapshot, policy, request.as_of)
+        writer.add_part(snapshot, findings)
+        judged.tally += tally(findings, snapshot)
+        judged.users += len(snapshot.users)
+        judged.keys += int(snapshot.accounts["keys"].sum())
+        for result in batch:
+            judged.digest.update(facts_digest(result))
+            judged.newer += _is_newer(result, request.as_of)
+            progress.advance(result.account.name or result.account.id)
+    return judged
+
+
+def _batches(results: Iterable[AccountResult]) -> Iterator[list[AccountResult]]:
+    batch: list[AccountResult] = []
+    size = 0
+    for result in results:
+        batch.append(result)
+        if isinstance(result.outcome, AccountFacts):
+            size += result.outcome.meta.size if result.outcome.meta else ROW * len(result.outcome.listed_users)
+        if size > BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _is_newer(result: AccountResult, as_of: datetime) -> bool:
+    meta = result.outcome.meta if isinstance(result.outcome, AccountFacts) else None
+    return bool(meta and meta.generated_at and meta.generated_at > as_of + RUN_TAKES)
+
+
+def _manifest(request: AuditRequest, collected: _Collected, judged: _Judged, run_id: str) -> RunManifest:
+    config, scope, receipts = request.config, collected.scope, collected.receipts
+    refused = _not_audited(receipts)
+    return RunManifest(
+        id=run_id,
         as_of=request.as_of,
-        started_at=started_at,
+        started_at=collected.started_at,
         finished_at=request.timing.now(),
         tool_version=__version__,
         caller_arn=scope.caller.arn if scope else None,
-        scope=scope.description if scope else f"{len(results)} downloaded credential reports",
+        scope=scope.description if scope else f"{len(receipts)} downloaded credential reports",
         organisation=config.output.organisation or "",
-        coverage=_coverage(results, snapshot),
-        summary=summarise(findings, snapshot),
-        calls=_calls(results, scope),
-        policy=policy,
+        coverage=Coverage(
+            accounts_in_scope=len(receipts),
+            accounts_audited=len(receipts) - len(refused),
+            not_audited=tuple(refused),
+            users=judged.users,
+            keys=judged.keys,
+        ),
+        summary=judged.tally.summary(),
+        calls=_calls(receipts, scope),
+        throttles=sum(receipt.spent.throttles for receipt in receipts),
+        retries=sum(receipt.spent.retries for receipt in receipts),
+        slowest=_slowest(receipts),
+        policy=config.to_policy(),
         key_ids=config.gather.key_ids if scope else "none",
-        notes=_notes(results, request.as_of),
+        notes=_notes(receipts, judged.newer),
         fail_on=config.output.fail_on,
     )
-    return Run(manifest, snapshot, findings)
 
 
 def _settings(request: AuditRequest, store: RunWriter) -> GatherSettings:
@@ -244,55 +318,46 @@ def _settings(request: AuditRequest, store: RunWriter) -> GatherSettings:
         session_seconds=config.accounts.session_minutes * 60,
         report_wait_seconds=config.gather.report_wait_minutes * 60.0,
         attempts=config.gather.call_attempts,
-        accounts_in_flight=config.gather.accounts_in_flight,
+        calls_in_flight=config.gather.calls_in_flight,
+        account_calls_in_flight=config.gather.account_calls_in_flight,
+        account_calls_per_second=config.gather.account_calls_per_second,
         every_key=config.gather.key_ids == "all",
         timing=request.timing,
     )
 
 
-def _not_audited(results: Iterable[AccountResult]) -> list[NotAuditedAccount]:
+def _not_audited(receipts: Iterable[Gathered]) -> list[NotAuditedAccount]:
     return [
-        NotAuditedAccount(
-            result.account.id,
-            result.account.name,
-            result.outcome.code,
-            result.outcome.reason,
-            result.outcome.next_step,
-        )
-        for result in sorted(results, key=lambda result: result.account.id)
-        if isinstance(result.outcome, NotAudited)
+        NotAuditedAccount(receipt.account.id, receipt.account.name, why.code, why.reason, why.next_step)
+        for receipt in receipts
+        if (why := receipt.not_audited)
     ]
 
 
-def _coverage(results: Sequence[AccountResult], snapshot: Snapshot) -> Coverage:
-    refused = _not_audited(results)
-    return Coverage(
-        accounts_in_scope=len(results),
-        accounts_audited=len(results) - len(refused),
-        not_audited=tuple(refused),
-        users=len(snapshot.users),
-        keys=int(snapshot.accounts["keys"].sum()),
-    )
-
-
-def _calls(results: Iterable[AccountResult], scope: Scope | None) -> dict[str, int]:
+def _calls(receipts: Iterable[Gathered], scope: Scope | None) -> dict[str, int]:
     total: Counter[str] = Counter(scope.calls if scope else {})
-    for result in results:
-        total.update(result.calls)
+    for receipt in receipts:
+        total.update(receipt.spent.calls)
     return dict(sorted(total.items()))
 
 
-def _notes(results: Iterable[AccountResult], as_of: datetime) -> tuple[str, ...]:
+def _slowest(receipts: Iterable[Gathered]) -> tuple[SlowAccount, ...]:
+    slow = heapq.nlargest(SLOWEST, receipts, key=lambda receipt: receipt.spent.seconds)
+    return tuple(
+        SlowAccount(receipt.account.id, receipt.account.name, receipt.spent.seconds, sum(receipt.spent.calls.values()))
+        for receipt in slow
+        if receipt.spent.calls
+    )
+
+
+def _notes(receipts: Iterable[Gathered], newer: int) -> tuple[str, ...]:
     """What a reader of the whole run must know beside its numbers."""
-    outcomes = [result.outcome for result in results]
     notes = []
-    if any(isinstance(outcome, NotAudited) and outcome.code is NotAuditedCode.INTERRUPTED for outcome in outcomes):
+    if any(why.code is NotAuditedCode.INTERRUPTED for receipt in receipts if (why := receipt.not_audited)):
         notes.append("The run was interrupted before every account was done.")
-    metas = [outcome.meta for outcome in outcomes if isinstance(outcome, AccountFacts) and outcome.meta]
-    newer = [meta for meta in metas if meta.generated_at and meta.generated_at > as_of + RUN_TAKES]
     if newer:
         notes.append(
-            f"The facts of {len(newer)} accounts are newer than the instant of judgement: what was changed, deleted or "
+            f"The facts of {newer} accounts are newer than the instant of judgement: what was changed, deleted or "
             "used in between is judged as it is now, and keys created in between are left out."
         )
     return tuple(notes)

@@ -127,10 +127,23 @@ class Snapshot:
     keys: pd.DataFrame
 
 
+VERDICTS: Mapping[str, str] = {"account_id": TEXT, "outcome": TEXT, "verdicts": COUNT}
+"""One row per account and outcome: how many verdicts of it there are."""
+
+AGES: Mapping[str, str] = {"age_days": COUNT, "keys": COUNT}
+"""One row per age in whole days: how many active keys are that old."""
+
+
 @dataclass(frozen=True)
 class Run:
-    """A finished run: the manifest, the facts and every verdict (`FINDINGS`)."""
+    """A finished run as reports need it, which does not grow with what complies.
+
+    `accounts` is `ACCOUNTS`; `findings` (`FINDINGS`) are the verdicts that are not compliant or not applicable, and
+    the compliant ones that fall due within the policy's warning window; `verdicts` and `ages` count the rest.
+    """
 
     manifest: RunManifest
-    snapshot: Snapshot
+    accounts: pd.DataFrame
     findings: pd.DataFrame
+    verdicts: pd.DataFrame
+    ages: pd.DataFrame

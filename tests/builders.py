@@ -1,8 +1,15 @@
 """Small worlds for tests: users and keys in a line each."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pandas as pd
+
+from auditor.config import Config, effective_toml
+from auditor.history import RunWriter, load_run
 from auditor.inventory import build_snapshot
 from auditor.model import (
     ROOT_USER,
@@ -19,11 +26,12 @@ from auditor.model import (
     ReportKey,
     ReportMeta,
     ReportUser,
+    RunManifest,
     Source,
     UsedAt,
     UserLookup,
 )
-from auditor.tables import Snapshot
+from auditor.tables import Run, Snapshot
 
 AS_OF = datetime(2026, 11, 22, 19, 0, 0, tzinfo=UTC)
 ACCOUNT = "111122223333"
@@ -92,6 +100,21 @@ def refused(account: str = "444455556666") -> AccountResult:
 def snapshot(*results: AccountResult) -> Snapshot:
     """The tables of these accounts."""
     return build_snapshot(results, owner_tags=("owner",))
+
+
+def archive(output: Path, manifest: RunManifest, facts: Snapshot, findings: pd.DataFrame) -> Path:
+    """The folder of a run with these tables, written as the pipeline does, under the default policy."""
+    writer = RunWriter(output, manifest.as_of)
+    writer.save("111122223333", "credential-report.csv", b"user,arn\r\n\xff")
+    writer.add_part(facts, findings)
+    writer.complete(manifest, effective_toml(Config()))
+    return writer.finish(manifest.id, {"findings.json": b"{}\n"})
+
+
+def run_of(manifest: RunManifest, facts: Snapshot, findings: pd.DataFrame) -> Run:
+    """What reports get of a run with these tables, whatever its policy."""
+    with TemporaryDirectory() as output:
+        return replace(load_run(archive(Path(output), manifest, facts, findings)), manifest=manifest)
 
 
 def facts_of(users: Iterable[ReportUser]) -> Snapshot:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from auditor.answers import decode_result
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.timing import Timing
 from auditor.demo import Call, EmbeddedOrganisation, Fault, OrganisationSeed
-from auditor.gather import GatherSettings
-from auditor.model import Policy
+from auditor.gather import GatherSettings, audit_account
+from auditor.model import Account, AccountResult, NotAudited, Policy
 from tests.builders import AS_OF
 
 LEFT_OUT = ("AWS_", "AUDITOR_", "MOTO_")
@@ -50,6 +51,21 @@ class MemoryStore:
         """See `auditor.gather.RawStore`."""
         self.files[account_id, name] = content
 
+    def result(self, account_id: str) -> AccountResult:
+        """What was kept of an account, read back."""
+        return decode_result(
+            {name: content for (account, name), content in self.files.items() if account == account_id}
+        )
+
+
+def audited_account(account: Account, settings: GatherSettings, store: MemoryStore) -> AccountResult:
+    """Audit one account and read back what was kept of it, which is all that a judgement rests on."""
+    receipt = audit_account(account, settings)
+    result = store.result(account.id)
+    assert result.spent == receipt.spent
+    assert (result.outcome if isinstance(result.outcome, NotAudited) else None) == receipt.not_audited
+    return result
+
 
 class NoProgress:
     """Progress that is not shown."""
@@ -58,6 +74,9 @@ class NoProgress:
         """Ignored."""
 
     def advance(self, step: str = "") -> None:
+        """Ignored."""
+
+    def status(self, text: str) -> None:
         """Ignored."""
 
     def note(self, text: str) -> None:

@@ -196,7 +196,7 @@ GOOD: dict[str, list[object]] = {
     "policy.key-unused.max_unused_days": [1],
     "policy.key-unused.grace_days": [0, 45],
     "owners.tags": [[], ["Kosten Stelle:ä/1=+-@._", "t" * 128]],
-    "gather.accounts_in_flight": [1, 256],
+    "gather.calls_in_flight": [1, 1024],
     "gather.key_ids": ["all"],
     "aws.endpoint_url": ["http://127.0.0.1:5000", "http://[::1]:65535/", "https://iam.example.internal/prefix"],
     "aws.region": ["us-east-1", "us-gov-west-1", "ap-southeast-12"],
@@ -226,7 +226,7 @@ BAD: dict[str, list[object]] = {
     "policy.key-unused.max_unused_days": [0],
     "policy.one-active-key.max_active_keys": [0, 3],
     "owners.tags": [[""], ["t" * 129], ["a*b"]],
-    "gather.accounts_in_flight": [0, 257],
+    "gather.calls_in_flight": [0, 1025],
     "gather.key_ids": ["none"],
     "aws.endpoint_url": [
         "127.0.0.1:5000",
@@ -390,12 +390,18 @@ def test_hostile_key_names_stay_on_their_line() -> None:
     assert len(second) < 200
 
 
+NO_SUCH_KEY = (
+    "gather.a: unknown key; valid here: key_ids, calls_in_flight, account_calls_in_flight, account_calls_per_second, "
+    "report_wait_minutes, call_attempts"
+)
+
+
 def test_numbers_and_keys_of_any_size_are_told() -> None:
     """A number too long to print and a key of thousands of parts are refused like any other."""
     text = f"policy.key-age.max_age_days = 0x{'f' * 5000}\n[gather.{'a.' * 3000}b]"
     assert refused(text) == [
         "policy.key-age.max_age_days: found a huge number; wanted 3650 or less",
-        "gather.a: unknown key; valid here: key_ids, accounts_in_flight, report_wait_minutes, call_attempts",
+        NO_SUCH_KEY,
     ]
 
 

@@ -22,6 +22,7 @@ LAYERS = (
     {"cli"},
     {"pipeline"},
     {"gather", "history", "formats", "demo"},
+    {"answers"},
     {"aws", "policy", "credential_report", "inventory", "config"},
     {"tables"},
     {"model", "errors"},

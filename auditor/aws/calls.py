@@ -1,7 +1,6 @@
 """Calls on behalf of one account: its credentials, its retries, its count. What one account spends, no other misses."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from botocore.parsers import ResponseParserError
 
 from auditor.aws.clients import Clients, CredentialSource, acting_as
 from auditor.aws.failures import AwsFailure, Kind, failure_of
+from auditor.aws.spending import Ledger
 from auditor.aws.timing import Timing
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,12 @@ class Caller:
     partition: str
     timing: Timing
     attempts: int = 6
-    counts: Counter[str] = field(default_factory=Counter)
+    ledger: Ledger = field(default_factory=Ledger)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Requests by operation, so far; of every caller that shares the ledger."""
+        return self.ledger.counts
 
     def call(self, service: str, method: str, **params: Any) -> Mapping[str, Any]:
         """One call, retried with exponential backoff and full jitter where AWS throttles, fails or does not answer.
@@ -55,13 +60,18 @@ class Caller:
         while True:
             self.timing.go_on()
             try:
-                return self._once(service, method, params)
+                answer = self._once(service, method, params)
             except AwsFailure as failure:
                 attempt += 1
                 allowed = min(self.attempts, SLOW_ATTEMPTS) if failure.kind in SLOW_FAILURES else self.attempts
                 log.debug("attempt %d of %d: %s", attempt, allowed, failure)
-                if not failure.may_pass or attempt >= allowed:
+                if failure.kind is Kind.THROTTLED:
+                    self.ledger.throttled()
+                if not failure.may_pass or attempt >= allowed or not self.ledger.may_retry():
                     raise
+            else:
+                self.ledger.answered()
+                return answer
             self.timing.sleep(self.timing.backoff(attempt, base=BACKOFF_BASE, cap=BACKOFF_CAP))
 
     def pages(self, method: str, key: str, **params: Any) -> Iterator[Mapping[str, Any]]:
@@ -85,7 +95,9 @@ class Caller:
     def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         client = self.clients.get(service, self.partition)
         operation = f"{service}:{client.meta.method_to_api_mapping[method]}"
-        self.counts[operation] += 1
+        if service == "sts":
+            self.clients.sts_pace.wait(self.timing)
+        self.ledger.begin(operation, self.timing)
         try:
             with acting_as(self.credentials):
                 answer: Mapping[str, Any] = getattr(client, method)(**params)

@@ -25,6 +25,7 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ConfigParseError, NoCredentialsError, ProfileNotFound
 
 from auditor.aws.failures import failure_of
+from auditor.aws.spending import Pace
 from auditor.errors import UsageError
 
 REGIONS: Mapping[str, str] = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
@@ -65,6 +66,8 @@ class Connection:
     connect_timeout: float = 5.0
     read_timeout: float = 20.0
     max_connections: int = 64
+    sts_per_second: float = 400.0
+    """AWS allows 600 a second to all who assume roles from one account and Region (AWS: IAM and STS quotas)."""
     isolated: StaticCredentials | None = None
 
 
@@ -108,6 +111,7 @@ class Clients:
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
         self._ambient: CredentialSource | None = None
+        self.sts_pace = Pace(connection.sts_per_second)
         core = _isolated_session() if connection.isolated else botocore.session.Session(profile=connection.profile)
         core.register_component("credential_provider", _ContextResolver())
         core.user_agent_name = "auditor"

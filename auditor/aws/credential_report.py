@@ -5,14 +5,18 @@ from datetime import UTC, datetime
 
 from auditor.aws.calls import Caller, request_id
 from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.steps import Pause, Steps
 
-POLL_BASE = 2.0
+POLL_BASE = 1.0
 POLL_CAP = 20.0
 REFUSAL_BASE = 5.0
 REFUSAL_CAP = 60.0
 
 BUSY = frozenset({Kind.THROTTLED, Kind.LIMIT, Kind.SERVICE})
 """What AWS answers when it will not make a report just now; in 2018 it did so for hours."""
+
+READY = frozenset({"COMPLETE", "DENIED"})
+"""After these there is nothing to wait for: the report is there, or it was never asked for."""
 
 REMAKE = frozenset({Kind.REPORT_NOT_PRESENT, Kind.REPORT_EXPIRED})
 
@@ -33,8 +37,10 @@ class ReportRefusedError(Exception):
     """AWS would not make a report within the time allowed; the text says what it answered last."""
 
 
-def fetch_credential_report(caller: Caller, *, wait_seconds: float) -> FetchedReport:
-    """Have the account's report made if need be, and fetch it.
+def fetch_credential_report(caller: Caller, *, wait_seconds: float) -> Steps[FetchedReport]:
+    """Have the account's report made if need be, and fetch it; pauses once it is asked for, and between looks.
+
+    Where AWS has a report ready it is fetched at once.
 
     Args:
         caller: acts in the account; its clock, sleep and jitter are used.
@@ -55,12 +61,13 @@ def fetch_credential_report(caller: Caller, *, wait_seconds: float) -> FetchedRe
             if must_ask:
                 states.append(_ask(caller))
                 must_ask = False
+                yield Pause(0.0 if states[-1] in READY else timing.poll_delay(0, base=POLL_BASE, cap=POLL_CAP))
             return _fetch(caller, tuple(states))
         except AwsFailure as failure:
             last = str(failure)
             if failure.kind is Kind.REPORT_IN_PROGRESS:
-                delay = timing.poll_delay(polls, base=POLL_BASE, cap=POLL_CAP)
                 polls += 1
+                delay = timing.poll_delay(polls, base=POLL_BASE, cap=POLL_CAP)
             elif failure.kind in REMAKE or failure.kind in BUSY:
                 must_ask = must_ask or failure.kind in REMAKE
                 delay = timing.poll_delay(refusals, base=REFUSAL_BASE, cap=REFUSAL_CAP)
@@ -69,7 +76,7 @@ def fetch_credential_report(caller: Caller, *, wait_seconds: float) -> FetchedRe
                 raise
         if timing.monotonic() + delay > deadline:
             raise ReportRefusedError(last)
-        timing.sleep(delay)
+        yield Pause(delay)
 
 
 def _ask(caller: Caller) -> str:

@@ -1,13 +1,15 @@
 """A user's access keys as they are now: ListAccessKeys, GetAccessKeyLastUsed, ListUserTags; and listings of users."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.steps import Steps, Together
 from auditor.model import (
     CredentialReport,
     KeyStatus,
@@ -22,6 +24,17 @@ from auditor.model import (
 
 NOT_SAID = frozenset({"N/A", "not_supported", ""})
 """What stands for "no service" or "no Region": S3 and other non-regional services have none."""
+
+
+def look_up_users(caller: Caller, users: Iterable[str]) -> Steps[dict[str, UserLookup]]:
+    """`look_up_user` for each, some of them at once; by name, in the order given.
+
+    Raises:
+        AwsFailure: the session is over.
+    """
+    names = tuple(users)
+    lookups = yield Together(tuple(partial(look_up_user, caller, name) for name in names))
+    return dict(zip(names, lookups, strict=True))
 
 
 def look_up_user(caller: Caller, user: str) -> UserLookup:

@@ -138,7 +138,7 @@ def _request(config: "Config", as_of: str | None, accounts: list[str], paths: li
         region=aws.region,
         connect_timeout=aws.connect_timeout_seconds,
         read_timeout=aws.read_timeout_seconds,
-        max_connections=max(10, config.gather.accounts_in_flight),
+        max_connections=config.gather.calls_in_flight,
     )
     return AuditRequest(config, connection, instant, tuple(accounts), tuple(paths))
 

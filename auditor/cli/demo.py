@@ -41,6 +41,7 @@ def demo(
                     "role_name": cloud.role_name,
                     "external_id": cloud.external_id,
                 },
+                "gather": {"account_calls_in_flight": 16, "account_calls_per_second": 1000},  # nobody else calls it
                 "output": {
                     "folder": str(output) if output else None,
                     "formats": chosen,

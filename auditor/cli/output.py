@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import textwrap
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,11 +18,18 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
+    from auditor.model import RunManifest
     from auditor.pipeline import AuditOutcome
 
 WIDTH = 100
+SLOW = 10.0
+"""Seconds from which on an account is worth naming."""
+
 MOST_ACCOUNTS = 20
 """Accounts that were not audited, in the terminal; the reports have them all."""
+
+SETTLED = 2.0
+"""Seconds after which a rate says something."""
 
 PLAIN_STEPS = 20
 """At most so many lines a phase where there is no terminal."""
@@ -119,25 +127,59 @@ def open_streams() -> None:
 # ------------------------------------------------------------------------------------------------- progress
 
 
+class _Phase:
+    """How far a phase is: its steps, how it stands, and how long the rest will take at this rate."""
+
+    def __init__(self, total: int | None = None) -> None:
+        self.total = total or 0
+        self.done = 0
+        self.status = ""
+        self._began = time.monotonic()
+
+    def __str__(self) -> str:
+        """Status, rate and time left; the latter two once there is something to go by."""
+        elapsed = time.monotonic() - self._began
+        parts = [self.status]
+        if self.done and elapsed > SETTLED and self.done < self.total:
+            rate = self.done / elapsed
+            parts += [
+                f"{rate:,.0f}/s" if rate >= 1 else f"{rate * 60:,.0f}/min",
+                f"{_left(self.total, rate, self.done)}",
+            ]
+        return ", ".join(part for part in parts if part)
+
+
+def _left(total: int, rate: float, done: int) -> str:
+    minutes, seconds = divmod(round((total - done) / rate), 60)
+    return f"{minutes} min {seconds:02} s left" if minutes else f"{seconds} s left"
+
+
 class PlainProgress:
     """Lines for a log: the phases, and some of the steps of a long one."""
 
     def __init__(self) -> None:
         """Nothing is under way."""
-        self._total: int | None = None
-        self._done = 0
+        self._phase = _Phase()
 
     def phase(self, name: str, total: int | None = None) -> None:
         """See `auditor.gather.Progress`."""
-        self._total, self._done = total, 0
-        self.note(f"{name} ({total})" if total else name)
+        self._phase = _Phase(total)
+        self.note(f"{name} ({total:,})" if total else name)
 
     def advance(self, step: str = "") -> None:
         """See `auditor.gather.Progress`."""
-        self._done += 1
-        total = self._total or 0
-        if total <= PLAIN_STEPS or self._done % (total // PLAIN_STEPS) == 0 or self._done == total:
-            self.note(f"  {self._done} of {total} {step}".rstrip())
+        phase = self._phase
+        phase.done += 1
+        if not phase.total:
+            return
+        is_short = phase.total <= PLAIN_STEPS
+        if is_short or phase.done % (phase.total // PLAIN_STEPS) == 0 or phase.done == phase.total:
+            told = ", ".join(part for part in (step if is_short else "", str(phase)) if part)
+            self.note(f"  {phase.done:,} of {phase.total:,}  {told}".rstrip())
+
+    def status(self, text: str) -> None:
+        """See `auditor.gather.Progress`."""
+        self._phase.status = text
 
     def note(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
@@ -175,17 +217,25 @@ class BarProgress:
         )
         self._bars = RichProgress(*columns, console=Console(stderr=True))
         self._task: TaskID | None = None
+        self._phase = _Phase()
         self._bars.start()
 
     def phase(self, name: str, total: int | None = None) -> None:
         """See `auditor.gather.Progress`."""
         self._finish()
+        self._phase = _Phase(total)
         self._task = self._bars.add_task(name, total=total, step="")
 
     def advance(self, step: str = "") -> None:
         """See `auditor.gather.Progress`."""
+        self._phase.done += 1
         if self._task is not None:
-            self._bars.update(self._task, advance=1, step=printable(step))
+            told = ", ".join(part for part in (str(self._phase), step) if part)
+            self._bars.update(self._task, advance=1, step=printable(told))
+
+    def status(self, text: str) -> None:
+        """See `auditor.gather.Progress`."""
+        self._phase.status = text
 
     def note(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
@@ -276,8 +326,27 @@ def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
         left = len(view.not_audited) - MOST_ACCOUNTS
         if left > 0:
             say(f"and {left} more; the reports have them all.", indent=2)
+    if view.manifest.calls:
+        console.print()
+        for line in _spending(view.manifest):
+            say(line, "dim")
     console.print()
     _print_paths(console, outcome)
+
+
+def _spending(manifest: "RunManifest") -> Iterable[str]:
+    """What the run took: calls by operation, throttles, retries, and the slowest accounts."""
+    by_operation = ", ".join(f"{name} {count:,}" for name, count in manifest.calls.items())
+    yield f"AWS calls: {sum(manifest.calls.values()):,} ({by_operation})"
+    if manifest.throttles or manifest.retries:
+        yield f"Throttled: {manifest.throttles:,}; tried again: {manifest.retries:,}"
+    slow = [account for account in manifest.slowest if account.seconds >= SLOW]
+    if slow:
+        named = ", ".join(
+            f"{account.account_name or account.account_id} {account.seconds:.0f} s ({account.calls:,} calls)"
+            for account in slow
+        )
+        yield f"Slowest: {named}. Many live look-ups take their time: gather.account_calls_per_second is the pace."
 
 
 def _controls(outcome: "AuditOutcome") -> Iterable[tuple[str, str]]:

@@ -231,8 +231,8 @@ def _due_soon(run: Run) -> tuple[FindingView, ...]:
 
 
 def _accounts(run: Run) -> Iterable[AccountView]:
-    table = run.snapshot.accounts
-    counts = run.findings.groupby(["account_id", "outcome"], sort=False).size()
+    table = run.accounts
+    counts = run.verdicts.set_index(["account_id", "outcome"])["verdicts"]
     for record in _records(table[table["audited"].fillna(value=False).astype(bool)]):
         account_id = record["account_id"]
         yield AccountView(
@@ -293,19 +293,12 @@ def _rate_tone(manifest: RunManifest) -> Tone:
     return Tone.GOOD if words.is_complete(manifest) else Tone.WARN
 
 
-def _active_ages(run: Run) -> "pd.Series[pd.Timedelta]":
-    keys = run.snapshot.keys
-    active = keys[keys["key_status"].eq("Active").fillna(value=False)]
-    return (run.manifest.as_of - active["created_at"]).dropna()
-
-
 def _oldest(run: Run) -> int | None:
-    ages = _active_ages(run)
-    return None if ages.empty else max(0, ages.max().days)
+    return None if run.ages.empty else int(run.ages["age_days"].max())
 
 
 def _ages(run: Run) -> Iterable[Band]:
-    bands = (_active_ages(run) // AGE_BAND).clip(lower=0, upper=AGE_BANDS - 1).value_counts()
+    bands = run.ages.groupby((run.ages["age_days"] // AGE_BAND.days).clip(upper=AGE_BANDS - 1))["keys"].sum()
     limit = run.manifest.policy.key_age.maximum
     width = AGE_BAND.days
     for position in range(AGE_BANDS):

@@ -2,31 +2,34 @@
 
 import hashlib
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 
+from auditor import answers
 from auditor.aws.calls import Caller
 from auditor.aws.clients import CredentialSource, shared_clients
 from auditor.aws.credential_report import FetchedReport, ReportRefusedError, fetch_credential_report
 from auditor.aws.failures import AwsFailure
 from auditor.aws.identity import RoleSession
-from auditor.aws.keys import follow_renamed, list_users, look_up_user, root_keys_present
+from auditor.aws.keys import follow_renamed, list_users, look_up_users, root_keys_present
+from auditor.aws.spending import Ledger, Pace
+from auditor.aws.steps import Steps, carry_out
 from auditor.credential_report import WrongAccountError, parse_credential_report
 from auditor.errors import AuditorError, ReportFormatError
-from auditor.gather.answers import encode_listing, encode_lookups, encode_response
 from auditor.gather.failures import not_audited
-from auditor.gather.settings import GatherSettings
+from auditor.gather.settings import GatherSettings, RawStore
 from auditor.model import (
     Account,
     AccountFacts,
     AccountResult,
     CredentialReport,
+    Gathered,
     ListedUser,
     NotAudited,
     NotAuditedCode,
     ReportMeta,
     Source,
+    Spent,
     UserLookup,
 )
 from auditor.policy import users_to_look_up
@@ -43,19 +46,42 @@ class StopRequested(Exception):  # noqa: N818 - a request of the user's, not an 
     """The user asked to stop; raised between two calls, and by the sleep of a run that is being stopped."""
 
 
-def audit_account(account: Account, settings: GatherSettings) -> AccountResult:
-    """Read all that is needed of one account; every failure becomes the result's value.
+def audit_account(account: Account, settings: GatherSettings) -> Gathered:
+    """Read all that is needed of one account and keep it in the settings' store; every failure becomes a value.
 
     Raises:
-        OutputError: the raw answers cannot be kept, which no other account would survive either.
+        OutputError: the answers cannot be kept, which no other account would survive either.
         StopRequested: the user stopped the run.
         UsageError: AWS cannot be called at all with these settings.
     """
-    counts: Counter[str] = Counter()
+    return carry_out(account_steps(account, settings), settings.timing)
+
+
+def account_steps(account: Account, settings: GatherSettings) -> Steps[Gathered]:
+    """`audit_account`, cut where it waits: for AWS to make the report, and for many users to be looked up."""
+    ledger = Ledger(pace=Pace(settings.account_calls_per_second))
+    began = settings.timing.monotonic()
+    outcome = yield from _outcome(account, settings, ledger)
+    seconds = round(settings.timing.monotonic() - began, 3)
+    spent = Spent(ledger.calls(), ledger.throttles, ledger.retries, seconds)
+    return keep(AccountResult(account, outcome, spent), settings.store)
+
+
+def keep(result: AccountResult, store: RawStore) -> Gathered:
+    """Write how the account ended, which makes it done, and give its receipt."""
+    account, outcome = result.account, result.outcome
+    store.save(account.id, answers.ACCOUNT, answers.encode_account(result))
+    how = outcome.reason if isinstance(outcome, NotAudited) else f"audited from its {outcome.source.value}"
+    log.info("account %s: %s; %d calls", account.id, how, sum(result.spent.calls.values()))
+    return Gathered(account, outcome if isinstance(outcome, NotAudited) else None, result.spent)
+
+
+def _outcome(account: Account, settings: GatherSettings, ledger: Ledger) -> Steps[AccountFacts | NotAudited]:
     if account.state != ACTIVE:
-        return AccountResult(account, _not_active(account))
+        return _not_active(account)
+    outcome: AccountFacts | NotAudited
     try:
-        outcome: AccountFacts | NotAudited = _facts(_enter(account, settings, counts), account, settings)
+        outcome = yield from _facts(_enter(account, settings, ledger), account, settings)
     except AwsFailure as failure:
         outcome = not_audited(account, failure)
     except ReportFormatError as error:
@@ -67,9 +93,7 @@ def audit_account(account: Account, settings: GatherSettings) -> AccountResult:
         what = f"An unexpected {type(error).__name__}: {error}"
         step = "This is a defect of auditor: run again with -vv and report what it prints."
         outcome = NotAudited(NotAuditedCode.FAILED, what, step)
-    how = outcome.reason if isinstance(outcome, NotAudited) else f"audited from its {outcome.source.value}"
-    log.info("account %s: %s; %d calls", account.id, how, sum(counts.values()))
-    return AccountResult(account, outcome, dict(counts))
+    return outcome
 
 
 def _not_active(account: Account) -> NotAudited:
@@ -89,11 +113,11 @@ def _unreadable(account: Account, error: ReportFormatError) -> NotAudited:
     return NotAudited(code, f"{error.where}: {error.what}", step)
 
 
-def _enter(account: Account, settings: GatherSettings, counts: Counter[str]) -> Caller:
+def _enter(account: Account, settings: GatherSettings, ledger: Ledger) -> Caller:
     clients = shared_clients(settings.connection)
 
     def caller(credentials: CredentialSource) -> Caller:
-        return Caller(clients, credentials, account.partition, settings.timing, settings.attempts, counts)
+        return Caller(clients, credentials, account.partition, settings.timing, settings.attempts, ledger)
 
     ambient = caller(clients.ambient())
     if account.role_name is None:
@@ -103,15 +127,19 @@ def _enter(account: Account, settings: GatherSettings, counts: Counter[str]) -> 
     return caller(session)
 
 
-def _facts(caller: Caller, account: Account, settings: GatherSettings) -> AccountFacts:
+def _facts(caller: Caller, account: Account, settings: GatherSettings) -> Steps[AccountFacts]:
     try:
-        fetched = fetch_credential_report(caller, wait_seconds=settings.report_wait_seconds)
+        fetched = yield from fetch_credential_report(caller, wait_seconds=settings.report_wait_seconds)
     except ReportRefusedError as refusal:
-        return _listed_facts(caller, account, settings, str(refusal))
-    return _reported_facts(caller, account, settings, fetched)
+        why = str(refusal)
+    else:
+        return (yield from _reported_facts(caller, account, settings, fetched))
+    return (yield from _listed_facts(caller, account, settings, why))
 
 
-def _reported_facts(caller: Caller, account: Account, settings: GatherSettings, fetched: FetchedReport) -> AccountFacts:
+def _reported_facts(
+    caller: Caller, account: Account, settings: GatherSettings, fetched: FetchedReport
+) -> Steps[AccountFacts]:
     meta = ReportMeta(
         generated_at=fetched.generated_at,
         received_at=fetched.received_at,
@@ -119,13 +147,13 @@ def _reported_facts(caller: Caller, account: Account, settings: GatherSettings, 
         size=len(fetched.content),
         request_id=fetched.request_id,
     )
-    settings.store.save(account.id, "credential-report.csv", fetched.content)
-    settings.store.save(account.id, "response.json", encode_response(fetched, meta))
+    settings.store.save(account.id, answers.REPORT, fetched.content)
+    settings.store.save(account.id, answers.RESPONSE, answers.encode_response(meta, fetched.states))
     report = parse_credential_report(
         fetched.content, origin=f"credential report of {account.id}", expected_account=account.id
     )
     chosen = users_to_look_up(report, settings.policy, settings.as_of, every_key=settings.every_key)
-    lookups = follow_renamed(caller, report, {user: look_up_user(caller, user) for user in chosen})
+    lookups = follow_renamed(caller, report, (yield from look_up_users(caller, chosen)))
     _keep(account, settings, lookups)
     root, notes = _root(caller, report)
     notes += _lookup_notes(lookups)
@@ -135,10 +163,10 @@ def _reported_facts(caller: Caller, account: Account, settings: GatherSettings, 
     return AccountFacts(Source.CREDENTIAL_REPORT, report, meta, (), lookups, root, tuple(notes))
 
 
-def _listed_facts(caller: Caller, account: Account, settings: GatherSettings, why: str) -> AccountFacts:
+def _listed_facts(caller: Caller, account: Account, settings: GatherSettings, why: str) -> Steps[AccountFacts]:
     users: tuple[ListedUser, ...] = tuple(list_users(caller))
-    settings.store.save(account.id, "listing.json", encode_listing(users, caller.timing.now()))
-    lookups = {user.name: look_up_user(caller, user.name) for user in users}
+    settings.store.save(account.id, answers.LISTING, answers.encode_listing(users, caller.timing.now()))
+    lookups = yield from look_up_users(caller, (user.name for user in users))
     _keep(account, settings, lookups)
     root, notes = _root(caller, None)
     notes += _lookup_notes(lookups)
@@ -148,7 +176,7 @@ def _listed_facts(caller: Caller, account: Account, settings: GatherSettings, wh
 
 def _keep(account: Account, settings: GatherSettings, lookups: Mapping[str, UserLookup]) -> None:
     if lookups:
-        settings.store.save(account.id, "keys.json", encode_lookups(lookups))
+        settings.store.save(account.id, answers.KEYS, answers.encode_lookups(lookups))
 
 
 def _lookup_notes(lookups: Mapping[str, UserLookup]) -> list[str]:

@@ -3,7 +3,7 @@
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.model import Account, NotAudited, NotAuditedCode
 
-TRY_AGAIN = "Run the audit again; if it stays so, lower gather.accounts_in_flight or raise gather.call_attempts."
+TRY_AGAIN = "Run the audit again; if it stays so, lower gather.account_calls_per_second or raise gather.call_attempts."
 
 
 def not_audited(account: Account, failure: AwsFailure) -> NotAudited:

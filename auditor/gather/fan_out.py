@@ -3,48 +3,85 @@
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
-from auditor.gather.account import StopRequested, audit_account
+from auditor.gather.account import StopRequested, account_steps, keep
+from auditor.gather.crew import Crew
 from auditor.gather.settings import GatherSettings, Progress
-from auditor.model import Account, AccountResult, NotAudited, NotAuditedCode
+from auditor.model import Account, AccountResult, Gathered, NotAudited, NotAuditedCode
 
 INTERRUPTED = NotAudited(
-    NotAuditedCode.INTERRUPTED, "The run was interrupted before this account was done.", "Run the audit again."
+    NotAuditedCode.INTERRUPTED,
+    "The run was interrupted before this account was done.",
+    "Go on with `auditor audit --resume` and the run's id.",
 )
 SLICE = 0.5
 """Seconds after which a sleeping account looks whether the run is being stopped."""
 
 
-def gather_accounts(
-    accounts: Sequence[Account], settings: GatherSettings, progress: Progress
-) -> Generator[AccountResult]:
-    """Audit the accounts on a pool of threads; results come in the order in which they are done.
+def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progress: Progress) -> Generator[Gathered]:
+    """Audit the accounts; each is kept in the settings' store, and its receipt is handed on when it is done.
 
-    The first Ctrl-C stops asking: what is in flight finishes its call, and every account that is not done is handed
-    on as not audited. A second one is a KeyboardInterrupt.
+    Reports are asked for everywhere before they are collected. The first Ctrl-C stops asking: calls in flight are
+    finished, and every account that is not done is handed on as not audited. A second one is a KeyboardInterrupt.
 
     Raises:
         AuditorError: something that would hit every account, such as a full disk.
     """
     stop = threading.Event()
+    with _first_interrupt_sets(stop, progress):
+        yield from gather_here(accounts, settings, Tally(progress), stop)
+
+
+class Tally:
+    """Counts for the progress: accounts whose report was asked for, and those that failed. For any thread."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Nothing is done yet."""
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._requested = self._failed = 0
+
+    def requested(self, _: object = None) -> None:
+        """An account's report has been asked for."""
+        with self._lock:
+            self._requested += 1
+
+    def done(self, receipt: Gathered) -> None:
+        """An account is done; called from the main thread only."""
+        self._failed += receipt.not_audited is not None
+        account = receipt.account
+        self._progress.status(f"{self._requested:,} requested, {self._failed:,} not audited")
+        self._progress.advance(account.name or account.id)
+
+
+def gather_here(
+    accounts: Sequence[Account], settings: GatherSettings, tally: Tally, stop: threading.Event
+) -> Iterator[Gathered]:
+    """`gather_accounts` in this process."""
     ending = _Stoppable(settings.timing.sleep, stop)
     stoppable = replace(settings, timing=replace(settings.timing, sleep=ending.sleep, go_on=ending.go_on))
-    workers = max(1, min(settings.accounts_in_flight, len(accounts)))
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="gather")
-    try:
-        with _first_interrupt_sets(stop, progress):
-            futures = {pool.submit(_unless_stopped, account, stoppable): account for account in accounts}
-            for done in as_completed(futures):
-                account = futures[done]
-                yield _result(done, account)
-                progress.advance(account.name or account.id)
-    finally:
-        stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+    crew: Crew[Account, Gathered] = Crew(
+        min(settings.calls_in_flight, settings.account_calls_in_flight * len(accounts)),
+        together=settings.account_calls_in_flight,
+        on_pause=tally.requested,
+        stop=stop,
+    )
+    left = {account.id: account for account in accounts}
+    for account, result in crew.run((account, account_steps(account, stoppable)) for account in accounts):
+        if isinstance(result, StopRequested):
+            continue
+        if isinstance(result, BaseException):
+            raise result
+        del left[account.id]
+        tally.done(result)
+        yield result
+    for account in left.values():
+        receipt = keep(AccountResult(account, INTERRUPTED), settings.store)
+        tally.done(receipt)
+        yield receipt
 
 
 @contextmanager
@@ -82,15 +119,3 @@ class _Stoppable:
     def go_on(self) -> None:
         if self._stop.is_set():
             raise StopRequested
-
-
-def _unless_stopped(account: Account, settings: GatherSettings) -> AccountResult:
-    settings.timing.go_on()
-    return audit_account(account, settings)
-
-
-def _result(done: Future[AccountResult], account: Account) -> AccountResult:
-    try:
-        return done.result()
-    except StopRequested:
-        return AccountResult(account, INTERRUPTED)

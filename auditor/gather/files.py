@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from auditor import answers
 from auditor.credential_report import parse_credential_report
 from auditor.errors import ReportFormatError, UsageError
+from auditor.gather.account import keep
 from auditor.gather.settings import Progress, RawStore
-from auditor.model import Account, AccountFacts, AccountResult, NotAudited, NotAuditedCode, ReportMeta, Source
+from auditor.model import Account, AccountFacts, AccountResult, Gathered, NotAudited, NotAuditedCode, ReportMeta, Source
 
 ACCOUNT_IN_ARN = re.compile(rb"arn:aws[a-z-]*:iam::([0-9]{12}):")
-UNKNOWN_ACCOUNT = "unknown"
 
 LIMITS = (
     "Read from a downloaded file: key ids, owners and the last use since the report are not known, nor, where the "
@@ -54,10 +55,11 @@ def _reports_below(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.suffix.lower() == ".csv" and file.name != "findings.csv")
 
 
-def read_reports(paths: Sequence[Path], store: RawStore, progress: Progress) -> Iterator[AccountResult]:
-    """Read each report; one that cannot be read is an account that was not audited.
+def read_reports(paths: Sequence[Path], store: RawStore, progress: Progress) -> Iterator[Gathered]:
+    """Read each report and keep it; one that cannot be read is an account that was not audited.
 
-    The account id comes from the ARNs. A `response.json` beside the file, as a run keeps it, tells when AWS made it.
+    The account id comes from the ARNs; a file that names no single account gets an id of its own. A `response.json`
+    beside the file, as a run keeps it, tells when AWS made it.
 
     Raises:
         UsageError: two files are reports of the same account.
@@ -67,11 +69,11 @@ def read_reports(paths: Sequence[Path], store: RawStore, progress: Progress) -> 
     for path in paths:
         result = _read(path, store)
         account_id = result.account.id
-        if account_id in seen and account_id != UNKNOWN_ACCOUNT:
+        if account_id in seen:
             what = f"Two reports of account {account_id}: {seen[account_id]} and {path}."
             raise UsageError(what, next_step="Keep the one to be judged; which is the right one cannot be guessed.")
         seen[account_id] = path
-        yield result
+        yield keep(result, store)
         progress.advance(path.name)
 
 
@@ -84,19 +86,24 @@ def _read(path: Path, store: RawStore) -> AccountResult:
             f"{path}: the file cannot be read ({error.strerror}).",
             "Check the file's permissions, then run the audit again.",
         )
-        return AccountResult(Account(UNKNOWN_ACCOUNT, path.name), why)
-    account_id = _claimed_account(content)
-    store.save(account_id or f"unknown-{_digest(content)[:12]}", "credential-report.csv", content)
+        return AccountResult(Account(_unknown(path), path.name), why)
+    account_id = _claimed_account(content) or _unknown(path)
+    store.save(account_id, answers.REPORT, content)
     try:
         report = parse_credential_report(content, origin=str(path))
     except ReportFormatError as error:
         unread = NotAudited(NotAuditedCode.REPORT_UNREADABLE, f"{error.where}: {error.what}", error.next_step)
-        name = None if account_id else path.name
-        return AccountResult(Account(account_id or UNKNOWN_ACCOUNT, name), unread)
+        return AccountResult(Account(account_id, None if account_id.isdigit() else path.name), unread)
     digest = _digest(content)
     meta = ReportMeta(_generated_at(path, digest), None, digest, len(content), origin=str(path))
+    store.save(account_id, answers.RESPONSE, answers.encode_response(meta))
     facts = AccountFacts(Source.FILE, report, meta, notes=(LIMITS,))
     return AccountResult(Account(report.account_id, None, report.partition), facts)
+
+
+def _unknown(path: Path) -> str:
+    """What stands for the id of an account that a file does not tell."""
+    return f"unknown-{_digest(str(path.resolve()).encode())[:12]}"
 
 
 def _digest(content: bytes) -> str:

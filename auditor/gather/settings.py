@@ -28,6 +28,10 @@ class Progress(Protocol):
         """One step of the phase is done; `step` names it."""
         ...
 
+    def status(self, text: str) -> None:
+        """How the phase stands, in a few words that the next ones replace."""
+        ...
+
     def note(self, text: str) -> None:
         """Something that the user should read now."""
         ...
@@ -45,6 +49,9 @@ class GatherSettings:
     session_seconds: int = 3600
     report_wait_seconds: float = 600.0
     attempts: int = 6
-    accounts_in_flight: int = 16
+    calls_in_flight: int = 64
+    account_calls_in_flight: int = 4
+    account_calls_per_second: float = 20.0
+    """IAM throttles by account, and publishes no rates; parallel across accounts is safe, inside one it is not."""
     every_key: bool = False
     timing: Timing = field(default_factory=Timing)

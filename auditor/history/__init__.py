@@ -2,5 +2,6 @@
 
 from auditor.history.archive import RunWriter, write_report
 from auditor.history.library import RunEntry, find_run, list_runs, load_run
+from auditor.history.raw import read_results
 
-__all__ = ["RunEntry", "RunWriter", "find_run", "list_runs", "load_run", "write_report"]
+__all__ = ["RunEntry", "RunWriter", "find_run", "list_runs", "load_run", "read_results", "write_report"]

@@ -1,7 +1,6 @@
 """Writing a run: into a folder that says it is incomplete, renamed when everything is there."""
 
 import errno
-import hashlib
 import itertools
 import secrets
 import shutil
@@ -12,17 +11,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from auditor.answers import ACCOUNT
 from auditor.errors import OutputError, UsageError
 from auditor.history.manifest import encode_manifest
-from auditor.history.parquet import write_parquet
-from auditor.model import Policy
-from auditor.tables import Run, Snapshot
+from auditor.history.parquet import merge_parquet, write_parquet
+from auditor.model import RunManifest
+from auditor.tables import Snapshot
 
 INCOMPLETE = ".incomplete"
 """The ending of the folder of a run that is under way, or was cut off."""
 
 RAW = "raw"
 """The folder of AWS's answers, below the run's."""
+
+PARTS = "parts"
+"""The folder of tables that are not merged yet."""
 
 TABLES = ("accounts", "users", "keys", "findings")
 
@@ -38,6 +41,7 @@ class RunWriter:
         """
         self.output = output
         self.as_of = as_of
+        self._parts: list[str] = []
         self.folder = output / f"{_stamp(as_of)}-{secrets.token_hex(4)}{INCOMPLETE}"
         try:
             self.folder.mkdir(parents=True)
@@ -79,22 +83,49 @@ class RunWriter:
             raise
         return True
 
-    def finish(self, run: Run, policy_toml: str, files: Mapping[str, bytes]) -> Path:
-        """Write tables, policy, manifest and further files, and give the folder its final name, the run's id.
+    def add_part(self, snapshot: Snapshot, findings: pd.DataFrame) -> None:
+        """Write the tables of some accounts; parts are to come in the order of the accounts' ids.
+
+        Raises:
+            OutputError: the disk is full or the folder went away.
+        """
+        frames = (snapshot.accounts, snapshot.users, snapshot.keys, findings)
+        with _writing(self.folder):
+            for name, frame in zip(TABLES, frames, strict=True):
+                parts = self.folder / PARTS / name
+                parts.mkdir(parents=True, exist_ok=True)
+                write_parquet(frame, parts / f"{len(self._parts):06}.parquet")
+        self._parts.append(f"{len(self._parts):06}.parquet")
+
+    def complete(self, manifest: RunManifest, policy_toml: str) -> None:
+        """Merge the parts into the run's tables, and write policy and manifest.
+
+        Raises:
+            OutputError: the disk is full or the folder went away.
+        """
+        tables = self.folder / "tables"
+        with _writing(self.folder):
+            tables.mkdir()
+            for name in TABLES:
+                parts = [self.folder / PARTS / name / part for part in self._parts]
+                if len(parts) == 1:
+                    parts[0].rename(tables / f"{name}.parquet")
+                else:
+                    merge_parquet(parts, tables / f"{name}.parquet")
+            shutil.rmtree(self.folder / PARTS)
+            (self.folder / "policy.toml").write_text(policy_toml, encoding="utf-8")
+            (self.folder / "run.json").write_bytes(encode_manifest(manifest))
+
+    def finish(self, run_id: str, files: Mapping[str, bytes]) -> Path:
+        """Write further files, and give the folder its final name, the run's id.
 
         Raises:
             OutputError: the disk is full or the folder went away; the incomplete folder stays until `abandon`.
         """
         with _writing(self.folder):
-            tables = self.folder / "tables"
-            tables.mkdir()
-            for name, frame in _frames(run).items():
-                write_parquet(frame, tables / f"{name}.parquet")
-            (self.folder / "policy.toml").write_text(policy_toml, encoding="utf-8")
             for name, content in files.items():
                 (self.folder / name).write_bytes(content)
-            (self.folder / "run.json").write_bytes(encode_manifest(run.manifest))
-            return self.folder.rename(self.output / run.manifest.id)
+            return self.folder.rename(self.output / run_id)
 
     def abandon(self, *, keep_answers: bool) -> Path | None:
         """The run came to nothing: remove what was written, but for what AWS answered, where that is to be kept.
@@ -111,19 +142,8 @@ class RunWriter:
         return None
 
     def _has_answers(self) -> bool:
-        return any(path.is_file() for path in (self.folder / RAW).rglob("*"))
-
-
-def run_digest(snapshot: Snapshot, findings: pd.DataFrame, policy: Policy) -> str:
-    """Eight hexadecimal digits of what was judged by which policy with which result.
-
-    The same facts, policy and instant give the same digest, whenever and wherever they are judged.
-    """
-    digest = hashlib.sha256(repr(policy).encode())
-    scope = snapshot.accounts[["account_id", "audited", "report_sha256", "not_audited_code"]]
-    for frame in (scope, findings):
-        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return digest.hexdigest()[:8]
+        kept = (path for path in (self.folder / RAW).rglob("*") if path.is_file())
+        return any(path.name != ACCOUNT for path in kept)
 
 
 def write_report(folder: Path, name: str, content: bytes) -> Path:
@@ -151,11 +171,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _frames(run: Run) -> dict[str, pd.DataFrame]:
-    snapshot = run.snapshot
-    return dict(zip(TABLES, (snapshot.accounts, snapshot.users, snapshot.keys, run.findings), strict=True))
 
 
 def _stamp(at: datetime) -> str:

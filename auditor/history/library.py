@@ -11,9 +11,19 @@ from auditor.errors import AuditorError, OutputError, UsageError
 from auditor.history.archive import INCOMPLETE
 from auditor.history.manifest import SCHEMA, decode_manifest
 from auditor.history.parquet import read_parquet
-from auditor.tables import ACCOUNTS, FINDINGS, KEYS, USERS, Run, Snapshot
+from auditor.tables import ACCOUNTS, AGES, FINDINGS, VERDICTS, Run
 
 LATEST = "latest"
+
+LISTED = """
+    SELECT * FROM rows WHERE outcome IN ('non_compliant', 'unknown', 'exempt')
+    OR (outcome = 'compliant' AND due_at <= TIMESTAMPTZ '{horizon}')
+"""
+COUNTED = "SELECT account_id, outcome, count(*) AS verdicts FROM rows GROUP BY ALL ORDER BY ALL"
+AGED = """
+    SELECT greatest(0, (epoch_us(TIMESTAMPTZ '{as_of}') - epoch_us(created_at)) // 86400000000) AS age_days,
+    count(*) AS keys FROM rows WHERE key_status = 'Active' AND created_at IS NOT NULL GROUP BY ALL ORDER BY ALL
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ def find_run(run: str, output: Path) -> Path:
 
 
 def load_run(folder: Path) -> Run:
-    """A stored run, as it was judged.
+    """A stored run as reports need it; also one whose folder is still called incomplete.
 
     Raises:
         OutputError: a file is missing or was changed into something that is no run.
@@ -68,12 +78,15 @@ def load_run(folder: Path) -> Run:
         policy = policy_from_toml((folder / "policy.toml").read_text(encoding="utf-8"))
         manifest = decode_manifest((folder / "run.json").read_bytes(), policy)
         tables = folder / "tables"
-        snapshot = Snapshot(
+        findings = tables / "findings.parquet"
+        as_of, horizon = manifest.as_of.isoformat(), (manifest.as_of + policy.warning_window).isoformat()
+        return Run(
+            manifest,
             accounts=read_parquet(tables / "accounts.parquet", ACCOUNTS),
-            users=read_parquet(tables / "users.parquet", USERS),
-            keys=read_parquet(tables / "keys.parquet", KEYS),
+            findings=read_parquet(findings, FINDINGS, LISTED.format(horizon=horizon)),
+            verdicts=read_parquet(findings, VERDICTS, COUNTED),
+            ages=read_parquet(tables / "keys.parquet", AGES, AGED.format(as_of=as_of)),
         )
-        return Run(manifest, snapshot, read_parquet(tables / "findings.parquet", FINDINGS))
     except (OSError, ValueError, AuditorError) as error:
         what = f"The run cannot be read: {error}"
         step = "Restore the folder from its archive, or make the run again."

@@ -2,10 +2,21 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from auditor.model import Coverage, Limit, NotAuditedAccount, NotAuditedCode, Policy, RunManifest, Severity, Summary
+from auditor.model import (
+    Coverage,
+    Limit,
+    NotAuditedAccount,
+    NotAuditedCode,
+    Policy,
+    RunManifest,
+    Severity,
+    SlowAccount,
+    Summary,
+)
 
 SCHEMA = "auditor.run/1"
 
@@ -50,6 +61,9 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
             "verdicts": {control: dict(counts) for control, counts in summary.verdicts.items()},
         },
         "calls": dict(sorted(manifest.calls.items())),
+        "throttles": manifest.throttles,
+        "retries": manifest.retries,
+        "slowest": [asdict(account) for account in manifest.slowest],
         "notes": list(manifest.notes),
     }
 
@@ -82,6 +96,9 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
             coverage=Coverage(**coverage),
             summary=Summary(**document["summary"]),
             calls=dict(document["calls"]),
+            throttles=int(document["throttles"]),
+            retries=int(document["retries"]),
+            slowest=tuple(SlowAccount(**account) for account in document["slowest"]),
             notes=tuple(document["notes"]),
             policy=policy,
         )

@@ -1,6 +1,6 @@
 """Tables on disk, as Parquet that Athena, Spark and pandas read as it is. DuckDB does the work."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -18,20 +18,34 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
             raise OSError(None, str(error)) from error
 
 
-def read_parquet(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Read a table back with its declared columns and dtypes.
+def merge_parquet(parts: Sequence[Path], path: Path) -> None:
+    """Write the rows of several files, in their order, as one; memory does not grow with them.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    with _connection() as connection:
+        try:
+            connection.read_parquet([str(part) for part in parts]).write_parquet(str(path))
+        except duckdb.IOException as error:
+            raise OSError(None, str(error)) from error
+
+
+def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * FROM rows") -> pd.DataFrame:
+    """Read a table back, or what a query makes of its `rows`, with the declared columns and dtypes.
 
     Raises:
         ValueError: the file is not there, is not Parquet, or lacks a column.
     """
     with _connection() as connection:
         try:
-            return conform(connection.read_parquet(str(path)).df(), columns)
+            connection.read_parquet(str(path)).create_view("rows")
+            return conform(connection.sql(query).df(), columns)
         except (duckdb.Error, KeyError) as error:
             raise ValueError(str(error)) from error
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "threads": "2"})
-    connection.execute("SET TimeZone='UTC'")
+    connection.execute("SET TimeZone='UTC'; SET memory_limit='512MB'; SET preserve_insertion_order=true")
     return connection

@@ -3,6 +3,6 @@
 from auditor.policy.controls import CONTROLS, Control, describe_rule
 from auditor.policy.evaluate import evaluate
 from auditor.policy.selection import users_to_look_up
-from auditor.policy.summary import summarise
+from auditor.policy.summary import Tally, summarise, tally
 
-__all__ = ["CONTROLS", "Control", "describe_rule", "evaluate", "summarise", "users_to_look_up"]
+__all__ = ["CONTROLS", "Control", "Tally", "describe_rule", "evaluate", "summarise", "tally", "users_to_look_up"]

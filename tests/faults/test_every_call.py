@@ -21,11 +21,11 @@ from auditor.demo import (
     UserSeed,
 )
 from auditor.errors import AuditorError
-from auditor.gather import Scope, audit_account, resolve_scope
+from auditor.gather import Scope, resolve_scope
 from auditor.model import Account, AccountFacts, AccountResult, NotAudited, Policy, Source, UsedAt
 from auditor.policy import evaluate
 from tests.builders import AS_OF, ago, snapshot
-from tests.conftest import MemoryStore, VirtualTime, connect, settings_for
+from tests.conftest import MemoryStore, VirtualTime, audited_account, connect, settings_for
 
 MAIN, OTHER = "111111111111", "222222222222"
 
@@ -116,7 +116,7 @@ def cloud(injector: Injector) -> Iterator[EmbeddedOrganisation]:
 def audit(cloud: EmbeddedOrganisation, store: MemoryStore, virtual_time: VirtualTime) -> Callable[[], AccountResult]:
     account = Account(OTHER, "other", role_name=cloud.role_name, external_id=cloud.external_id)
     settings = settings_for(cloud, store, virtual_time, connection=connect(cloud, read_timeout=0.25), attempts=3)
-    return lambda: audit_account(account, settings)
+    return lambda: audited_account(account, settings, store)
 
 
 @pytest.mark.parametrize("action", ACTIONS)

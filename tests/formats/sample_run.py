@@ -25,12 +25,14 @@ from auditor.model import (
     ReportUser,
     RunManifest,
     Source,
+    Spent,
     UnknownUse,
     UsedAt,
     UserLookup,
 )
 from auditor.policy import evaluate, summarise
 from auditor.tables import Run, Snapshot
+from tests.builders import run_of
 
 AS_OF = datetime(2026, 11, 22, 19, tzinfo=UTC)
 
@@ -84,7 +86,7 @@ def finish(results: list[AccountResult], policy: Policy | None = None) -> Run:
     findings = evaluate(snapshot, policy, AS_OF)
     calls: dict[str, int] = {}
     for result in results:
-        for operation, count in result.calls.items():
+        for operation, count in result.spent.calls.items():
             calls[operation] = calls.get(operation, 0) + count
     manifest = RunManifest(
         id="20261122T190000Z-5a1e0c",
@@ -101,7 +103,7 @@ def finish(results: list[AccountResult], policy: Policy | None = None) -> Run:
         key_ids="flagged",
         organisation="Example & Sons",
     )
-    return Run(manifest, snapshot, findings)
+    return run_of(manifest, snapshot, findings)
 
 
 def _coverage(results: list[AccountResult], snapshot: Snapshot) -> Coverage:
@@ -161,7 +163,7 @@ def _report_result(
     by_user = {lookup.user: lookup for lookup in lookups or []}
     facts = AccountFacts(Source.CREDENTIAL_REPORT, report=report, meta=meta, lookups=by_user, notes=notes)
     calls = {"GenerateCredentialReport": 1, "GetCredentialReport": 2, "ListAccessKeys": len(by_user)}
-    return AccountResult(account, facts, calls)
+    return AccountResult(account, facts, Spent(calls))
 
 
 # ------------------------------------------------------------------------------------------------- accounts
@@ -230,7 +232,7 @@ def _listed() -> AccountResult:
         root_keys_present=False,
         notes=("AWS made no credential report within 10 minutes; users and keys were listed instead.",),
     )
-    return AccountResult(Account(LISTED, "analytics"), facts, {"ListUsers": 1, "ListAccessKeys": 2})
+    return AccountResult(Account(LISTED, "analytics"), facts, Spent({"ListUsers": 1, "ListAccessKeys": 2}))
 
 
 def _downloaded() -> AccountResult:
@@ -267,7 +269,9 @@ def _not_audited() -> Iterator[AccountResult]:
         "The account is suspended in the organization.",
         "Close it for good, or take it out of the scope with a reason.",
     )
-    yield AccountResult(Account(REFUSED, "acquired-company", role_name="auditor-read"), refused, {"AssumeRole": 3})
+    yield AccountResult(
+        Account(REFUSED, "acquired-company", role_name="auditor-read"), refused, Spent({"AssumeRole": 3})
+    )
     yield AccountResult(Account(SUSPENDED, '"><svg onload=alert(1)>', state="SUSPENDED"), suspended)
 
 

@@ -19,13 +19,13 @@ from auditor.model import (
 )
 from auditor.policy import evaluate, summarise
 from auditor.tables import Run
-from tests.builders import AS_OF, account_result, ago, refused, report_key, report_user, root, snapshot, used
+from tests.builders import AS_OF, account_result, ago, refused, report_key, report_user, root, run_of, snapshot, used
 
 OLD = report_user("old", report_key(ago(400), used(1)))
 GOOD = report_user("good", report_key(ago(5), used(1)))
 
 
-def run_of(
+def judged(
     *users: ReportUser, missing: int = 0, lookups: dict[str, UserLookup] | None = None, with_root: bool = True
 ) -> Run:
     """A run of one account with these users, and so many that were not audited."""
@@ -50,12 +50,12 @@ def run_of(
         policy=Policy(),
         key_ids="flagged",
     )
-    return Run(manifest, facts, findings)
+    return run_of(manifest, facts, findings)
 
 
 def test_a_clean_run_is_compliant() -> None:
     """Verdict, tone and headline of the best case; nothing is listed."""
-    view = build_view(run_of(GOOD))
+    view = build_view(judged(GOOD))
     assert (view.verdict, view.tone) == ("Compliant", Tone.GOOD)
     assert view.headline == "100.0 % of 1 judged access key complies."
     assert view.findings == ()
@@ -63,7 +63,7 @@ def test_a_clean_run_is_compliant() -> None:
 
 def test_a_violation_is_told_with_its_numbers() -> None:
     """Two keys, one too old."""
-    view = build_view(run_of(OLD, GOOD))
+    view = build_view(judged(OLD, GOOD))
     assert (view.verdict, view.tone) == ("Not compliant", Tone.BAD)
     assert view.headline == "50.0 % of 2 judged access keys comply."
     assert [(finding.user, finding.control, finding.age_days) for finding in view.findings] == [("old", "key-age", 400)]
@@ -72,7 +72,7 @@ def test_a_violation_is_told_with_its_numbers() -> None:
 
 def test_what_was_not_audited_stands_in_the_headline_with_the_bounds() -> None:
     """The rate alone would claim too much: the bounds take in what is not known."""
-    view = build_view(run_of(GOOD, missing=1))
+    view = build_view(judged(GOOD, missing=1))
     assert (view.verdict, view.tone) == ("Incomplete", Tone.WARN)
     assert view.headline.endswith("1 of 2 accounts not audited: between 50 % and 100 %.")
     assert view.sentences[0].startswith("1 account in scope was not audited")
@@ -80,7 +80,7 @@ def test_what_was_not_audited_stands_in_the_headline_with_the_bounds() -> None:
 
 def test_an_unknown_verdict_makes_the_run_incomplete() -> None:
     """A failed look-up is neither a pass nor hidden."""
-    view = build_view(run_of(OLD, GOOD, lookups={"old": UserLookup("old", failed="Throttling")}))
+    view = build_view(judged(OLD, GOOD, lookups={"old": UserLookup("old", failed="Throttling")}))
     assert view.verdict == "Incomplete"
     assert "1 key of unknown outcome" in view.headline
     assert [finding.outcome for finding in view.findings] == ["unknown"]
@@ -89,18 +89,18 @@ def test_an_unknown_verdict_makes_the_run_incomplete() -> None:
 def test_nothing_but_a_whole_run_is_called_compliant_in_words() -> None:
     """What is unknown is said as such; that every key complies is said only where it is known."""
     said = {
-        "complies": build_view(run_of(GOOD)).sentences,
-        "nothing there": build_view(run_of(report_user("keyless"))).sentences,
-        "unknown key": build_view(run_of(OLD, lookups={"old": UserLookup("old", failed="Throttling")})).sentences,
-        "unknown root": build_view(run_of(GOOD, with_root=False)).sentences,
-        "refused": build_view(run_of(GOOD, missing=1)).sentences,
+        "complies": build_view(judged(GOOD)).sentences,
+        "nothing there": build_view(judged(report_user("keyless"))).sentences,
+        "unknown key": build_view(judged(OLD, lookups={"old": UserLookup("old", failed="Throttling")})).sentences,
+        "unknown root": build_view(judged(GOOD, with_root=False)).sentences,
+        "refused": build_view(judged(GOOD, missing=1)).sentences,
     }
     assert said["complies"] == ("Every key that was judged complies.",)
     assert said["nothing there"] == ("There was no active access key to judge.",)
     assert said["unknown key"] == ("1 key of unknown outcome: what could not be read is never taken as a pass.",)
     assert said["unknown root"] == ("1 account of which it is not known whether the root user has a key.",)
     assert not any("complies" in sentence for sentence in said["refused"])
-    assert "1 account whose root keys are not known" in build_view(run_of(GOOD, with_root=False)).headline
+    assert "1 account whose root keys are not known" in build_view(judged(GOOD, with_root=False)).headline
 
 
 def test_keys_due_soon_pass_now_and_are_listed_by_date() -> None:
@@ -109,7 +109,7 @@ def test_keys_due_soon_pass_now_and_are_listed_by_date() -> None:
         report_user(name, report_key(ago(age), used(1)))
         for name, age in (("later", 80), ("soon", 88), ("far", 60), ("over", 95))
     ]
-    view = build_view(run_of(*users))
+    view = build_view(judged(*users))
     assert [(finding.user, finding.control) for finding in view.due_soon] == [("soon", "key-age"), ("later", "key-age")]
 
 
@@ -117,7 +117,7 @@ def test_the_histogram_counts_every_active_key_once() -> None:
     """Bands below the limit are not over it; the last one is open-ended."""
     ages = (0, 29, 30, 89, 90, 400, 5000)
     users = [report_user(f"user{age}", report_key(ago(age), used(0))) for age in ages]
-    view = build_view(run_of(*users, root(report_key(ago(1000), active=False))))
+    view = build_view(judged(*users, root(report_key(ago(1000), active=False))))
     assert sum(band.keys for band in view.ages) == len(ages)
     assert [band.keys for band in view.ages[:4]] == [2, 1, 1, 1]
     assert [band.over for band in view.ages[:4]] == [False, False, False, True]
@@ -126,7 +126,7 @@ def test_the_histogram_counts_every_active_key_once() -> None:
 
 def test_both_readings_of_root_keys_are_shown() -> None:
     """Active and present are two numbers."""
-    view = build_view(run_of(root(report_key(ago(9)), report_key(ago(9), slot=2, active=False))))
+    view = build_view(judged(root(report_key(ago(9)), report_key(ago(9), slot=2, active=False))))
     assert view.accounts[0].root_keys == "1 active, 2 present"
 
 

@@ -21,7 +21,6 @@ from auditor.demo import (
     RootSeed,
     UserSeed,
 )
-from auditor.gather import audit_account
 from auditor.model import (
     Account,
     AccountFacts,
@@ -36,7 +35,7 @@ from auditor.model import (
 )
 from auditor.policy import evaluate
 from tests.builders import AS_OF, ago, snapshot
-from tests.conftest import MemoryStore, StartCloud, VirtualTime, connect, settings_for
+from tests.conftest import MemoryStore, StartCloud, VirtualTime, audited_account, connect, settings_for
 
 MAIN, OTHER = "111111111111", "222222222222"
 
@@ -65,7 +64,7 @@ def audited(start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTi
     ) -> AccountResult:
         cloud = start_cloud(seed, fault=fault)
         entered = account or Account(OTHER, "other", role_name=cloud.role_name, external_id=cloud.external_id)
-        return audit_account(entered, settings_for(cloud, store, virtual_time, **options))
+        return audited_account(entered, settings_for(cloud, store, virtual_time, **options), store)
 
     return audit
 
@@ -107,7 +106,7 @@ def test_a_key_about_to_be_flagged_gets_its_id_owner_and_description(audited: Ca
     assert set(facts.lookups) == {"ann"}
     assert [key.access_key_id for key in facts.lookups["ann"].keys] == ["AKIAEXAMPLE222222ANN"]
     assert facts.lookups["ann"].tags == tags
-    assert result.calls["iam:ListAccessKeys"] == 1
+    assert result.spent.calls["iam:ListAccessKeys"] == 1
 
 
 def test_a_clean_account_costs_four_calls(audited: Callable[..., AccountResult]) -> None:
@@ -115,7 +114,7 @@ def test_a_clean_account_costs_four_calls(audited: Callable[..., AccountResult])
     users = [UserSeed(f"user{n}", (KeySeed(created_at=ago(5), last_used=UsedAt(ago(1))),)) for n in range(40)]
     result = audited(organisation(*users, report=ReportSeed(has_additional_column=True)))
     assert len(facts_of(result).report.users) == 41  # type: ignore[union-attr]
-    assert sum(result.calls.values()) <= 4
+    assert sum(result.spent.calls.values()) <= 4
 
 
 def test_every_key_is_looked_up_when_asked_for(audited: Callable[..., AccountResult]) -> None:
@@ -197,7 +196,7 @@ def test_a_suspended_account_is_listed_and_not_called(audited: Callable[..., Acc
     result = audited(organisation(), account=Account(OTHER, state="SUSPENDED", role_name="x"))
     assert refusal_of(result).code is NotAuditedCode.NOT_ACTIVE
     assert "SUSPENDED" in refusal_of(result).reason
-    assert result.calls == {}
+    assert result.spent.calls == {}
 
 
 def test_without_a_report_users_and_keys_are_listed(audited: Callable[..., AccountResult], store: MemoryStore) -> None:
@@ -257,8 +256,8 @@ def test_a_session_that_ends_is_renewed(start_cloud: StartCloud, store: MemorySt
     )
     account = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
     settings = settings_for(cloud, store, virtual_time, session_seconds=900, report_wait_seconds=3000)
-    result = audit_account(account, settings)
-    assert result.calls["sts:AssumeRole"] >= 1 + int(sum(virtual_time.slept)) // 900
+    result = audited_account(account, settings, store)
+    assert result.spent.calls["sts:AssumeRole"] >= 1 + int(sum(virtual_time.slept)) // 900
     assert facts_of(result).source is Source.CREDENTIAL_REPORT
 
 
@@ -274,7 +273,7 @@ def test_a_user_renamed_since_the_report_is_found_again(
     clients = Clients(connect(cloud))
     caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
     caller.call("iam", "update_user", UserName="ann", NewUserName="beth")
-    result = audit_account(Account(MAIN), settings_for(cloud, store, virtual_time))
+    result = audited_account(Account(MAIN), settings_for(cloud, store, virtual_time), store)
     lookup = facts_of(result).lookups["ann"]
     outcomes = evaluate(snapshot(result), Policy(), AS_OF).query("control == 'key-age' and user == 'ann'")["outcome"]
     if may_list:
@@ -299,7 +298,7 @@ def test_of_two_users_that_are_gone_neither_gets_a_strangers_keys(
     clients = Clients(connect(cloud))
     caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
     caller.call("iam", "update_user", UserName="ann", NewUserName="carl")
-    result = audit_account(Account(MAIN), settings_for(cloud, store, virtual_time))
+    result = audited_account(Account(MAIN), settings_for(cloud, store, virtual_time), store)
     lookups = facts_of(result).lookups
     assert all("carl" in str(lookups[name].failed) for name in ("ann", "bob"))
     outcomes = evaluate(snapshot(result), Policy(), AS_OF).query("control == 'key-age' and user in ('ann', 'bob')")

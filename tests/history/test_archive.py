@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -11,21 +12,30 @@ import pytest
 from auditor.config import Config, effective_toml
 from auditor.errors import OutputError, UsageError
 from auditor.history import RunWriter, find_run, list_runs, load_run, write_report
-from auditor.history.archive import run_digest
-from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, RunManifest, UserLookup
+from auditor.history.parquet import read_parquet
+from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, ReportUser, RunManifest, UserLookup
 from auditor.policy import evaluate, summarise
-from auditor.tables import Run
+from auditor.tables import ACCOUNTS, FINDINGS, KEYS, USERS, Snapshot
 from tests.builders import AS_OF, account_result, ago, live_key, refused, report_key, report_user, snapshot, used
+from tests.builders import archive as write_archive
 
 
-def make_run(run: str = "20261122T190000Z-00000000", minutes: int = 0) -> Run:
+class Made(NamedTuple):
+    """What a run is archived from."""
+
+    manifest: RunManifest
+    facts: Snapshot
+    findings: pd.DataFrame
+
+
+def make_run(*users: ReportUser, run: str = "20261122T190000Z-00000000", minutes: int = 0) -> Made:
     """A run with findings, an account that was not audited, and every kind of missing value."""
     lookup = UserLookup("ann", (live_key("AKIAEXAMPLE", ago(400), used(1)),), tags={"owner": "pay"})
-    users = [
+    users = users or (
         report_user("ann", report_key(ago(400), used(1))),
         report_user("bob", report_key(None)),
         report_user("cat"),
-    ]
+    )
     facts = snapshot(account_result(*users, lookups={"ann": lookup}), refused())
     findings = evaluate(facts, Policy(), AS_OF)
     missing = NotAuditedAccount("444455556666", None, NotAuditedCode.ROLE_REFUSED, "no", "check")
@@ -45,24 +55,62 @@ def make_run(run: str = "20261122T190000Z-00000000", minutes: int = 0) -> Run:
         organisation="Example",
         notes=("a note",),
     )
-    return Run(manifest, facts, findings)
+    return Made(manifest, facts, findings)
 
 
-def archive(output: Path, run: Run) -> Path:
+def archive(output: Path, made: Made) -> Path:
     """The run's folder, written as the pipeline does."""
-    writer = RunWriter(output, AS_OF)
-    writer.save("111122223333", "credential-report.csv", b"user,arn\r\n\xff")
-    return writer.finish(run, effective_toml(Config()), {"findings.json": b"{}\n"})
+    return write_archive(output, made.manifest, made.facts, made.findings)
 
 
 def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
     """Manifest, policy and every table, missing values included."""
-    run = make_run()
-    back = load_run(archive(tmp_path, run))
-    assert back.manifest == run.manifest
-    for name in ("accounts", "users", "keys"):
-        pd.testing.assert_frame_equal(getattr(back.snapshot, name), getattr(run.snapshot, name))
-    pd.testing.assert_frame_equal(back.findings, run.findings)
+    made = make_run()
+    folder = archive(tmp_path, made)
+    back = load_run(folder)
+    assert back.manifest == made.manifest
+    for name, frame, columns in (
+        ("accounts", made.facts.accounts, ACCOUNTS),
+        ("users", made.facts.users, USERS),
+        ("keys", made.facts.keys, KEYS),
+        ("findings", made.findings, FINDINGS),
+    ):
+        pd.testing.assert_frame_equal(read_parquet(folder / "tables" / f"{name}.parquet", columns), frame)
+    pd.testing.assert_frame_equal(back.accounts, made.facts.accounts)
+
+
+def test_reports_get_what_they_list_and_counts_of_the_rest(tmp_path: Path) -> None:
+    """Findings that are not compliant, compliant ones due soon, verdicts by account and outcome, keys by age."""
+    users = [
+        report_user(name, report_key(ago(age), used(0)))
+        for name, age in (("old", 400), ("due", 80), ("young", 5), ("twin", 5))
+    ]
+    made = make_run(*users)
+    run = load_run(archive(tmp_path, made))
+    assert sorted(run.findings["user"]) == ["due", "old"]
+    total = run.verdicts.set_index("outcome")["verdicts"].sum()
+    assert total == len(made.findings)
+    assert dict(run.ages.itertuples(index=False)) == {5: 2, 80: 1, 400: 1}
+
+
+def test_parts_are_merged_in_their_order(tmp_path: Path) -> None:
+    """Tables written in parts are the tables written at once."""
+    made = make_run()
+    whole = archive(tmp_path, made)
+    writer = RunWriter(tmp_path, AS_OF)
+    for account in made.facts.accounts["account_id"]:
+        of_account = [frame[frame["account_id"].eq(account)] for frame in (*astuple_frames(made.facts), made.findings)]
+        writer.add_part(Snapshot(*of_account[:3]), of_account[3])
+    writer.complete(made.manifest, effective_toml(Config()))
+    parted = writer.finish("20261122T190000Z-parted00", {})
+    for name, columns in (("accounts", ACCOUNTS), ("users", USERS), ("keys", KEYS)):
+        one, other = (read_parquet(folder / "tables" / f"{name}.parquet", columns) for folder in (whole, parted))
+        pd.testing.assert_frame_equal(one, other)
+    assert {path.name for path in parted.iterdir()} == {"policy.toml", "raw", "run.json", "tables"}
+
+
+def astuple_frames(facts: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    return facts.accounts, facts.users, facts.keys
 
 
 def test_raw_bytes_are_kept_as_they_came(tmp_path: Path) -> None:
@@ -101,18 +149,20 @@ def test_what_aws_answered_outlives_a_run_that_came_to_nothing(tmp_path: Path) -
 def test_a_process_that_dies_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     """From the claim of the id on, and abandoning a run that is finished does not touch it."""
     writer = RunWriter(tmp_path, AS_OF)
-    run = make_run(writer.claim_id("00000000"))
+    run = make_run(run=writer.claim_id("00000000"))
     assert [path.name for path in tmp_path.iterdir()] == [f"{run.manifest.id}.incomplete"]
-    folder = writer.finish(run, effective_toml(Config()), {})
+    writer.add_part(run.facts, run.findings)
+    writer.complete(run.manifest, effective_toml(Config()))
+    folder = writer.finish(run.manifest.id, {})
     writer.abandon(keep_answers=False)
     assert find_run(run.manifest.id, tmp_path) == folder
 
 
 def test_latest_is_the_one_made_last(tmp_path: Path) -> None:
     """By when it was finished; a run judged at an earlier instant may be the newer one."""
-    archive(tmp_path, make_run("20261122T190000Z-aaaaaaaa", minutes=1))
-    newest = archive(tmp_path, make_run("20260101T000000Z-bbbbbbbb", minutes=5))
-    archive(tmp_path, make_run("20261122T190000Z-cccccccc", minutes=3))
+    archive(tmp_path, make_run(run="20261122T190000Z-aaaaaaaa", minutes=1))
+    newest = archive(tmp_path, make_run(run="20260101T000000Z-bbbbbbbb", minutes=5))
+    archive(tmp_path, make_run(run="20261122T190000Z-cccccccc", minutes=3))
     assert find_run("latest", tmp_path) == newest
     assert list_runs(tmp_path)[0].folder == newest
 
@@ -124,16 +174,6 @@ def test_a_run_is_found_by_id_and_by_path(tmp_path: Path) -> None:
     assert find_run(str(folder), tmp_path / "elsewhere") == folder
     with pytest.raises(UsageError, match="no run"):
         find_run("nothing", tmp_path)
-
-
-def test_the_digest_depends_on_facts_policy_and_verdicts_alone() -> None:
-    """The same judgement has the same digest whenever it is made; another policy or verdict has another."""
-    run = make_run()
-    again = make_run(minutes=5)
-    digest = run_digest(run.snapshot, run.findings, Policy())
-    assert digest == run_digest(again.snapshot, again.findings, Policy())
-    assert digest != run_digest(run.snapshot, run.findings, Policy(max_active_keys=2))
-    assert digest != run_digest(run.snapshot, run.findings.iloc[1:], Policy())
 
 
 def test_two_runs_at_once_cannot_take_the_same_id(tmp_path: Path) -> None:

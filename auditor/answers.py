@@ -1,0 +1,238 @@
+"""What was read of an account ↔ the files that it is kept in. Pure: gathering writes them, judging reads them back.
+
+credential-report.csv   the bytes as AWS sent them, or as they were downloaded
+response.json           what came beside them
+listing.json            the users, where there was no credential report
+keys.json               the live look-ups of single users
+account.json            the account, how it ended and what it took; written last, so that its presence means "done"
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from auditor.credential_report import parse_credential_report
+from auditor.model import (
+    Account,
+    AccountFacts,
+    AccountResult,
+    KeyStatus,
+    LastUsed,
+    ListedUser,
+    LiveKey,
+    NeverUsed,
+    NotAudited,
+    NotAuditedCode,
+    ReportMeta,
+    Source,
+    Spent,
+    UnknownUse,
+    UsedAt,
+    UserLookup,
+)
+
+REPORT, RESPONSE, LISTING, KEYS, ACCOUNT = (
+    "credential-report.csv",
+    "response.json",
+    "listing.json",
+    "keys.json",
+    "account.json",
+)
+"""The files' names, below the account's folder."""
+
+SCHEMA = "auditor.account/1"
+
+
+def encode_response(meta: ReportMeta, states: Iterable[str] = ()) -> bytes:
+    """`response.json`: when the report was made and received, under which request, and its digest."""
+    return _json(
+        {
+            "operation": "iam:GetCredentialReport",
+            "generated_at": _time(meta.generated_at),
+            "received_at": _time(meta.received_at),
+            "request_id": meta.request_id,
+            "generate_states": list(states),
+            "sha256": meta.sha256,
+            "size": meta.size,
+            "origin": meta.origin,
+        }
+    )
+
+
+def encode_lookups(lookups: Mapping[str, UserLookup]) -> bytes:
+    """`keys.json`: what the live look-ups of single users gave, failures included."""
+    return _json({"users": [_lookup(lookup) for lookup in lookups.values()]})
+
+
+def encode_listing(users: Iterable[ListedUser], received_at: datetime) -> bytes:
+    """`listing.json`: the users as ListUsers gave them, where there is no credential report."""
+    listed = [{"user": user.name, "arn": user.arn, "created_at": _time(user.created_at)} for user in users]
+    return _json({"operation": "iam:ListUsers", "received_at": _time(received_at), "users": listed})
+
+
+def encode_account(result: AccountResult) -> bytes:
+    """`account.json`: what the other files do not hold. An external id is left out."""
+    account, outcome, spent = result.account, result.outcome, result.spent
+    said: dict[str, Any] = (
+        {"code": outcome.code.value, "reason": outcome.reason, "next_step": outcome.next_step}
+        if isinstance(outcome, NotAudited)
+        else {
+            "source": outcome.source.value,
+            "root_keys_present": outcome.root_keys_present,
+            "notes": list(outcome.notes),
+        }
+    )
+    return _json(
+        {
+            "schema": SCHEMA,
+            "account": {
+                "id": account.id,
+                "name": account.name,
+                "partition": account.partition,
+                "state": account.state,
+                "role_name": account.role_name,
+            },
+            "audited": not isinstance(outcome, NotAudited),
+            **said,
+            "calls": dict(sorted(spent.calls.items())),
+            "throttles": spent.throttles,
+            "retries": spent.retries,
+            "seconds": spent.seconds,
+        }
+    )
+
+
+def decode_result(files: Mapping[str, bytes]) -> AccountResult:
+    """The account's result, from its files by name.
+
+    Raises:
+        ReportFormatError: the credential report cannot be read (any more).
+        ValueError: another file is missing, or is not what `encode_…` writes.
+    """
+    try:
+        document = json.loads(files[ACCOUNT])
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"schema {document['schema']!r}; this version reads {SCHEMA}")
+        account = Account(**document["account"])
+        spent = Spent(document["calls"], document["throttles"], document["retries"], document["seconds"])
+        if not document["audited"]:
+            why = NotAudited(NotAuditedCode(document["code"]), document["reason"], document["next_step"])
+            return AccountResult(account, why, spent)
+        return AccountResult(account, _facts(account, document, files), spent)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not the files of an account ({type(error).__name__}: {error})") from error
+
+
+def facts_digest(result: AccountResult) -> bytes:
+    """SHA-256 of what the account's verdicts rest on, and of nothing that differs between two readings of the same."""
+    outcome = result.outcome
+    said: tuple[object, ...]
+    if isinstance(outcome, NotAudited):
+        said = (outcome.code.value,)
+    else:
+        listed = [(user.name, user.arn, _time(user.created_at)) for user in outcome.listed_users]
+        report = outcome.meta.sha256 if outcome.meta else None
+        said = (report, listed, encode_lookups(outcome.lookups), outcome.root_keys_present)
+    return hashlib.sha256(repr((result.account.id, *said)).encode()).digest()
+
+
+def _facts(account: Account, document: Mapping[str, Any], files: Mapping[str, bytes]) -> AccountFacts:
+    meta = _meta(json.loads(files[RESPONSE])) if RESPONSE in files else None
+    report = None
+    if REPORT in files:
+        origin = (meta.origin if meta else None) or f"credential report of {account.id}"
+        report = parse_credential_report(files[REPORT], origin=origin, expected_account=account.id)
+    listed = json.loads(files[LISTING])["users"] if LISTING in files else ()
+    looked_up = json.loads(files[KEYS])["users"] if KEYS in files else ()
+    return AccountFacts(
+        source=Source(document["source"]),
+        report=report,
+        meta=meta,
+        listed_users=tuple(ListedUser(user["user"], user["arn"], _instant(user["created_at"])) for user in listed),
+        lookups={entry["user"]: _decoded_lookup(entry) for entry in looked_up},
+        root_keys_present=document["root_keys_present"],
+        notes=tuple(document["notes"]),
+    )
+
+
+def _meta(response: Mapping[str, Any]) -> ReportMeta:
+    return ReportMeta(
+        generated_at=_instant(response["generated_at"]) if response["generated_at"] else None,
+        received_at=_instant(response["received_at"]) if response["received_at"] else None,
+        sha256=response["sha256"],
+        size=response["size"],
+        request_id=response["request_id"],
+        origin=response["origin"],
+    )
+
+
+def _lookup(lookup: UserLookup) -> dict[str, Any]:
+    return {
+        "user": lookup.user,
+        "exists": lookup.exists,
+        "renamed_to": lookup.renamed_to,
+        "failed": lookup.failed,
+        "keys": [_key(key) for key in lookup.keys],
+        "tags": dict(sorted(lookup.tags.items())),
+        "tags_failed": lookup.tags_failed,
+    }
+
+
+def _decoded_lookup(entry: Mapping[str, Any]) -> UserLookup:
+    keys = tuple(
+        LiveKey(
+            key["access_key_id"],
+            KeyStatus(key["status"]),
+            _instant(key["created_at"]),
+            _decoded_last_used(key["last_used"]),
+        )
+        for key in entry["keys"]
+    )
+    others = {name: entry[name] for name in ("user", "exists", "renamed_to", "failed", "tags", "tags_failed")}
+    return UserLookup(**others, keys=keys)
+
+
+def _key(key: LiveKey) -> dict[str, Any]:
+    return {
+        "access_key_id": key.access_key_id,
+        "status": key.status.value,
+        "created_at": _time(key.created_at),
+        "last_used": _last_used(key.last_used),
+    }
+
+
+def _last_used(last_used: LastUsed) -> dict[str, Any]:
+    match last_used:
+        case UsedAt(at, service, region):
+            return {"state": "used", "at": _time(at), "service": service, "region": region}
+        case NeverUsed():
+            return {"state": "never"}
+        case UnknownUse(why):
+            return {"state": "unknown", "why": why}
+    assert_never(last_used)
+
+
+def _decoded_last_used(said: Mapping[str, Any]) -> LastUsed:
+    match said["state"]:
+        case "used":
+            return UsedAt(_instant(said["at"]), said["service"], said["region"])
+        case "never":
+            return NeverUsed()
+        case "unknown":
+            return UnknownUse(said["why"])
+        case _:
+            raise ValueError(f"no state of last use: {said['state']!r}")
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z") if at else None
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
