@@ -1,19 +1,20 @@
 """Accounts, users and keys, computed from their numbers and a seed; so that any number of them takes no memory.
 
-What a user has is one of a few thousand profiles that are made at the start, written out as cells of a credential
-report. So the report and the live look-ups say the same to the second, and a report costs a microsecond a user.
+What a user has is one of a few thousand profiles that are made at the start, already in the words of the credential
+report and of ListUsers. So all answers agree to the second, and a whole page of users is put together from ready
+pieces, in which a mark stands for the account.
 """
 
 import random
-from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from math import floor
+from fractions import Fraction
+from operator import add
 
 from benchmarks.endpoint.settings import Settings
 
 PROFILES = 4096
-"""Profiles of each kind; a power of two, so that neighbours are seldom alike."""
+"""Profiles of each kind: up to so many users of an account have each a different one."""
 
 COLUMNS = (
     "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,password_next_rotation,"
@@ -28,6 +29,8 @@ MANAGEMENT = 1
 """The management account's number."""
 
 _FIRST_ACCOUNT_ID = 100_000_000_000
+_ACCOUNT_ID, _ACCOUNT_LETTERS = "\0", "\1"
+"""What stands in ready pieces for the account's twelve digits and for its number in letters."""
 _TO_LETTERS = str.maketrans("0123456789", "ABCDEFGHIJ")
 _TO_DIGITS = str.maketrans("ABCDEFGHIJ", "0123456789")
 _ID_LENGTH = 20
@@ -56,11 +59,11 @@ class Key:
 class Profile:
     """What a user has, whoever it is."""
 
-    created_at: str
-    password_used_at: str | None
     keys: tuple[Key, ...]
     cells: str
     """The cells of a credential report after the ARN."""
+    listed: str
+    """The members of ListUsers after the ARN."""
 
 
 class Company:
@@ -70,11 +73,22 @@ class Company:
         """Makes the profiles, which takes a fifth of a second."""
         self.settings = settings
         maker = _Maker(settings)
+        rounds = settings.users // PROFILES + 2
         self._calm = tuple(maker.calm() for _ in range(PROFILES))
         self._flagged = tuple(maker.flagged() for _ in range(PROFILES))
+        self._calm_cells = tuple(profile.cells for profile in self._calm) * rounds
+        self._calm_listed = tuple(profile.listed for profile in self._calm) * rounds
         self._root = maker.root()
+        self._share = Fraction(settings.flagged).limit_denominator(1_000_000)
         self.names = tuple(f"{'Svc' if index % 7 == 0 else 'svc'}-{index:06d}" for index in range(settings.users))
         """Names of the users of every account, as AWS sorts them: upper and lower case together."""
+        arns = [f"arn:aws:iam::{_ACCOUNT_ID}:user{self.path(index)}{name}" for index, name in enumerate(self.names)]
+        self._reported_heads = [f"{name},{arn}," for name, arn in zip(self.names, arns, strict=True)]
+        self._listed_heads = [
+            f"<member><Path>{self.path(index)}</Path><UserName>{self.names[index]}</UserName>"
+            f"<UserId>AIDA{_ACCOUNT_LETTERS}{f'{index:09d}'.translate(_TO_LETTERS)}</UserId><Arn>{arn}</Arn>"
+            for index, arn in enumerate(arns)
+        ]
 
     def account_id(self, number: int) -> str:
         """The twelve digits of an account."""
@@ -95,19 +109,21 @@ class Company:
         """The path of a user: every tenth stands in one."""
         return "/services/" if index % 10 == 0 else "/"
 
-    def arn(self, number: int, index: int) -> str:
-        """The ARN of a user."""
-        return f"arn:aws:iam::{self.account_id(number)}:user{self.path(index)}{self.names[index]}"
+    def flagged_users(self, number: int) -> list[int]:
+        """The users of an account with a flagged key; they are spread evenly over all users of all accounts.
 
-    def is_flagged(self, number: int, index: int) -> bool:
-        """Whether the user has a flagged key; they are spread evenly over users and accounts."""
-        share, place = self.settings.flagged, (number - 1) * self.settings.users + index
-        return floor((place + 1) * share) > floor(place * share)
+        The place-th user of the company is flagged where the share of all users up to it reaches the next whole one.
+        """
+        up, down = self._share.as_integer_ratio()
+        start = (number - 1) * self.settings.users
+        wholes = range(start * up // down + 1, (start + self.settings.users) * up // down + 1)
+        return [-(-whole * down // up) - 1 - start for whole in wholes]
 
     def profile(self, number: int, index: int) -> Profile:
         """What a user has."""
-        kind = self._flagged if self.is_flagged(number, index) else self._calm
-        return kind[(number * 1009 + index) % PROFILES]
+        up, down = self._share.as_integer_ratio()
+        is_flagged = ((number - 1) * self.settings.users + index) * up % down >= down - up
+        return (self._flagged if is_flagged else self._calm)[(number * 1009 + index) % PROFILES]
 
     def key_id(self, number: int, index: int, slot: int) -> str:
         """The access key id of a user's key, from which all three numbers can be told."""
@@ -130,17 +146,22 @@ class Company:
 
     def report(self, number: int) -> bytes:
         """The account's credential report: LF, no newline at the end, the root user first."""
-        account = f"arn:aws:iam::{self.account_id(number)}:"
-        rows = [COLUMNS, f"<root_account>,{account}root,{self._root}"]
-        rows += [
-            f"{name},{account}user{self.path(index)}{name},{self.profile(number, index).cells}"
-            for index, name in enumerate(self.names)
-        ]
-        return "\n".join(rows).encode()
+        first = number * 1009 % PROFILES
+        rows = list(map(add, self._reported_heads, self._calm_cells[first : first + self.settings.users]))
+        for index in self.flagged_users(number):
+            rows[index] = self._reported_heads[index] + self._flagged[(first + index) % PROFILES].cells
+        root = f"<root_account>,arn:aws:iam::{_ACCOUNT_ID}:root,{self._root}"
+        return "\n".join([COLUMNS, root, *rows]).replace(_ACCOUNT_ID, self.account_id(number)).encode()
 
-    def encoded_report(self, number: int) -> str:
-        """The same as GetCredentialReport sends it."""
-        return b64encode(self.report(number)).decode()
+    def listed(self, number: int, start: int, end: int) -> str:
+        """The users from `start` to before `end` as ListUsers sends them."""
+        first = number * 1009 % PROFILES
+        members = list(map(add, self._listed_heads[start:end], self._calm_listed[first + start : first + end]))
+        for index in self.flagged_users(number):
+            if start <= index < end:
+                members[index - start] = self._listed_heads[index] + self._flagged[(first + index) % PROFILES].listed
+        letters = f"{number:07d}".translate(_TO_LETTERS)
+        return "".join(members).replace(_ACCOUNT_ID, self.account_id(number)).replace(_ACCOUNT_LETTERS, letters)
 
 
 class _Maker:
@@ -183,7 +204,9 @@ class _Maker:
         used = self._time(self._random.uniform(0.05, 60)) if has_password else None
         password = f"true,{used},{created},N/A,true" if has_password else "false,N/A,N/A,N/A,false"
         slots = ",".join([*(key.cells for key in keys), _EMPTY_SLOT, _EMPTY_SLOT][:2])
-        return Profile(created, used, keys, f"{created},{password},{slots},{_CERTIFICATES}")
+        cells = f"{created},{password},{slots},{_CERTIFICATES}"
+        last_used = f"<PasswordLastUsed>{used}</PasswordLastUsed>" if used else ""
+        return Profile(keys, cells, f"<CreateDate>{created}</CreateDate>{last_used}</member>")
 
     def _key(self, youngest: float, oldest: float, used: tuple[float, float] | None, *, is_active: bool = True) -> Key:
         age = self._random.uniform(youngest, oldest)

@@ -1,5 +1,6 @@
 """STS and IAM: what stands between the `Result` tags of each action's answer (AWS Query protocol, XML)."""
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from xml.sax.saxutils import escape
 
@@ -70,28 +71,18 @@ def generate_credential_report(cloud: Cloud, call: Call) -> str:
 def get_credential_report(cloud: Cloud, call: Call) -> str:
     """The report, where it is there."""
     made_at = cloud.report_time(call.number)
-    content = cloud.company.encoded_report(call.number)
+    content = b64encode(cloud.company.report(call.number)).decode()
     return f"<Content>{content}</Content><ReportFormat>text/csv</ReportFormat><GeneratedTime>{made_at}</GeneratedTime>"
 
 
 def list_users(cloud: Cloud, call: Call) -> str:
     """A page of the account's users; the marker is the number of the next."""
-    company, number = cloud.company, call.number
     size = min(int(call.params.get("MaxItems", USERS_A_PAGE)), MOST_USERS_A_PAGE)
     start = int(call.params.get("Marker", 0))
     end = min(start + size, cloud.settings.users)
-    members = []
-    for index in range(start, end):
-        profile = company.profile(number, index)
-        used = profile.password_used_at
-        members.append(
-            f"<member><Path>{company.path(index)}</Path><UserName>{company.names[index]}</UserName>"
-            f"<UserId>{company.key_id(number, index, 0).replace('AKIA', 'AIDA')}</UserId>"
-            f"<Arn>{company.arn(number, index)}</Arn><CreateDate>{profile.created_at}</CreateDate>"
-            f"{f'<PasswordLastUsed>{used}</PasswordLastUsed>' if used else ''}</member>"
-        )
+    members = cloud.company.listed(call.number, start, end)
     more = f"<Marker>{end}</Marker>" if end < cloud.settings.users else ""
-    return f"<Users>{''.join(members)}</Users><IsTruncated>{'true' if more else 'false'}</IsTruncated>{more}"
+    return f"<Users>{members}</Users><IsTruncated>{'true' if more else 'false'}</IsTruncated>{more}"
 
 
 def list_access_keys(cloud: Cloud, call: Call) -> str:

@@ -113,7 +113,7 @@ class Settings:
         """Raises ValueError for what is out of range."""
         ranges = (
             ("accounts", self.accounts, 1, 9_999_999),
-            ("users", self.users, 0, 99_999_999),
+            ("users", self.users, 0, 999_999),
             ("flagged", self.flagged, 0, 1),
             ("throttled", self.throttled, 0, 1),
         )
