@@ -38,7 +38,7 @@ class Rule:
     """
 
     fault: Fault
-    accounts: Sequence[int] | str = "1/1"
+    accounts: tuple[int, ...] | str = "1/1"
     """Numbers of accounts, from 1; or a share such as "1/100": of each hundred, the last."""
     action: str = EVERY_ACTION
     times: int | None = None
@@ -53,6 +53,8 @@ class Rule:
             raise ValueError(f'seconds belong to "slow" and to nothing else: {self}')
         if isinstance(self.accounts, str):
             self._share(self.accounts)
+        else:
+            object.__setattr__(self, "accounts", tuple(self.accounts))
 
     def concerns(self, number: int) -> bool:
         """Whether it is a rule for the account of this number."""
