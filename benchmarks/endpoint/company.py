@@ -226,4 +226,4 @@ _CERTIFICATES = "false,N/A,false,N/A"
 
 def written(at: datetime) -> str:
     """A time as AWS writes it: whole seconds and `Z`."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

@@ -111,7 +111,11 @@ class Tally:
         self.in_flight -= 1
 
     def report(self, *, by_account: bool) -> dict[str, Any]:
-        """All counts for JSON; `by_account` adds those of every account, under its number."""
+        """All counts for JSON; `by_account` adds those of every account, under its number.
+
+        A call is in flight from when it was read until it is answered: without latency that is no time at all, and
+        the most in flight is one.
+        """
         accounts = self.accounts.values()
         actions: Counter[str] = Counter()
         for account in accounts:

@@ -51,7 +51,7 @@ def read(head: bytes, body: bytes) -> Request:
         action = name.rpartition(b".")[2].decode("ascii").strip()
         return Request(action, json.loads(body or b"{}"), _key_id(head), is_json=True)
     pairs = (pair.partition("=") for pair in body.decode("ascii").split("&"))
-    params = {name: unquote_plus(value) for name, _, value in pairs}
+    params = {name: unquote_plus(value) if "%" in value or "+" in value else value for name, _, value in pairs}
     return Request(params.get("Action", ""), params, _key_id(head), is_json=False)
 
 
