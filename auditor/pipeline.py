@@ -318,6 +318,7 @@ def _settings(request: AuditRequest, store: RunWriter) -> GatherSettings:
         session_seconds=config.accounts.session_minutes * 60,
         report_wait_seconds=config.gather.report_wait_minutes * 60.0,
         attempts=config.gather.call_attempts,
+        processes=config.gather.processes,
         calls_in_flight=config.gather.calls_in_flight,
         account_calls_in_flight=config.gather.account_calls_in_flight,
         account_calls_per_second=config.gather.account_calls_per_second,

@@ -391,8 +391,8 @@ def test_hostile_key_names_stay_on_their_line() -> None:
 
 
 NO_SUCH_KEY = (
-    "gather.a: unknown key; valid here: key_ids, calls_in_flight, account_calls_in_flight, account_calls_per_second, "
-    "report_wait_minutes, call_attempts"
+    "gather.a: unknown key; valid here: key_ids, processes, calls_in_flight, account_calls_in_flight, "
+    "account_calls_per_second, report_wait_minutes, call_attempts"
 )
 
 

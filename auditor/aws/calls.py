@@ -15,13 +15,13 @@ from auditor.aws.timing import Timing
 
 log = logging.getLogger(__name__)
 
-SLOW_FAILURES = frozenset({Kind.UNREACHABLE, Kind.TIMED_OUT})
-"""Failures that cost a time-out each; another try is worth less than after a throttle."""
+SELDOM_CURED = frozenset({Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.UNREADABLE})
+"""Failures after which another try is worth less than after a throttle; some cost a time-out each."""
 
 UNPARSABLE = (ResponseParserError, KeyError, ValueError, TypeError, AttributeError)
 """What botocore's parsers raise on an answer that AWS would not send, such as a proxy's page."""
 
-SLOW_ATTEMPTS = 2
+FEW_ATTEMPTS = 2
 BACKOFF_BASE = 0.25
 BACKOFF_CAP = 10.0
 
@@ -63,7 +63,7 @@ class Caller:
                 answer = self._once(service, method, params)
             except AwsFailure as failure:
                 attempt += 1
-                allowed = min(self.attempts, SLOW_ATTEMPTS) if failure.kind in SLOW_FAILURES else self.attempts
+                allowed = min(self.attempts, FEW_ATTEMPTS) if failure.kind in SELDOM_CURED else self.attempts
                 log.debug("attempt %d of %d: %s", attempt, allowed, failure)
                 if failure.kind is Kind.THROTTLED:
                     self.ledger.throttled()
@@ -84,28 +84,29 @@ class Caller:
         while True:
             page = self.call("iam", method, **params, **marker)
             if key not in page:
-                raise AwsFailure(Kind.OTHER, f"iam:{method}", "UnreadableAnswer", f"the answer has no {key}")
+                raise AwsFailure(Kind.UNREADABLE, f"iam:{method}", "UnreadableAnswer", f"the answer has no {key}")
             yield from page[key]
             if not page.get("IsTruncated"):
                 return
             if not page.get("Marker") or marker.get("Marker") == page["Marker"]:
-                raise AwsFailure(Kind.OTHER, f"iam:{method}", "BadPagination", "a truncated page has no new marker")
+                raise AwsFailure(Kind.UNREADABLE, f"iam:{method}", "BadPagination", "a cut-off page has no new marker")
             marker = {"Marker": page["Marker"]}
 
     def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         client = self.clients.get(service, self.partition)
         operation = f"{service}:{client.meta.method_to_api_mapping[method]}"
-        if service == "sts":
-            self.clients.sts_pace.wait(self.timing)
-        self.ledger.begin(operation, self.timing)
+        pace = self.clients.sts_pace if service == "sts" else self.ledger.pace
+        if pace is not None:
+            pace.wait(self.timing)
+        self.ledger.begin(operation)
         try:
             with acting_as(self.credentials):
                 answer: Mapping[str, Any] = getattr(client, method)(**params)
         except (ClientError, BotoCoreError) as error:
             raise failure_of(error, operation) from error
         except UNPARSABLE as error:
-            what = "the answer is not what AWS sends; is this an AWS endpoint?"
-            raise AwsFailure(Kind.OTHER, operation, "UnreadableAnswer", what) from error
+            what = "the answer is cut off, or not what AWS sends; is this an AWS endpoint?"
+            raise AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", what) from error
         return answer
 
 

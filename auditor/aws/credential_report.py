@@ -99,7 +99,7 @@ def _fetch(caller: Caller, states: tuple[str, ...]) -> FetchedReport:
         raise
     if "Content" not in answer or "GeneratedTime" not in answer:
         what = "the answer holds no report, or not when it was made"
-        raise AwsFailure(Kind.OTHER, "iam:GetCredentialReport", "UnreadableAnswer", what)
+        raise AwsFailure(Kind.UNREADABLE, "iam:GetCredentialReport", "UnreadableAnswer", what)
     return FetchedReport(
         content=bytes(answer["Content"]),
         generated_at=answer["GeneratedTime"].astimezone(UTC),

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     NO_ORGANISATION = "no organisation"
     UNREACHABLE = "endpoint unreachable"
     TIMED_OUT = "no answer in time"
+    UNREADABLE = "unreadable answer"
     OTHER = "refused"
 
 
@@ -69,7 +70,7 @@ WIRE_CODES: Mapping[str, Kind] = {
 
 FIRST_SERVER_ERROR = 500
 
-PASSING = frozenset({Kind.THROTTLED, Kind.SERVICE, Kind.UNREACHABLE, Kind.TIMED_OUT})
+PASSING = frozenset({Kind.THROTTLED, Kind.SERVICE, Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.UNREADABLE})
 """Failures that another try may cure."""
 
 

@@ -37,7 +37,7 @@ def caller_identity(caller: Caller) -> Identity:
     arn = CALLER_ARN.fullmatch(str(answer.get("Arn", "")))
     if arn is None:
         what = "GetCallerIdentity named no account; is this an AWS endpoint?"
-        raise AwsFailure(Kind.OTHER, "sts:GetCallerIdentity", "UnreadableAnswer", what)
+        raise AwsFailure(Kind.UNREADABLE, "sts:GetCallerIdentity", "UnreadableAnswer", what)
     return Identity(arn.group(0), arn["account"], arn["partition"])
 
 
@@ -83,5 +83,5 @@ class RoleSession:
             what = f"asked for a role in {self.account.id} and was given one elsewhere"
             raise AwsFailure(Kind.OTHER, "sts:AssumeRole", "WrongAccount", what)
         if not {"AccessKeyId", "SecretAccessKey", "SessionToken"} <= set(given):
-            raise AwsFailure(Kind.OTHER, "sts:AssumeRole", "UnreadableAnswer", "the answer holds no credentials")
+            raise AwsFailure(Kind.UNREADABLE, "sts:AssumeRole", "UnreadableAnswer", "the answer holds no credentials")
         return ReadOnlyCredentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])

@@ -100,7 +100,7 @@ def _listed(caller: Caller, user: str) -> list[Mapping[str, Any]]:
     """The user's keys; an answer without the list is a failure, because "no keys" would be a pass."""
     entries = list(caller.pages("list_access_keys", "AccessKeyMetadata", UserName=user))
     if any(not {"AccessKeyId", "Status", "CreateDate"} <= set(entry) for entry in entries):
-        raise AwsFailure(Kind.OTHER, "iam:ListAccessKeys", "UnreadableAnswer", "a key without id, status or date")
+        raise AwsFailure(Kind.UNREADABLE, "iam:ListAccessKeys", "UnreadableAnswer", "a key without id, status or date")
     return entries
 
 

@@ -25,7 +25,7 @@ def list_accounts(caller: Caller) -> Iterator[Account]:
         page = caller.call("organizations", "list_accounts", MaxResults=PAGE_SIZE, **token)
         if "Accounts" not in page or (token and page.get("NextToken") == token["NextToken"]):
             what = "a page without accounts, or one that leads back to itself"
-            raise AwsFailure(Kind.OTHER, "organizations:ListAccounts", "UnreadableAnswer", what)
+            raise AwsFailure(Kind.UNREADABLE, "organizations:ListAccounts", "UnreadableAnswer", what)
         for entry in page["Accounts"]:
             account = _account(entry, caller.partition)
             if account.id not in seen:

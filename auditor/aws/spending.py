@@ -45,10 +45,8 @@ class Ledger:
     _budget: int = RETRIES
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def begin(self, operation: str, timing: Timing) -> None:
-        """Wait for the account's turn, and count a request."""
-        if self.pace is not None:
-            self.pace.wait(timing)
+    def begin(self, operation: str) -> None:
+        """Count a request."""
         with self._lock:
             self.counts[operation] += 1
 

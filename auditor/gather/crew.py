@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from auditor.aws.steps import Pause, Steps
+from auditor.gather.processes import Stop
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Crew(Generic[K, T]):
     is begun everywhere before it is continued anywhere.
     """
 
-    def __init__(self, threads: int, *, together: int, on_pause: Callable[[K], None], stop: threading.Event) -> None:
+    def __init__(self, threads: int, *, together: int, on_pause: Callable[[K], None], stop: Stop) -> None:
         """Nothing runs yet.
 
         Args:
@@ -58,6 +59,8 @@ class Crew(Generic[K, T]):
         self._changed = threading.Condition()
         self._done: queue.SimpleQueue[tuple[K, T | BaseException]] = queue.SimpleQueue()
         self._over = False
+        self._watched = False
+        """Whether one of the threads looks at the clock for all; to wake every one of them at each instant is dear."""
 
     def run(self, work: Iterable[tuple[K, Steps[T]]]) -> Iterator[tuple[K, T | BaseException]]:
         """Carry out all of it; each result, or the exception that ended it, as it comes.
@@ -108,12 +111,19 @@ class Crew(Generic[K, T]):
         """The task that is due first, once it is due; None when there is nothing to do any more."""
         with self._changed:
             while not (self._over or self._stop.is_set()):
-                wait = GLANCE
-                if self._due:
-                    wait = self._due[0][0] - time.monotonic()
-                    if wait <= 0:
-                        return heapq.heappop(self._due)[2]
-                self._changed.wait(min(wait, GLANCE))
+                wait = self._due[0][0] - time.monotonic() if self._due else GLANCE
+                if wait <= 0:
+                    task = heapq.heappop(self._due)[2]
+                    if self._due and not self._watched:
+                        self._changed.notify()
+                    return task
+                if self._watched:
+                    self._changed.wait()
+                else:
+                    self._watched = True
+                    self._changed.wait(min(wait, GLANCE))
+                    self._watched = False
+            self._changed.notify_all()
             return None
 
     def _resume(self, work: _Work[K, T], answer: Any, *, first: bool = False) -> None:

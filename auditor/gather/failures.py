@@ -17,17 +17,22 @@ def not_audited(account: Account, failure: AwsFailure) -> NotAudited:
             "sessions this long. AWS gives the same answer for each of these."
         )
         return NotAudited(code, f"The role could not be assumed. {failure}", step)
+    code, what, step = NotAuditedCode.FAILED, "AWS refused the call", TRY_AGAIN
     match failure.kind:
         case Kind.DENIED:
+            code, what = NotAuditedCode.ACCESS_DENIED, "A permission is missing"
             step = f"Allow {failure.operation} to {who} in {account.id}; the README has the whole policy."
-            return NotAudited(NotAuditedCode.ACCESS_DENIED, f"A permission is missing. {failure}", step)
         case Kind.THROTTLED | Kind.LIMIT:
-            return NotAudited(NotAuditedCode.THROTTLED, f"AWS throttled the calls to the end. {failure}", TRY_AGAIN)
+            code, what = NotAuditedCode.THROTTLED, "AWS throttled the calls to the end"
         case Kind.UNREACHABLE | Kind.TIMED_OUT:
+            code, what = NotAuditedCode.UNREACHABLE, "AWS did not answer"
             step = "Check the network and --endpoint-url, then run the audit again."
-            return NotAudited(NotAuditedCode.UNREACHABLE, f"AWS did not answer. {failure}", step)
+        case Kind.UNREADABLE:
+            what = "What came back is no answer of AWS's"
+            step = "Check --endpoint-url and what stands between here and AWS, such as a proxy; then run it again."
         case Kind.CREDENTIALS_EXPIRED | Kind.CREDENTIALS_INVALID | Kind.NO_CREDENTIALS:
+            code, what = NotAuditedCode.ACCESS_DENIED, "The credentials no longer work"
             step = "Renew the credentials (for example `aws sso login`) and run the audit again."
-            return NotAudited(NotAuditedCode.ACCESS_DENIED, f"The credentials no longer work. {failure}", step)
         case _:
-            return NotAudited(NotAuditedCode.FAILED, f"AWS refused the call. {failure}", TRY_AGAIN)
+            pass
+    return NotAudited(code, f"{what}. {failure}", step)

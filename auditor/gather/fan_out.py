@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from types import FrameType
 
 from auditor.gather.account import StopRequested, account_steps, keep
 from auditor.gather.crew import Crew
+from auditor.gather.processes import REQUESTED, Died, Stop, share_out, suitable_processes
 from auditor.gather.settings import GatherSettings, Progress
 from auditor.model import Account, AccountResult, Gathered, NotAudited, NotAuditedCode
 
@@ -31,42 +33,55 @@ def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progr
         AuditorError: something that would hit every account, such as a full disk.
     """
     stop = threading.Event()
+    processes = settings.processes or suitable_processes(len(accounts))
+    failed = 0
+    requested = Counter[str]()
     with _first_interrupt_sets(stop, progress):
-        yield from gather_here(accounts, settings, Tally(progress), stop)
+        for receipt in _receipts(accounts, settings, processes, requested, stop):
+            failed += receipt.not_audited is not None
+            progress.status(f"{requested[REQUESTED]:,} requested, {failed:,} not audited")
+            progress.advance(receipt.account.name or receipt.account.id)
+            yield receipt
 
 
-class Tally:
-    """Counts for the progress: accounts whose report was asked for, and those that failed. For any thread."""
+def _receipts(
+    accounts: Sequence[Account], settings: GatherSettings, processes: int, requested: Counter[str], stop: Stop
+) -> Iterator[Gathered]:
+    if processes == 1:
+        lock = threading.Lock()
 
-    def __init__(self, progress: Progress) -> None:
-        """Nothing is done yet."""
-        self._progress = progress
-        self._lock = threading.Lock()
-        self._requested = self._failed = 0
+        def count(_: object) -> None:
+            with lock:
+                requested[REQUESTED] += 1
 
-    def requested(self, _: object = None) -> None:
-        """An account's report has been asked for."""
-        with self._lock:
-            self._requested += 1
+        yield from gather_here(accounts, settings, count, stop)
+        return
+    for message in share_out(gather_here, accounts, settings, processes, stop):
+        if isinstance(message, Gathered):
+            yield message
+        elif isinstance(message, Died):
+            for account in message.accounts:
+                yield keep(AccountResult(account, _died(message.how)), settings.store)
+        else:
+            requested[message] += 1
 
-    def done(self, receipt: Gathered) -> None:
-        """An account is done; called from the main thread only."""
-        self._failed += receipt.not_audited is not None
-        account = receipt.account
-        self._progress.status(f"{self._requested:,} requested, {self._failed:,} not audited")
-        self._progress.advance(account.name or account.id)
+
+def _died(how: str) -> NotAudited:
+    what = f"The process that audited the account died, twice ({how})."
+    step = "Check that this machine has memory enough, or set gather.processes to 1; then run the audit again."
+    return NotAudited(NotAuditedCode.FAILED, what, step)
 
 
 def gather_here(
-    accounts: Sequence[Account], settings: GatherSettings, tally: Tally, stop: threading.Event
+    accounts: Sequence[Account], settings: GatherSettings, on_request: Callable[[object], None], stop: Stop
 ) -> Iterator[Gathered]:
-    """`gather_accounts` in this process."""
+    """`gather_accounts` in this process, told to stop by somebody else; `on_request` is called from any thread."""
     ending = _Stoppable(settings.timing.sleep, stop)
     stoppable = replace(settings, timing=replace(settings.timing, sleep=ending.sleep, go_on=ending.go_on))
     crew: Crew[Account, Gathered] = Crew(
         min(settings.calls_in_flight, settings.account_calls_in_flight * len(accounts)),
         together=settings.account_calls_in_flight,
-        on_pause=tally.requested,
+        on_pause=on_request,
         stop=stop,
     )
     left = {account.id: account for account in accounts}
@@ -76,12 +91,9 @@ def gather_here(
         if isinstance(result, BaseException):
             raise result
         del left[account.id]
-        tally.done(result)
         yield result
     for account in left.values():
-        receipt = keep(AccountResult(account, INTERRUPTED), settings.store)
-        tally.done(receipt)
-        yield receipt
+        yield keep(AccountResult(account, INTERRUPTED), settings.store)
 
 
 @contextmanager
@@ -106,7 +118,7 @@ def _first_interrupt_sets(stop: threading.Event, progress: Progress) -> Iterator
 class _Stoppable:
     """The run's sleep, and its leave to go on; both end the account's work when the run is being stopped."""
 
-    def __init__(self, sleep: Callable[[float], None], stop: threading.Event) -> None:
+    def __init__(self, sleep: Callable[[float], None], stop: Stop) -> None:
         self._sleep = sleep
         self._stop = stop
 

@@ -49,6 +49,8 @@ class GatherSettings:
     session_seconds: int = 3600
     report_wait_seconds: float = 600.0
     attempts: int = 6
+    processes: int = 0
+    """How many share the work; 0 is as many as the accounts are worth on this machine."""
     calls_in_flight: int = 64
     account_calls_in_flight: int = 4
     account_calls_per_second: float = 20.0

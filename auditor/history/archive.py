@@ -160,10 +160,10 @@ def _write_whole(target: Path, content: bytes) -> Path:
     try:
         with _writing(target):
             partial.write_bytes(content)
-            partial.replace(target)
-    finally:
+            return partial.replace(target)
+    except BaseException:
         partial.unlink(missing_ok=True)
-    return target
+        raise
 
 
 def _remove(path: Path) -> None:

@@ -20,6 +20,7 @@ from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import caller_identity
 from auditor.aws.keys import list_users, look_up_user, root_keys_present
 from auditor.aws.organisation import list_accounts
+from auditor.aws.steps import carry_out
 from auditor.credential_report import parse_credential_report
 from auditor.model import KeyStatus
 from benchmarks.endpoint import Company, Endpoint
@@ -46,7 +47,8 @@ def refusal(call: Callable[..., object], *arguments: Any, **params: Any) -> tupl
 
 def test_the_report_is_the_companys(endpoint: Endpoint, caller: Caller) -> None:
     """What is fetched is what the same settings compute anywhere, byte for byte, and was made just now."""
-    fetched = fetch_credential_report(enter(caller, 7), wait_seconds=1)
+    inside = enter(caller, 7)
+    fetched = carry_out(fetch_credential_report(inside, wait_seconds=1), inside.timing)
     assert fetched.content == Company(endpoint.settings).report(7)
     assert fetched.states == ("STARTED",)
     assert abs(fetched.generated_at - datetime.now(UTC)) < timedelta(seconds=5)
@@ -56,7 +58,9 @@ def test_the_report_is_the_companys(endpoint: Endpoint, caller: Caller) -> None:
 def test_the_report_and_the_look_ups_agree(caller: Caller) -> None:
     """For every user: creation to the second, keys, their states, dates and last uses, and an owner."""
     inside = enter(caller, 2)
-    report = parse_credential_report(fetch_credential_report(inside, wait_seconds=1).content, origin="fetched")
+    report = parse_credential_report(
+        carry_out(fetch_credential_report(inside, wait_seconds=1), inside.timing).content, origin="fetched"
+    )
     listed = {user.name: user for user in list_users(inside)}
     users = [user for user in report.users if not user.is_root]
     assert list(listed) == [user.name for user in users]

@@ -19,8 +19,8 @@ EXPECTED: dict[Fault, set[Kind | None]] = {
     Fault.THROTTLED: {Kind.THROTTLED},
     Fault.FAILURE: {Kind.SERVICE},
     Fault.RESET: {Kind.UNREACHABLE},
-    Fault.HALF: {Kind.UNREACHABLE, Kind.OTHER},
-    Fault.GARBAGE: {Kind.OTHER},
+    Fault.HALF: {Kind.UNREACHABLE, Kind.UNREADABLE},
+    Fault.GARBAGE: {Kind.UNREADABLE},
     Fault.SLOW: {None},
 }
 

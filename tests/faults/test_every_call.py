@@ -70,6 +70,10 @@ FAULTS: dict[str, Fault] = {
 }
 
 
+PASSING = {"throttled", "failure", "dropped", "slow", "html", "empty", "garbage", "bare"}
+"""What another try cures, when it happens once."""
+
+
 def judged(result: AccountResult) -> dict[tuple[str, str], set[str]]:
     """Outcomes by user and control."""
     findings = evaluate(snapshot(result), Policy(), AS_OF)
@@ -139,7 +143,7 @@ def test_a_fault_never_makes_a_violation_pass(
         allowed = {"non_compliant", "unknown"} | ({"not_applicable"} if deleted else set())
         assert outcomes[violation] <= allowed
     assert outcomes["good", "key-age"] == {"compliant"}
-    if times == 1 and name in {"throttled", "failure", "dropped", "slow"}:
+    if times == 1 and name in PASSING:
         assert all(outcomes[violation] == {"non_compliant"} for violation in TRUTH)
 
 
@@ -160,7 +164,7 @@ def test_a_fault_while_users_are_listed_never_makes_a_violation_pass(
     assert result.outcome.source is Source.LISTING
     outcomes = judged(result)
     if action == "GetAccountSummary":
-        told = times == 1 and name in {"throttled", "failure", "dropped", "slow"}
+        told = times == 1 and name in PASSING
         assert outcomes["<root_account>", "root-access-key"] == {"compliant" if told else "unknown"}
     if name == "gone" and action == "ListAccessKeys":
         return  # AWS's word that the user is no more

@@ -1,0 +1,164 @@
+"""Accounts shared out among processes: one interpreter is not enough for hundreds of calls a second."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection
+from typing import Any, Protocol
+
+from auditor.errors import AuditorError
+from auditor.gather.settings import GatherSettings
+from auditor.model import Account, Gathered
+
+ACCOUNTS_A_PROCESS = 150
+"""Accounts that are worth another process, which takes a second to be ready."""
+
+LIVES = 2
+"""How often a share of the accounts is begun, when the process that has it dies."""
+
+GLANCE = 0.5
+"""Seconds after which the parent looks whether it is to stop."""
+
+REQUESTED = "requested"
+"""What a process sends when an account's report has been asked for."""
+
+
+class Stop(Protocol):
+    """Whether the run is being stopped."""
+
+    def is_set(self) -> bool:
+        """See `threading.Event`."""
+        ...
+
+
+Work = Callable[[Sequence[Account], GatherSettings, Callable[[object], None], Stop], Iterator[Gathered]]
+"""Audits accounts in one process: accounts, settings, who is told of each report that was asked for, and stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """Accounts that are left over because the processes that had them died."""
+
+    accounts: tuple[Account, ...]
+    how: str
+
+
+def suitable_processes(accounts: int) -> int:
+    """How many processes that many accounts are worth on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, accounts // ACCOUNTS_A_PROCESS))
+
+
+@dataclass
+class _Share:
+    """Some of the accounts, and the process that has them now."""
+
+    left: dict[str, Account]
+    settings: GatherSettings
+    lives: int = LIVES
+    process: Any = None
+    pipe: "connection.Connection | None" = field(default=None)
+
+
+def share_out(
+    work: Work, accounts: Sequence[Account], settings: GatherSettings, processes: int, stop: Stop
+) -> Iterator[Gathered | Died | str]:
+    """Do the work in so many processes; each receipt as it comes, `REQUESTED` for each report that was asked for.
+
+    Caps and paces are shared out evenly. A process that dies is begun anew with what it had not done; the second time
+    the rest is handed on as `Died`.
+
+    Raises:
+        AuditorError: something that would hit every account, such as a full disk.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["auditor.gather"])
+    stopping = context.Event()
+    shares = [
+        _Share({account.id: account for account in accounts[n::processes]}, _part(settings, processes))
+        for n in range(processes)
+    ]
+    try:
+        for share in shares:
+            _begin(share, work, context, stopping)
+        for share, message in _messages(shares, stop, stopping):
+            if isinstance(message, AuditorError):
+                raise message
+            if message is not None:
+                yield message
+                continue
+            how = _end(share)
+            share.lives -= 1
+            if share.left and share.lives:
+                _begin(share, work, context, stopping)
+            elif share.left:
+                yield Died(tuple(share.left.values()), how)
+    finally:
+        for share in shares:
+            if share.process is not None and share.process.is_alive():
+                share.process.kill()
+
+
+def _part(settings: GatherSettings, processes: int) -> GatherSettings:
+    calls = max(1, settings.calls_in_flight // processes)
+    aws = settings.connection
+    narrower = replace(aws, sts_per_second=aws.sts_per_second / processes, max_connections=calls)
+    return replace(settings, connection=narrower, calls_in_flight=calls)
+
+
+def _begin(share: _Share, work: Work, context: Any, stopping: Stop) -> None:
+    ours, theirs = context.Pipe(duplex=False)
+    arguments = (work, tuple(share.left.values()), share.settings, theirs, stopping)
+    share.process = context.Process(target=_audit_share, args=arguments, daemon=True, name="gather")
+    share.process.start()
+    theirs.close()  # so that the end of the process is the end of the pipe
+    share.pipe = ours
+
+
+def _messages(
+    shares: Sequence[_Share], stop: Stop, stopping: Any
+) -> Iterator[tuple[_Share, Gathered | AuditorError | str | None]]:
+    """What the processes send, until none has a pipe any more; None where one has ended."""
+    while under_way := [share for share in shares if share.pipe]:
+        if stop.is_set():
+            stopping.set()
+        ready = connection.wait([share.pipe for share in under_way if share.pipe], GLANCE)
+        for share in under_way:
+            if share.pipe in ready:
+                yield share, _received(share)
+
+
+def _received(share: _Share) -> Gathered | AuditorError | str | None:
+    """The next message; None where the process has ended, or has done all."""
+    assert share.pipe is not None
+    try:
+        message: Gathered | AuditorError | str | None = share.pipe.recv()
+    except (EOFError, OSError):
+        return None
+    if isinstance(message, Gathered):
+        share.left.pop(message.account.id, None)
+    return message
+
+
+def _end(share: _Share) -> str:
+    assert share.pipe is not None
+    share.pipe.close()
+    share.pipe = None
+    share.process.join(GLANCE)
+    code = share.process.exitcode
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _audit_share(work: Work, accounts: Sequence[Account], settings: GatherSettings, pipe: Any, stopping: Stop) -> None:
+    """What a process does: Ctrl-C is its parent's business, and without a parent there is nobody to work for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(BrokenPipeError):
+        try:
+            for receipt in work(accounts, settings, lambda _: pipe.send(REQUESTED), stopping):
+                pipe.send(receipt)
+            pipe.send(None)
+        except AuditorError as error:
+            pipe.send(error)

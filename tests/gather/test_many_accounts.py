@@ -1,0 +1,227 @@
+"""Many accounts at once, against an endpoint of any size: whatever goes wrong, every account has its one true end."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from auditor.aws.clients import Connection, StaticCredentials
+from auditor.errors import OutputError
+from auditor.gather import GatherSettings, gather_accounts
+from auditor.history import RunWriter, read_results
+from auditor.model import Account, Gathered, NotAuditedCode, Policy
+from benchmarks.endpoint import (
+    CALLER_ACCESS_KEY_ID,
+    CALLER_SECRET_ACCESS_KEY,
+    Company,
+    Endpoint,
+    Fault,
+    Rule,
+    Settings,
+)
+from tests.builders import AS_OF
+from tests.conftest import NoProgress
+
+ACCOUNTS = 24
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Endpoint]:
+    settings = Settings(accounts=ACCOUNTS, users=8, flagged=0.25, as_of=AS_OF, report_seconds=0.2)
+    with Endpoint(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def endpoint(served: Endpoint) -> Endpoint:
+    served.set_rules([])
+    served.reset()
+    return served
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> RunWriter:
+    return RunWriter(tmp_path, AS_OF)
+
+
+def accounts_of(endpoint: Endpoint) -> tuple[Account, ...]:
+    """Every account of the endpoint's organisation, entered by a role."""
+    company = Company(endpoint.settings)
+    return tuple(
+        Account(company.account_id(number), role_name="auditor") for number in range(1, endpoint.settings.accounts + 1)
+    )
+
+
+def settings_of(endpoint: Endpoint, writer: RunWriter, **options: object) -> GatherSettings:
+    """Settings for the endpoint, quick enough for a test."""
+    credentials = StaticCredentials(CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY)
+    connection = Connection(endpoint_url=endpoint.url, isolated=credentials, read_timeout=1.0, max_connections=16)
+    quick = {"calls_in_flight": 16, "account_calls_per_second": 1000.0, "report_wait_seconds": 20.0, "attempts": 4}
+    return GatherSettings(connection, Policy(), AS_OF, writer, **(quick | options))  # type: ignore[arg-type]
+
+
+def gather(endpoint: Endpoint, writer: RunWriter, **options: object) -> dict[str, Gathered]:
+    """Audit all of the endpoint's accounts; each is handed on once, and kept as it was handed on."""
+    accounts = accounts_of(endpoint)
+    receipts = list(gather_accounts(accounts, settings_of(endpoint, writer, **options), NoProgress()))
+    found = {receipt.account.id: receipt for receipt in receipts}
+    assert sorted(found) == sorted(account.id for account in accounts)
+    assert len(receipts) == len(accounts)
+    kept = {result.account.id: result.spent for result in read_results(writer.folder)}
+    assert kept == {account_id: receipt.spent for account_id, receipt in found.items()}
+    return found
+
+
+def ends(receipts: dict[str, Gathered]) -> Counter[str]:
+    """How many accounts ended how."""
+    return Counter(
+        receipt.not_audited.code.value if receipt.not_audited else "audited" for receipt in receipts.values()
+    )
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_account_is_audited_once(endpoint: Endpoint, writer: RunWriter, processes: int) -> None:
+    """With the calls that it takes, no more: what is counted here is what was counted there."""
+    receipts = gather(endpoint, writer, processes=processes)
+    assert ends(receipts) == {"audited": ACCOUNTS}
+    counted = Counter[str]()
+    for receipt in receipts.values():
+        counted.update({name.split(":")[1]: count for name, count in receipt.spent.calls.items()})
+    assert counted == endpoint.counts()["actions"]
+    assert counted["AssumeRole"] == counted["GenerateCredentialReport"] == ACCOUNTS
+
+
+def test_reports_are_asked_for_everywhere_before_they_are_collected(endpoint: Endpoint, writer: RunWriter) -> None:
+    """Although one thread does all the work."""
+    told: list[str] = []
+
+    class Telling(NoProgress):
+        def status(self, text: str) -> None:
+            told.append(text)
+
+    settings = settings_of(endpoint, writer, calls_in_flight=1, account_calls_in_flight=1, processes=1)
+    list(gather_accounts(accounts_of(endpoint), settings, Telling()))
+    assert told[0] == f"{ACCOUNTS} requested, 0 not audited"
+
+
+def test_calls_are_capped_in_all_and_in_each_account(endpoint: Endpoint, writer: RunWriter) -> None:
+    """In flight, and by the second."""
+    endpoint.set_rules([Rule(Fault.SLOW, seconds=0.02)])
+    gather(endpoint, writer, calls_in_flight=12, account_calls_in_flight=2, account_calls_per_second=10.0)
+    counts = endpoint.counts()
+    assert counts["most_in_flight"] <= 12
+    assert counts["most_in_flight_in_an_account"] <= 2
+    assert counts["most_in_a_second_in_an_account"] <= 10 + 1  # ten gaps have eleven ends
+
+
+FAULTS: dict[str, tuple[Rule, NotAuditedCode]] = {
+    "a refused role": (Rule(Fault.DENIED, "1/4", "AssumeRole"), NotAuditedCode.ROLE_REFUSED),
+    "generate refused and nothing there": (
+        Rule(Fault.DENIED, "1/4", "GenerateCredentialReport"),
+        NotAuditedCode.ACCESS_DENIED,
+    ),
+    "get refused": (Rule(Fault.DENIED, "1/4", "GetCredentialReport"), NotAuditedCode.ACCESS_DENIED),
+    "get throttled for ever": (Rule(Fault.THROTTLED, "1/4", "AssumeRole"), NotAuditedCode.THROTTLED),
+    "get resets": (Rule(Fault.RESET, "1/4", "GetCredentialReport"), NotAuditedCode.UNREACHABLE),
+    "half an answer": (Rule(Fault.HALF, "1/4", "GetCredentialReport"), NotAuditedCode.FAILED),
+    "garbage": (Rule(Fault.GARBAGE, "1/4", "GetCredentialReport"), NotAuditedCode.FAILED),
+    "failures for ever": (Rule(Fault.FAILURE, "1/4", "AssumeRole"), NotAuditedCode.FAILED),
+    "too slow": (Rule(Fault.SLOW, "1/4", "GetCredentialReport", seconds=3), NotAuditedCode.UNREACHABLE),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_some_accounts_fail_and_the_others_do_not(endpoint: Endpoint, writer: RunWriter, name: str) -> None:
+    """A quarter of the accounts, whatever the fault: they end with their true reason, all others are audited."""
+    rule, code = FAULTS[name]
+    endpoint.set_rules([rule])
+    receipts = gather(endpoint, writer)
+    assert ends(receipts) == {code.value: ACCOUNTS // 4, "audited": ACCOUNTS - ACCOUNTS // 4}
+    for number, account in enumerate(accounts_of(endpoint), 1):
+        missing = receipts[account.id].not_audited
+        assert (missing is not None) is rule.concerns(number)
+        assert missing is None or (missing.reason and missing.next_step)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Rule(fault, times=1) for fault in (Fault.THROTTLED, Fault.FAILURE, Fault.RESET, Fault.HALF)],
+    ids=lambda rule: rule.fault.value,
+)
+def test_what_passes_costs_a_retry_and_nothing_else(endpoint: Endpoint, writer: RunWriter, rule: Rule) -> None:
+    """The first call of each account fails; all are audited."""
+    endpoint.set_rules([rule])
+    receipts = gather(endpoint, writer)
+    assert ends(receipts) == {"audited": ACCOUNTS}
+    assert all(receipt.spent.retries == 1 for receipt in receipts.values())
+
+
+def test_a_process_that_dies_is_begun_anew(endpoint: Endpoint, writer: RunWriter) -> None:
+    """Killed in mid-run: what it had not done is done, and nothing is counted twice."""
+    killed = threading.Event()
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    settings = settings_of(endpoint, writer, processes=2, calls_in_flight=2)
+    receipts: list[Gathered] = []
+    for receipt in gather_accounts(accounts_of(endpoint), settings, NoProgress()):
+        receipts.append(receipt)
+        if not killed.is_set():
+            killed.set()
+            os.kill(gathering_process(children), signal.SIGKILL)
+    assert Counter(receipt.account.id for receipt in receipts) == {account.id: 1 for account in accounts_of(endpoint)}
+    assert not any(receipt.not_audited for receipt in receipts)
+
+
+def gathering_process(children: Path) -> int:
+    """One of the processes that gather: a child of the fork server, which is a child of this one."""
+    for child in children.read_text().split():
+        below = Path(f"/proc/{child}/task/{child}/children").read_text().split()
+        if below:
+            return int(below[0])
+    raise AssertionError("no process gathers")
+
+
+def test_processes_that_keep_dying_leave_accounts_that_say_so(endpoint: Endpoint, writer: RunWriter) -> None:
+    """They are not audited, with the signal and what to check; the share of the other process is audited."""
+    receipts = []
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    endpoint.set_rules([Rule(Fault.SLOW, seconds=0.3)])
+    done = threading.Event()
+
+    def keep_killing() -> None:
+        first = None
+        deaths = 0
+        while not done.wait(0.02) and deaths < 2:
+            try:
+                victim = gathering_process(children)
+            except (AssertionError, FileNotFoundError):
+                continue
+            if victim != first:
+                first = victim
+                os.kill(victim, signal.SIGKILL)
+                deaths += 1
+
+    killer = threading.Thread(target=keep_killing)
+    killer.start()
+    try:
+        receipts = list(
+            gather_accounts(accounts_of(endpoint), settings_of(endpoint, writer, processes=2), NoProgress())
+        )
+    finally:
+        done.set()
+        killer.join()
+    assert Counter(receipt.account.id for receipt in receipts) == {account.id: 1 for account in accounts_of(endpoint)}
+    for receipt in receipts:
+        assert receipt.not_audited is None or "signal 9" in receipt.not_audited.reason
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_disk_that_fills_up_ends_the_run(endpoint: Endpoint, writer: RunWriter, processes: int) -> None:
+    """It would hit every account: an error, and no process is left behind."""
+    (writer.folder / "raw").rmdir()
+    (writer.folder / "raw").write_text("not a folder")
+    with pytest.raises(OutputError):
+        list(gather_accounts(accounts_of(endpoint), settings_of(endpoint, writer, processes=processes), NoProgress()))
