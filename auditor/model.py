@@ -269,6 +269,11 @@ class AccountResult:
     outcome: AccountFacts | NotAudited
     spent: Spent = field(default_factory=Spent)
 
+    @property
+    def is_audited(self) -> bool:
+        """Whether there are facts."""
+        return isinstance(self.outcome, AccountFacts)
+
 
 @dataclass(frozen=True, slots=True)
 class Gathered:

@@ -27,9 +27,9 @@ from auditor.errors import AuditorError, NothingAuditedError, OutputError
 from auditor.formats.findings_json import render_findings_json
 from auditor.formats.registry import FORMATS
 from auditor.formats.view import ReportView, build_view
-from auditor.gather import GatherSettings, Progress, Scope, gather_accounts, read_reports, resolve_scope
+from auditor.gather import GatherSettings, Progress, RawStore, Scope, gather_accounts, read_reports, resolve_scope
 from auditor.gather.files import find_reports
-from auditor.history import RunWriter, find_run, load_run, read_results, write_report
+from auditor.history import RunWriter, find_run, load_run, read_results, take_over, write_report
 from auditor.inventory import build_snapshot
 from auditor.model import (
     AccountFacts,
@@ -75,6 +75,8 @@ class AuditRequest:
     only_accounts: tuple[str, ...] = ()
     report_paths: tuple[Path, ...] = ()
     """Downloaded credential reports instead of AWS; empty for AWS."""
+    resumed: Path | None = None
+    """The folder of a run of the same instant, of which only what is missing is asked."""
     timing: Timing = field(default_factory=Timing)
 
 
@@ -106,7 +108,7 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     """
     output = Path(request.config.output.folder)
     paths = find_reports(request.report_paths)
-    writer = RunWriter(output, request.as_of)
+    writer = RunWriter(output, request.as_of, resumed=request.resumed)
     try:
         collected = _gather(request, paths, writer, progress)
         judged = _judge(request, len(collected.receipts), writer, progress)
@@ -119,8 +121,10 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     except BaseException as error:
         kept = writer.abandon(keep_answers=not paths)
         if kept:
-            error.add_note(f"What AWS answered is kept in {kept}.")
+            error.add_note(f"What AWS answered is kept: go on with `auditor audit --resume {kept.name}`.")
         raise
+    finally:
+        writer.close()
     formats = [chosen.value for chosen in request.config.output.formats]
     try:
         reports = write_reports(view, folder, formats, progress)
@@ -199,19 +203,24 @@ class _Collected:
     started_at: datetime
     scope: Scope | None
     receipts: Sequence[Gathered]
+    resumed: int = 0
+    """Accounts that an earlier run, now gone on with, had audited."""
 
 
-def _gather(request: AuditRequest, paths: Sequence[Path], store: RunWriter, progress: Progress) -> _Collected:
+def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, progress: Progress) -> _Collected:
     started_at = request.timing.now()
     if paths:
         progress.phase("Reading reports", len(paths))
-        return _Collected(started_at, None, _audited(read_reports(paths, store, progress)))
+        return _Collected(started_at, None, _audited(read_reports(paths, writer.answers, progress)))
     progress.phase("Finding accounts")
     scope = resolve_scope(request.config.accounts, request.only_accounts, request.connection, request.timing)
-    progress.phase("Auditing accounts", len(scope.accounts))
-    settings = _settings(request, store)
-    with closing(gather_accounts(scope.accounts, settings, progress)) as receipts:
-        return _Collected(started_at, scope, _audited(receipts))
+    done = take_over(writer.folder, {account.id for account in scope.accounts}) if request.resumed else ()
+    audited = {receipt.account.id for receipt in done}
+    missing = [account for account in scope.accounts if account.id not in audited]
+    progress.phase("Auditing accounts", len(missing))
+    settings = _settings(request, writer.answers)
+    with closing(gather_accounts(missing, settings, progress)) as receipts:
+        return _Collected(started_at, scope, _audited([*done, *receipts]), len(done))
 
 
 def _audited(receipts: Iterable[Gathered]) -> list[Gathered]:
@@ -302,12 +311,12 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: _Judged, run
         slowest=_slowest(receipts),
         policy=config.to_policy(),
         key_ids=config.gather.key_ids if scope else "none",
-        notes=_notes(receipts, judged.newer),
+        notes=_notes(collected, judged.newer),
         fail_on=config.output.fail_on,
     )
 
 
-def _settings(request: AuditRequest, store: RunWriter) -> GatherSettings:
+def _settings(request: AuditRequest, store: RawStore) -> GatherSettings:
     config = request.config
     return GatherSettings(
         connection=request.connection,
@@ -351,10 +360,13 @@ def _slowest(receipts: Iterable[Gathered]) -> tuple[SlowAccount, ...]:
     )
 
 
-def _notes(receipts: Iterable[Gathered], newer: int) -> tuple[str, ...]:
+def _notes(collected: _Collected, newer: int) -> tuple[str, ...]:
     """What a reader of the whole run must know beside its numbers."""
     notes = []
-    if any(why.code is NotAuditedCode.INTERRUPTED for receipt in receipts if (why := receipt.not_audited)):
+    if collected.resumed:
+        many = f"{collected.resumed} accounts had" if collected.resumed > 1 else "One account had"
+        notes.append(f"The run was interrupted and resumed: {many} been audited before.")
+    if any(why.code is NotAuditedCode.INTERRUPTED for receipt in collected.receipts if (why := receipt.not_audited)):
         notes.append("The run was interrupted before every account was done.")
     if newer:
         notes.append(

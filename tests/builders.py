@@ -105,7 +105,7 @@ def snapshot(*results: AccountResult) -> Snapshot:
 def archive(output: Path, manifest: RunManifest, facts: Snapshot, findings: pd.DataFrame) -> Path:
     """The folder of a run with these tables, written as the pipeline does, under the default policy."""
     writer = RunWriter(output, manifest.as_of)
-    writer.save("111122223333", "credential-report.csv", b"user,arn\r\n\xff")
+    writer.answers.save("111122223333", "credential-report.csv", b"user,arn\r\n\xff")
     writer.add_part(facts, findings)
     writer.complete(manifest, effective_toml(Config()))
     return writer.finish(manifest.id, {"findings.json": b"{}\n"})

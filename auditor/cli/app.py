@@ -67,7 +67,9 @@ def main() -> NoReturn:
     except SystemExit as done:
         if done.code != INTERRUPTED:
             raise
-        again = "Run the command again; `auditor runs list` names what was received, if anything was kept."
+        again = (
+            "Run it again; where answers had come in, `auditor audit --resume latest` asks only for what is missing."
+        )
         print_error(AuditorError("Interrupted. No run was written.", next_step=again))
         sys.stdout.flush()
         os._exit(AuditorError.exit_code)  # a call that hangs in another thread must not be waited for

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +50,10 @@ def audit(
         list[Path] | None,
         typer.Option(metavar="PATH", help="Judge downloaded credential reports (files or folders); no AWS access."),
     ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with an interrupted run (its id, folder, or `latest`)."),
+    ] = None,
     more_reports: Annotated[list[Path] | None, typer.Argument(metavar="PATH", hidden=True)] = None,
     as_of: AsOf = None,
     formats: Formats = None,
@@ -70,6 +75,7 @@ def audit(
     - `auditor audit` - the account of your credentials
     - `auditor audit --role-name auditor-read` - every account of the organisation
     - `auditor audit --role-name auditor-read --account 111122223333`
+    - `auditor audit --role-name auditor-read --resume latest` - what an interrupted run is missing
     - `auditor audit --from-reports downloads/` - credential reports downloaded earlier, no AWS access
     """
     set_up_logging(verbose)
@@ -91,7 +97,15 @@ def audit(
         step = "Leave out --account, --role-name, --endpoint-url and --profile: AWS is not asked."
         raise UsageError("Options for AWS do not go with --from-reports.", next_step=step)
     settings = effective_config(config, overrides, entered=account or ())
+    if resume and (paths or as_of):
+        step = "Leave out --from-reports and --as-of: a run is gone on with as of its own instant."
+        raise UsageError("They do not go with --resume.", next_step=step)
     request = _request(settings, as_of, account or [], paths)
+    if resume:
+        from auditor.history import find_resumable
+
+        folder, instant = find_resumable(resume, Path(settings.output.folder))
+        request = replace(request, as_of=instant, resumed=folder)
     run_audit(request, json=json, quiet=quiet)
 
 

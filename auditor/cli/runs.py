@@ -35,7 +35,8 @@ def _line(name: str, document: dict[str, Any] | None) -> str:
     from auditor.formats.words import rate
 
     if document is None:
-        return f"{name}  interrupted, or not a run that this version reads"
+        cut_off = "interrupted: `auditor audit --resume` goes on with it"
+        return f"{name}  {cut_off if name.endswith('.incomplete') else 'not a run that this version reads'}"
     coverage, verdicts = document["coverage"], document["summary"]["verdicts"]
     audited = f"{coverage['accounts_audited']}/{coverage['accounts_in_scope']} accounts"
     violations = sum(counts.get("non_compliant", 0) for counts in verdicts.values())

@@ -17,7 +17,7 @@ from auditor.model import Account, AccountResult, Gathered, NotAudited, NotAudit
 INTERRUPTED = NotAudited(
     NotAuditedCode.INTERRUPTED,
     "The run was interrupted before this account was done.",
-    "Go on with `auditor audit --resume` and the run's id.",
+    "Go on with it: `auditor audit --resume latest`.",
 )
 SLICE = 0.5
 """Seconds after which a sleeping account looks whether the run is being stopped."""

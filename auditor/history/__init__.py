@@ -1,7 +1,17 @@
 """The archive of runs: written once, atomically, and read back without AWS."""
 
 from auditor.history.archive import RunWriter, write_report
-from auditor.history.library import RunEntry, find_run, list_runs, load_run
-from auditor.history.raw import read_results
+from auditor.history.library import RunEntry, find_resumable, find_run, list_runs, load_run
+from auditor.history.raw import read_results, take_over
 
-__all__ = ["RunEntry", "RunWriter", "find_run", "list_runs", "load_run", "read_results", "write_report"]
+__all__ = [
+    "RunEntry",
+    "RunWriter",
+    "find_resumable",
+    "find_run",
+    "list_runs",
+    "load_run",
+    "read_results",
+    "take_over",
+    "write_report",
+]

@@ -1,28 +1,27 @@
 """Writing a run: into a folder that says it is incomplete, renamed when everything is there."""
 
 import errno
+import fcntl
 import itertools
+import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
-from auditor.answers import ACCOUNT
-from auditor.errors import OutputError, UsageError
+from auditor.errors import UsageError
+from auditor.history.disk import write_whole, writing
 from auditor.history.manifest import encode_manifest
 from auditor.history.parquet import merge_parquet, write_parquet
+from auditor.history.raw import RAW, AnswerStore, has_answers, remove
 from auditor.model import RunManifest
 from auditor.tables import Snapshot
 
 INCOMPLETE = ".incomplete"
 """The ending of the folder of a run that is under way, or was cut off."""
-
-RAW = "raw"
-"""The folder of AWS's answers, below the run's."""
 
 PARTS = "parts"
 """The folder of tables that are not merged yet."""
@@ -33,30 +32,38 @@ TABLES = ("accounts", "users", "keys", "findings")
 class RunWriter:
     """The folder of a run that is under way. Raw answers are kept as they come; `finish` makes it a run."""
 
-    def __init__(self, output: Path, as_of: datetime) -> None:
-        """Make the folder, below `output`.
+    def __init__(self, output: Path, as_of: datetime, *, resumed: Path | None = None) -> None:
+        """Make the folder, below `output`, or take over that of a run that was cut off.
+
+        A finished run is not changed: its answers are linked into a new folder.
 
         Raises:
-            UsageError: `output` cannot be written; nothing has been called yet.
+            UsageError: `output` cannot be written, or the run is still under way; nothing has been called yet.
         """
         self.output = output
         self.as_of = as_of
         self._parts: list[str] = []
         self.folder = output / f"{_stamp(as_of)}-{secrets.token_hex(4)}{INCOMPLETE}"
+        if resumed and resumed.name.endswith(INCOMPLETE):
+            self.folder = resumed
         try:
-            self.folder.mkdir(parents=True)
-            (self.folder / RAW).mkdir()
+            (self.folder / RAW).mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.folder)
+            if resumed and resumed != self.folder:
+                shutil.copytree(resumed / RAW, self.folder / RAW, copy_function=_link, dirs_exist_ok=True)
         except OSError as error:
             step = "Name a folder that can be written with --output."
             what = f"The output folder cannot be written ({error.strerror})."
             raise UsageError(what, where=str(output), next_step=step) from error
 
-    def save(self, account_id: str, name: str, content: bytes) -> None:
-        """Keep one raw answer of one account; see `auditor.gather.RawStore`."""
-        folder = self.folder / RAW / account_id
-        with _writing(folder):
-            folder.mkdir(exist_ok=True)
-        _write_whole(folder / name, content)
+    def close(self) -> None:
+        """Let go of the folder; others may take it over."""
+        os.close(self._lock)
+
+    @property
+    def answers(self) -> AnswerStore:
+        """Where AWS's answers are kept, until an id is claimed."""
+        return AnswerStore(self.folder / RAW)
 
     def claim_id(self, digest: str) -> str:
         """The run's id: its instant and its digest; the second such run in this folder gets a number behind it.
@@ -68,7 +75,7 @@ class RunWriter:
         """
         for number in itertools.count(1):
             run = f"{_stamp(self.as_of)}-{digest}" + (f"-{number}" if number > 1 else "")
-            with _writing(self.output):
+            with writing(self.output):
                 if self._take(self.output / f"{run}{INCOMPLETE}") and not (self.output / run).exists():
                     return run
         raise AssertionError
@@ -90,7 +97,7 @@ class RunWriter:
             OutputError: the disk is full or the folder went away.
         """
         frames = (snapshot.accounts, snapshot.users, snapshot.keys, findings)
-        with _writing(self.folder):
+        with writing(self.folder):
             for name, frame in zip(TABLES, frames, strict=True):
                 parts = self.folder / PARTS / name
                 parts.mkdir(parents=True, exist_ok=True)
@@ -104,7 +111,7 @@ class RunWriter:
             OutputError: the disk is full or the folder went away.
         """
         tables = self.folder / "tables"
-        with _writing(self.folder):
+        with writing(self.folder):
             tables.mkdir()
             for name in TABLES:
                 parts = [self.folder / PARTS / name / part for part in self._parts]
@@ -122,7 +129,7 @@ class RunWriter:
         Raises:
             OutputError: the disk is full or the folder went away; the incomplete folder stays until `abandon`.
         """
-        with _writing(self.folder):
+        with writing(self.folder):
             for name, content in files.items():
                 (self.folder / name).write_bytes(content)
             return self.folder.rename(self.output / run_id)
@@ -133,17 +140,13 @@ class RunWriter:
         Returns:
             The incomplete folder with the raw answers, or None where nothing is left.
         """
-        if keep_answers and self._has_answers():
+        if keep_answers and has_answers(self.folder):
             for leftover in self.folder.iterdir():
                 if leftover.name != RAW:
-                    _remove(leftover)
+                    remove(leftover)
             return self.folder
-        _remove(self.folder)
+        remove(self.folder)
         return None
-
-    def _has_answers(self) -> bool:
-        kept = (path for path in (self.folder / RAW).rglob("*") if path.is_file())
-        return any(path.name != ACCOUNT for path in kept)
 
 
 def write_report(folder: Path, name: str, content: bytes) -> Path:
@@ -152,36 +155,30 @@ def write_report(folder: Path, name: str, content: bytes) -> Path:
     Raises:
         OutputError: it cannot be written.
     """
-    return _write_whole(folder / name, content)
+    return write_whole(folder / name, content)
 
 
-def _write_whole(target: Path, content: bytes) -> Path:
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+def _locked(folder: Path) -> int:
+    """An open descriptor of the folder that locks it for as long as this process lives."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with _writing(target):
-            partial.write_bytes(content)
-            return partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        step = "Wait for it, or end it; then resume it."
+        raise UsageError(
+            "This run is still under way in another process.", where=str(folder), next_step=step
+        ) from error
+    return descriptor
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _link(source: str, target: str) -> None:
+    """A second name for the same file where the disk can, else a copy: answers are never changed."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _stamp(at: datetime) -> str:
     return at.strftime("%Y%m%dT%H%M%SZ")
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        step = "Free space on this disk" if error.errno == errno.ENOSPC else "Check the folder and its permissions"
-        what = f"Cannot write ({error.strerror or error})."
-        raise OutputError(what, where=str(path), next_step=f"{step}, or name another with --output.") from error

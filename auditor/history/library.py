@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,7 @@ class RunEntry:
 
 def list_runs(output: Path) -> Sequence[RunEntry]:
     """The runs below a folder, the one made last first."""
-    if not output.is_dir():
-        return ()
-    folders = [folder for folder in output.iterdir() if folder.is_dir()]
-    entries = [RunEntry(folder, _document(folder)) for folder in folders]
+    entries = [RunEntry(folder, _document(folder)) for folder in _folders(output)]
     entries = [entry for entry in entries if _is_cut_off(entry.folder) or (entry.folder / "run.json").is_file()]
     return sorted(entries, key=_recency, reverse=True)
 
@@ -66,6 +64,53 @@ def find_run(run: str, output: Path) -> Path:
             return folder
     step = "`auditor runs list` shows the ids; a path to a run's folder and `latest` work as well."
     raise UsageError(f"There is no run {run}.", where=str(output), next_step=step)
+
+
+def find_resumable(run: str, output: Path) -> tuple[Path, datetime]:
+    """The folder and the instant of a run to go on with: cut off, or finished with accounts that were not audited.
+
+    Args:
+        run: an id, a folder's name or path, or "latest" for the one made last that can be gone on with.
+        output: the folder of the runs.
+
+    Raises:
+        UsageError: there is no such run, or nothing of it is missing.
+    """
+    if run == LATEST:
+        wanted = sorted((folder for folder in _folders(output) if _instant_of(folder)), key=_modified, reverse=True)
+        wanted = [folder for folder in wanted if _is_cut_off(folder) or _is_missing_some(folder)][:1]
+    else:
+        places = (output / run, output / f"{run}{INCOMPLETE}", Path(run))
+        wanted = [folder for folder in places if folder.is_dir() and _instant_of(folder)][:1]
+    step = "`auditor runs list` shows the runs, those that were cut off among them."
+    for folder in wanted:
+        as_of = _instant_of(folder)
+        assert as_of
+        if not _is_cut_off(folder) and not _is_missing_some(folder):
+            raise UsageError("Nothing of this run is missing.", where=folder.name, next_step=step)
+        return folder, as_of
+    raise UsageError(f"There is no run {run} to resume.", where=str(output), next_step=step)
+
+
+def _folders(output: Path) -> list[Path]:
+    return [folder for folder in output.iterdir() if folder.is_dir()] if output.is_dir() else []
+
+
+def _instant_of(folder: Path) -> datetime | None:
+    """The instant that a run's folder is named after."""
+    try:
+        return datetime.strptime(folder.name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _modified(folder: Path) -> float:
+    return folder.stat().st_mtime
+
+
+def _is_missing_some(folder: Path) -> bool:
+    document = _document(folder)
+    return bool(document and document["coverage"]["not_audited"])
 
 
 def load_run(folder: Path) -> Run:

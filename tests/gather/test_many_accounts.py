@@ -61,7 +61,7 @@ def settings_of(endpoint: Endpoint, writer: RunWriter, **options: object) -> Gat
     credentials = StaticCredentials(CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY)
     connection = Connection(endpoint_url=endpoint.url, isolated=credentials, read_timeout=1.0, max_connections=16)
     quick = {"calls_in_flight": 16, "account_calls_per_second": 1000.0, "report_wait_seconds": 20.0, "attempts": 4}
-    return GatherSettings(connection, Policy(), AS_OF, writer, **(quick | options))  # type: ignore[arg-type]
+    return GatherSettings(connection, Policy(), AS_OF, writer.answers, **(quick | options))  # type: ignore[arg-type]
 
 
 def gather(endpoint: Endpoint, writer: RunWriter, **options: object) -> dict[str, Gathered]:

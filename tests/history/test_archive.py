@@ -123,7 +123,7 @@ def test_an_unfinished_run_is_no_run(tmp_path: Path) -> None:
     """Before `finish` the folder's name says incomplete, `latest` passes it over, and the list calls it unfinished."""
     done = archive(tmp_path, make_run())
     writer = RunWriter(tmp_path, AS_OF)
-    writer.save("111122223333", "credential-report.csv", b"x")
+    writer.answers.save("111122223333", "credential-report.csv", b"x")
     assert writer.folder.name.endswith(".incomplete")
     assert find_run("latest", tmp_path) == done
     assert sorted(entry.is_finished for entry in list_runs(tmp_path)) == [False, True]
@@ -134,7 +134,7 @@ def test_an_unfinished_run_is_no_run(tmp_path: Path) -> None:
 def test_what_aws_answered_outlives_a_run_that_came_to_nothing(tmp_path: Path) -> None:
     """The raw answers stay in the incomplete folder without what was half made; without answers nothing stays."""
     writer, empty = RunWriter(tmp_path, AS_OF), RunWriter(tmp_path, AS_OF)
-    writer.save("111122223333", "credential-report.csv", b"x")
+    writer.answers.save("111122223333", "credential-report.csv", b"x")
     (writer.folder / "tables").mkdir()
     (writer.folder / "run.json").write_text("{")
     kept = writer.abandon(keep_answers=True)

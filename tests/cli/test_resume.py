@@ -1,0 +1,136 @@
+"""`auditor audit --resume`: only what is missing is asked, nothing is lost, nothing is counted twice."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.endpoint import Endpoint, Fault, Rule, Settings
+from tests.builders import AS_OF
+from tests.conftest import CommandLine, Finished
+
+ACCOUNTS, SLOW = 8, (6, 7, 8)
+STAMP = AS_OF.isoformat().replace("+00:00", "Z")
+AUDIT = ("audit", "--role-name", "auditor", "--format", "csv", "--json")
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Endpoint]:
+    with Endpoint(Settings(accounts=ACCOUNTS, users=12, flagged=0.25, as_of=AS_OF)) as running:
+        yield running
+
+
+@pytest.fixture
+def endpoint(served: Endpoint, cli: CommandLine) -> Endpoint:
+    """Three of the accounts keep a run waiting until the rules are taken back."""
+    served.reset()
+    served.set_rules([Rule(Fault.SLOW, SLOW, "GetCredentialReport", seconds=15)])
+    cli.environment |= served.environment
+    (cli.folder / "config.toml").write_text("[aws]\nread_timeout_seconds = 30\n")
+    return served
+
+
+def stopped(cli: CommandLine, number: signal.Signals) -> Finished:
+    """A run that got a signal when all accounts but the slow ones were done."""
+    process = cli.start(*AUDIT, "--as-of", STAMP)
+    deadline = time.monotonic() + 60
+    while len(list(cli.folder.glob("reports/*/raw/*/account.json"))) < ACCOUNTS - len(SLOW):
+        assert time.monotonic() < deadline, process.poll()
+        time.sleep(0.05)
+    process.send_signal(number)
+    return _finished(process)
+
+
+def _finished(process: Any) -> Finished:
+    out, err = process.communicate(timeout=100)
+    return Finished(process.returncode, out, err)
+
+
+def freed(endpoint: Endpoint) -> None:
+    endpoint.set_rules([])
+    endpoint.reset()
+
+
+def run_of(cli: CommandLine, finished: Finished) -> Path:
+    return Path(cli.folder, finished.json["folder"])
+
+
+def findings(folder: Path) -> Any:
+    return json.loads((folder / "findings.json").read_text())["findings"]
+
+
+def test_a_killed_run_is_resumed(cli: CommandLine, endpoint: Endpoint) -> None:
+    """Kill -9 in the middle: the accounts that were done are not asked again, and the result is as if nothing was."""
+    killed = stopped(cli, signal.SIGKILL)
+    assert killed.code == -signal.SIGKILL
+    freed(endpoint)
+    resumed = cli.run(*AUDIT, "--resume", "latest")
+    assert resumed.code == 1, resumed.err
+    asked = endpoint.counts(by_account=True)["accounts"]
+    entered = {number for number, account in asked.items() if "AssumeRole" in account["actions"]}
+    assert entered == {str(number) for number in SLOW}
+    assert resumed.json["coverage"]["accounts_audited"] == ACCOUNTS
+    assert [path.name for path in (cli.folder / "reports").iterdir()] == [resumed.json["run"]]
+
+    whole = cli.run(*AUDIT, "--as-of", STAMP)
+    assert whole.json["run"] == f"{resumed.json['run']}-2", "the same facts have the same digest"
+    assert findings(run_of(cli, whole)) == findings(run_of(cli, resumed))
+    assert whole.json["summary"] == resumed.json["summary"]
+
+
+def test_an_interrupted_run_is_resumed_into_a_new_one(cli: CommandLine, endpoint: Endpoint) -> None:
+    """The first Ctrl-C finishes an incomplete run; it stays as it is, and the new one lacks nothing."""
+    interrupted = stopped(cli, signal.SIGINT)
+    assert interrupted.code == 3, interrupted.err
+    assert {missing["code"] for missing in interrupted.json["coverage"]["not_audited"]} == {"interrupted"}
+    before = {path: path.read_bytes() for path in run_of(cli, interrupted).rglob("*") if path.is_file()}
+    freed(endpoint)
+    resumed = cli.run(*AUDIT, "--resume", interrupted.json["run"])
+    assert resumed.code == 1, resumed.err
+    assert resumed.json["coverage"]["accounts_audited"] == ACCOUNTS
+    assert endpoint.counts()["actions"]["AssumeRole"] == len(SLOW)
+    assert {path: path.read_bytes() for path in before} == before
+    assert "resumed" in json.dumps(json.loads((run_of(cli, resumed) / "run.json").read_text())["notes"])
+
+
+def test_a_run_that_is_under_way_is_left_alone(cli: CommandLine, endpoint: Endpoint) -> None:
+    """Exit 2, and the other process goes on."""
+    process = cli.start(*AUDIT, "--as-of", STAMP)
+    deadline = time.monotonic() + 60
+    while not list(cli.folder.glob("reports/*/raw/*/account.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = cli.run(*AUDIT, "--resume", "latest")
+    assert second.code == 2
+    assert "under way" in second.err
+    process.send_signal(signal.SIGINT)
+    endpoint.set_rules([])
+    assert _finished(process).code == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--resume", "latest"), "no run latest to resume"),
+        (("--resume", "20200101T000000Z-00000000"), "runs list"),
+        (("--resume", "latest", "--as-of", STAMP), "--as-of"),
+    ],
+)
+def test_what_cannot_be_resumed(cli: CommandLine, endpoint: Endpoint, options: tuple[str, ...], words: str) -> None:
+    """Exit 2 before anything is called."""
+    finished = cli.run(*AUDIT, *options)
+    assert finished.code == 2
+    assert words in " ".join(finished.err.split())
+    assert endpoint.counts()["calls"] == 0
+
+
+def test_a_run_that_lacks_nothing_is_not_resumed(cli: CommandLine, endpoint: Endpoint) -> None:
+    """Exit 2: there is nothing to ask."""
+    freed(endpoint)
+    whole = cli.run(*AUDIT, "--as-of", STAMP)
+    again = cli.run(*AUDIT, "--resume", whole.json["run"])
+    assert again.code == 2
+    assert "Nothing of this run is missing" in again.err
