@@ -41,7 +41,7 @@ format:  ## put the code into the one format
 lock:  ## resolve the dependencies anew, with versions and hashes
 	@scripts/setup dev
 	@$(UV_COMPILE) --extra demo --group build -o requirements/demo.lock
-	@$(UV_COMPILE) --extra demo --group dev -c requirements/demo.lock -o requirements/dev.lock
+	@$(UV_COMPILE) --extra demo --extra dask --group dev -c requirements/demo.lock -o requirements/dev.lock
 
 clean:  ## remove what set-up, tests and builds made; reports stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

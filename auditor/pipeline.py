@@ -75,6 +75,8 @@ class AuditRequest:
     only_accounts: tuple[str, ...] = ()
     report_paths: tuple[Path, ...] = ()
     """Downloaded credential reports instead of AWS; empty for AWS."""
+    scheduler: str = ""
+    """Address of a Dask scheduler; empty to gather on this machine."""
     resumed: Path | None = None
     """The folder of a run of the same instant, of which only what is missing is asked."""
     timing: Timing = field(default_factory=Timing)
@@ -327,6 +329,7 @@ def _settings(request: AuditRequest, store: RawStore) -> GatherSettings:
         session_seconds=config.accounts.session_minutes * 60,
         report_wait_seconds=config.gather.report_wait_minutes * 60.0,
         attempts=config.gather.call_attempts,
+        scheduler=request.scheduler,
         processes=config.gather.processes,
         calls_in_flight=config.gather.calls_in_flight,
         account_calls_in_flight=config.gather.account_calls_in_flight,

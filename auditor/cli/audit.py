@@ -32,36 +32,45 @@ if TYPE_CHECKING:
     from auditor.config import Config
     from auditor.pipeline import AuditRequest
 
+RoleName = Annotated[
+    str | None,
+    typer.Option(help="Role to assume: in every account of the organisation, or in those given by --account."),
+]
+Accounts = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="Only this account; may be given several times.")
+]
+FromReports = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="PATH", help="Judge downloaded credential reports (files or folders); no AWS access."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Gather on a Dask cluster (`auditor[dask]`), such as tcp://10.0.0.5:8786."),
+]
+Resume = Annotated[
+    str | None, typer.Option(metavar="RUN", help="Go on with an interrupted run (its id, folder, or `latest`).")
+]
+FailOn = Annotated[
+    str | None, typer.Option(metavar="SEVERITY", help="Lowest severity that makes the exit code 1: low … critical.")
+]
+
 ACCOUNT_ID = re.compile(r"[0-9]{12}", re.ASCII)
 
 
 def audit(
     config: ConfigPath = None,
     profile: Annotated[str | None, typer.Option(help="Profile of the AWS configuration files.")] = None,
-    role_name: Annotated[
-        str | None,
-        typer.Option(help="Role to assume: in every account of the organisation, or in those given by --account."),
-    ] = None,
-    account: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Only this account; may be given several times.")
-    ] = None,
+    role_name: RoleName = None,
+    account: Accounts = None,
     endpoint_url: Annotated[str | None, typer.Option(help="An AWS endpoint other than AWS's own.")] = None,
-    from_reports: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="Judge downloaded credential reports (files or folders); no AWS access."),
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="Go on with an interrupted run (its id, folder, or `latest`)."),
-    ] = None,
+    from_reports: FromReports = None,
+    scheduler: Scheduler = None,
+    resume: Resume = None,
     more_reports: Annotated[list[Path] | None, typer.Argument(metavar="PATH", hidden=True)] = None,
     as_of: AsOf = None,
     formats: Formats = None,
     output: Output = None,
-    fail_on: Annotated[
-        str | None,
-        typer.Option(metavar="SEVERITY", help="Lowest severity that makes the exit code 1: low … critical."),
-    ] = None,
+    fail_on: FailOn = None,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -83,6 +92,8 @@ def audit(
     if more_reports and not from_reports:
         step = "Options start with --; report files follow --from-reports."
         raise UsageError(f"What is {more_reports[0]}?", next_step=step)
+    if paths:
+        _confirm_no_aws(account, role_name, endpoint_url, profile, scheduler, resume)
     _confirm_ids(account or ())
     overrides: dict[str, dict[str, Any]] = {
         "aws": {"profile": profile, "endpoint_url": endpoint_url},
@@ -93,20 +104,27 @@ def audit(
             "fail_on": fail_on,
         },
     }
-    if paths and (account or role_name or endpoint_url or profile):
-        step = "Leave out --account, --role-name, --endpoint-url and --profile: AWS is not asked."
-        raise UsageError("Options for AWS do not go with --from-reports.", next_step=step)
     settings = effective_config(config, overrides, entered=account or ())
-    if resume and (paths or as_of):
-        step = "Leave out --from-reports and --as-of: a run is gone on with as of its own instant."
-        raise UsageError("They do not go with --resume.", next_step=step)
-    request = _request(settings, as_of, account or [], paths)
-    if resume:
-        from auditor.history import find_resumable
+    if resume and as_of:
+        step = "Leave out --as-of: a run is gone on with as of its own instant."
+        raise UsageError("--as-of does not go with --resume.", next_step=step)
+    request = replace(_request(settings, as_of, account or [], paths), scheduler=scheduler or "")
+    run_audit(_resuming(request, resume) if resume else request, json=json, quiet=quiet)
 
-        folder, instant = find_resumable(resume, Path(settings.output.folder))
-        request = replace(request, as_of=instant, resumed=folder)
-    run_audit(request, json=json, quiet=quiet)
+
+def _confirm_no_aws(*options: object) -> None:
+    if any(options):
+        step = (
+            "Leave out --account, --role-name, --endpoint-url, --profile, --scheduler, --resume: AWS is not asked."
+        )
+        raise UsageError("Options for AWS do not go with --from-reports.", next_step=step)
+
+
+def _resuming(request: "AuditRequest", run: str) -> "AuditRequest":
+    from auditor.history import find_resumable
+
+    folder, instant = find_resumable(run, Path(request.config.output.folder))
+    return replace(request, as_of=instant, resumed=folder)
 
 
 def _confirm_ids(accounts: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import FrameType
 
 from auditor.gather.account import StopRequested, account_steps, keep
+from auditor.gather.cluster import share_out_on_cluster
 from auditor.gather.crew import Crew
 from auditor.gather.processes import REQUESTED, Died, Stop, share_out, suitable_processes
 from auditor.gather.settings import GatherSettings, Progress
@@ -47,7 +48,7 @@ def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progr
 def _receipts(
     accounts: Sequence[Account], settings: GatherSettings, processes: int, requested: Counter[str], stop: Stop
 ) -> Iterator[Gathered]:
-    if processes == 1:
+    if processes == 1 and not settings.scheduler:
         lock = threading.Lock()
 
         def count(_: object) -> None:
@@ -56,19 +57,28 @@ def _receipts(
 
         yield from gather_here(accounts, settings, count, stop)
         return
-    for message in share_out(gather_here, accounts, settings, processes, stop):
+    left = {account.id: account for account in accounts}
+    for message in (
+        share_out_on_cluster(settings.scheduler, accounts, settings, stop)
+        if settings.scheduler
+        else share_out(gather_here, accounts, settings, processes, stop)
+    ):
         if isinstance(message, Gathered):
+            del left[message.account.id]
             yield message
         elif isinstance(message, Died):
             for account in message.accounts:
+                del left[account.id]
                 yield keep(AccountResult(account, _died(message.how)), settings.store)
         else:
             requested[message] += 1
+    for account in left.values():
+        yield keep(AccountResult(account, INTERRUPTED), settings.store)
 
 
 def _died(how: str) -> NotAudited:
-    what = f"The process that audited the account died, twice ({how})."
-    step = "Check that this machine has memory enough, or set gather.processes to 1; then run the audit again."
+    what = f"The process that audited the account died, and so did the one after it ({how})."
+    step = "Check that its machine has memory enough, or use fewer processes; then run the audit again."
     return NotAudited(NotAuditedCode.FAILED, what, step)
 
 

@@ -49,6 +49,8 @@ class GatherSettings:
     session_seconds: int = 3600
     report_wait_seconds: float = 600.0
     attempts: int = 6
+    scheduler: str = ""
+    """Address of a Dask scheduler that shares the work out instead; empty for none."""
     processes: int = 0
     """How many share the work; 0 is as many as the accounts are worth on this machine."""
     calls_in_flight: int = 64

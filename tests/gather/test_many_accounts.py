@@ -4,83 +4,17 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from auditor.aws.clients import Connection, StaticCredentials
 from auditor.errors import OutputError
-from auditor.gather import GatherSettings, gather_accounts
-from auditor.history import RunWriter, read_results
-from auditor.model import Account, Gathered, NotAuditedCode, Policy
-from benchmarks.endpoint import (
-    CALLER_ACCESS_KEY_ID,
-    CALLER_SECRET_ACCESS_KEY,
-    Company,
-    Endpoint,
-    Fault,
-    Rule,
-    Settings,
-)
-from tests.builders import AS_OF
+from auditor.gather import gather_accounts
+from auditor.history import RunWriter
+from auditor.model import Gathered, NotAuditedCode
+from benchmarks.endpoint import Endpoint, Fault, Rule
 from tests.conftest import NoProgress
-
-ACCOUNTS = 24
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Endpoint]:
-    settings = Settings(accounts=ACCOUNTS, users=8, flagged=0.25, as_of=AS_OF, report_seconds=0.2)
-    with Endpoint(settings) as running:
-        yield running
-
-
-@pytest.fixture
-def endpoint(served: Endpoint) -> Endpoint:
-    served.set_rules([])
-    served.reset()
-    return served
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> RunWriter:
-    return RunWriter(tmp_path, AS_OF)
-
-
-def accounts_of(endpoint: Endpoint) -> tuple[Account, ...]:
-    """Every account of the endpoint's organisation, entered by a role."""
-    company = Company(endpoint.settings)
-    return tuple(
-        Account(company.account_id(number), role_name="auditor") for number in range(1, endpoint.settings.accounts + 1)
-    )
-
-
-def settings_of(endpoint: Endpoint, writer: RunWriter, **options: object) -> GatherSettings:
-    """Settings for the endpoint, quick enough for a test."""
-    credentials = StaticCredentials(CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY)
-    connection = Connection(endpoint_url=endpoint.url, isolated=credentials, read_timeout=1.0, max_connections=16)
-    quick = {"calls_in_flight": 16, "account_calls_per_second": 1000.0, "report_wait_seconds": 20.0, "attempts": 4}
-    return GatherSettings(connection, Policy(), AS_OF, writer.answers, **(quick | options))  # type: ignore[arg-type]
-
-
-def gather(endpoint: Endpoint, writer: RunWriter, **options: object) -> dict[str, Gathered]:
-    """Audit all of the endpoint's accounts; each is handed on once, and kept as it was handed on."""
-    accounts = accounts_of(endpoint)
-    receipts = list(gather_accounts(accounts, settings_of(endpoint, writer, **options), NoProgress()))
-    found = {receipt.account.id: receipt for receipt in receipts}
-    assert sorted(found) == sorted(account.id for account in accounts)
-    assert len(receipts) == len(accounts)
-    kept = {result.account.id: result.spent for result in read_results(writer.folder)}
-    assert kept == {account_id: receipt.spent for account_id, receipt in found.items()}
-    return found
-
-
-def ends(receipts: dict[str, Gathered]) -> Counter[str]:
-    """How many accounts ended how."""
-    return Counter(
-        receipt.not_audited.code.value if receipt.not_audited else "audited" for receipt in receipts.values()
-    )
+from tests.gather.conftest import ACCOUNTS, accounts_of, ends, gather, settings_of
 
 
 @pytest.mark.parametrize("processes", [1, 2])
