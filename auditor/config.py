@@ -70,6 +70,12 @@ _ENDPOINT_RULE = "http:// or https:// and a host, without user, password, query 
 _ENDPOINT = _Form("an endpoint", _ENDPOINT_RULE, _URL, is_shown=False)
 _REGION = _Form("a Region", "such as eu-central-1", "[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 _LINE = _Form("a line of text", "1 to 200 characters and no control characters", r"[^\x00-\x1f\x7f]{1,200}")
+_GLOB = _Form("a pattern of names", "1 to 200 characters, where * and ? stand for others", _LINE.pattern)
+_OU_RULE = "an id such as ou-ab12-cd34ef56 or r-ab12, or a path of names such as /Workloads/Production"
+_OU_ID = "(?:ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}|r-[0-9a-z]{4,32})"
+_OU = _Form("an organisational unit", _OU_RULE, rf"{_OU_ID}|(?:/[^/\x00-\x1f\x7f]{{1,128}}){{1,16}}")
+_TAG_RULE = "a key, or key=value, of letters, digits, spaces and _.:/=+-@"
+_TAG = _Form("a tag", _TAG_RULE, _TAG_PATTERN.replace("{1,128}", "{1,385}"))
 _FOLDER = _Form("a folder", "a path that is not empty", r"[^\x00-\x1f\x7f]{1,4000}")
 
 _UNSET = BeforeValidator(lambda value: None if value == "" else value)
@@ -139,6 +145,19 @@ class AccountEntry(_Section):
     """The account's partition; not set, the caller's own."""
 
 
+class AccountFilter(_Section):
+    """Accounts of the organisation; one that matches any entry is meant."""
+
+    ids: _Many[Annotated[str, _ACCOUNT_ID]] = ()
+    """Account ids."""
+    names: _Many[Annotated[str, _GLOB]] = ()
+    """Patterns of the whole account name, in which * and ? stand for others; capital letters count."""
+    ous: _Many[Annotated[str, _OU]] = ()
+    """Organisational units with all that is nested below them: ids, or paths of names below the root."""
+    tags: _Many[Annotated[str, _TAG]] = ()
+    """Tags of the account, as key or key=value."""
+
+
 class AccountsConfig(_Section):
     """Which accounts are audited, and how they are entered."""
 
@@ -152,8 +171,10 @@ class AccountsConfig(_Section):
     """The role session's name, as every account's CloudTrail shows it."""
     session_minutes: int = Field(default=60, ge=15, le=720)
     """How long a role session lasts. AWS refuses more than 60 where the caller is a role itself."""
-    exclude: _Many[Annotated[str, _ACCOUNT_ID]] = ()
-    """Ids of accounts of the organisation that are left out."""
+    include: AccountFilter = AccountFilter()
+    """The accounts of the organisation that are audited; all of them where nothing is given."""
+    exclude: AccountFilter = AccountFilter()
+    """Accounts of the organisation that are left out, even where they are included."""
     list: _Many[AccountEntry] = ()
     """The accounts to audit where source is "list"."""
 
@@ -338,9 +359,16 @@ def override(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Config:
     """The settings with other values by section and key, where they are not None; UsageError as `parse_config` says."""
     data = _null_free(config.model_dump(mode="json", by_alias=True))
     for section, keys in values.items():
-        given = {key: value for key, value in keys.items() if value is not None}
-        data[section] |= {key: list(value) if isinstance(value, tuple) else value for key, value in given.items()}
+        _lay_over(data[section], keys)
     return _validated(data, "command line")
+
+
+def _lay_over(table: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            _lay_over(table.setdefault(key, {}), value)
+        elif value is not None:
+            table[key] = list(value) if isinstance(value, tuple) else value
 
 
 def effective_toml(config: Config) -> str:
@@ -412,7 +440,7 @@ def _refusal(problems: Iterable[_Problem], origin: str) -> UsageError:
 def _conflicts(data: Mapping[str, Any]) -> Iterator[_Problem]:
     """What no single key is to blame for, in data that may be wrong in any other way as well."""
     accounts, unused = _at(data, dict, "accounts"), _at(data, dict, "policy", "key-unused")
-    listed, excluded = _at(accounts, list, "list"), _at(accounts, list, "exclude")
+    listed = _at(accounts, list, "list")
     source = accounts.get("source", "caller")
     if source == "list" and not accounts.get("list"):
         yield ("accounts", "list"), 'source = "list" needs at least one account under [[accounts.list]]'
@@ -423,13 +451,15 @@ def _conflicts(data: Mapping[str, Any]) -> Iterator[_Problem]:
         yield ("accounts", "role_name"), said
     if source == "organisation" and not accounts.get("role_name"):
         yield ("accounts", "role_name"), 'source = "organisation" needs the role to assume in every account'
-    ids = [_at(entry, str, "id") for entry in listed]
-    yield from _repeated(ids, ("accounts", "list"), "id")
-    for index, account_id in enumerate(ids):
-        if account_id and account_id in excluded:
-            yield ("accounts", "list", index, "id"), f"{_quoted(account_id)} is in accounts.exclude as well"
-    for path in (("accounts", "exclude"), ("owners", "tags"), ("output", "formats")):
-        yield from _repeated(_at(data, list, *path), path)
+    yield from _repeated([_at(entry, str, "id") for entry in listed], ("accounts", "list"), "id")
+    filters: list[_Path] = [
+        ("accounts", side, name) for side in ("include", "exclude") for name in AccountFilter.model_fields
+    ]
+    for path in filters:
+        if source in ("caller", "list") and _at(data, list, *map(str, path)):
+            yield path, f'source = "{source}" has no organisation to choose from; set it to "organisation"'
+    for path in (*filters, ("owners", "tags"), ("output", "formats")):
+        yield from _repeated(_at(data, list, *map(str, path)), path)
     if _at(data, dict, "output").get("formats") == []:
         yield ("output", "formats"), "is an empty list; wanted one format at least"
     grace, limit = unused.get("grace_days", 1), unused.get("max_unused_days", 45)

@@ -124,6 +124,25 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """An account as its organisation lists it."""
+
+    id: str
+    name: str | None
+    state: str
+    units: tuple[str, ...] = ()
+    """Ids of the root and of the organisational units above it, the root first; empty where they are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationEntry:
+    """What became of an organisation's account: in scope, or left out by the filter named."""
+
+    member: Member
+    left_out: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NotAudited:
     """An account in scope that has no verdicts: why, and what to do about it."""
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from auditor.config import (
     AccountEntry,
+    AccountFilter,
     AccountsConfig,
     AccountSource,
     Config,
@@ -68,12 +69,17 @@ def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 def toml_at(path: tuple[str, ...], value: object) -> str:
     data: dict[str, Any] = {path[-1]: value}
-    if path == ("accounts", "role_name"):
-        data["source"] = "organisation"
     for name in reversed(path[:-1]):
         data = {name: data}
+    if path in ORGANISATIONAL:
+        data["accounts"] |= {"source": "organisation"} | ({} if path[1] == "role_name" else {"role_name": "r"})
     return tomli_w.dumps(data)
 
+
+ORGANISATIONAL = {("accounts", "role_name")} | {
+    ("accounts", side, kind) for side in ("include", "exclude") for kind in AccountFilter.model_fields
+}
+"""Keys that mean something for an organisation only."""
 
 ALL_KEYS = [path for path in leaves(tomllib.loads(effective_toml(Config()))) if path != ("accounts", "list")]
 
@@ -117,7 +123,7 @@ def test_commented_organisation_in_the_example_is_valid() -> None:
     config = parse_config("[accounts]\n" + "\n".join(line.removeprefix("# ") for line in lines[2:]), origin="example")
     assert config.accounts.source is AccountSource.ORGANISATION
     assert config.accounts.role_name == "auditor-read"
-    assert config.accounts.exclude == ("012345678901",)
+    assert config.accounts.exclude.names == ("sandbox-*",)
 
 
 # ------------------------------------------------------------------------------------------------- values
@@ -190,7 +196,10 @@ GOOD: dict[str, list[object]] = {
     "accounts.external_id": ["ab", "x" * 1224, "arn:aws:iam::1/a_b=c,d.e@f-g+"],
     "accounts.session_name": ["ab", "s" * 64],
     "accounts.session_minutes": [15, 720],
-    "accounts.exclude": [["000000000000"]],
+    "accounts.include.ids": [["000000000000"]],
+    "accounts.include.names": [["*", "Müller & Söhne ?"]],
+    "accounts.include.ous": [["/Workloads/Kunden Nord", "r-ab12", "ou-ab12-cd34ef56"]],
+    "accounts.exclude.tags": [["stage", "cost centre=4711", "empty="]],
     "policy.warning_days": [0],
     "policy.key-age.max_age_days": [1, 3650],
     "policy.key-unused.max_unused_days": [1],
@@ -218,7 +227,10 @@ BAD: dict[str, list[object]] = {
     "accounts.external_id": ["x", "x" * 1225, "a b"],
     "accounts.session_name": ["s", "", "s" * 65, "a/b"],
     "accounts.session_minutes": [14, 721],
-    "accounts.exclude": [["12345678901"], ["1234567890123"], ["12345678901२"], ["123456789012\n"]],
+    "accounts.exclude.ids": [["12345678901"], ["1234567890123"], ["12345678901२"], ["123456789012\n"]],
+    "accounts.exclude.names": [[""], ["a\nb"]],
+    "accounts.include.ous": [["Workloads"], ["/"], ["/a//b"], ["/a/"], ["o-ab12cd34ef"], ["ou-ab12"]],
+    "accounts.include.tags": [[""], ["stage=*"]],
     "policy.warning_days": [-1],
     "policy.key-age.max_age_days": [0, 3651, 10**30],
     "policy.key-age.operator": ["<"],
@@ -283,7 +295,7 @@ def test_values_beyond_a_limit_are_refused_by_name(key: str, value: object) -> N
         ("policy.key-age.operator = '=>'", 'found the text "=>"; wanted ">" or ">="'),
         ("policy.key-age = 90", "found the number 90; wanted a table"),
         ("accounts = []", "found a list; wanted a table"),
-        ("accounts.exclude = '123456789012'", 'found the text "123456789012"; wanted a list in square brackets'),
+        ("accounts.exclude.ids = '123456789012'", 'found the text "123456789012"; wanted a list in square brackets'),
         ("accounts.session_name = 2026-11-22", "found a date or time; wanted a session name: "),
         ("gather.key_ids = 'some'", 'found the text "some"; wanted "flagged" or "all"'),
         ("output.formats = []", "is an empty list; wanted one format at least"),
@@ -307,9 +319,9 @@ def test_account_id_that_is_too_short_is_told_as_one() -> None:
 
 def test_account_id_without_quotes_is_told_to_have_them() -> None:
     """An account id as a number is a wrong type, because its leading zeros would be lost."""
-    [said] = refused("[accounts]\nexclude = [123456789012]")
+    [said] = refused('[accounts]\nsource = "organisation"\nrole_name = "r"\nexclude.ids = [123456789012]')
     assert said.startswith(
-        "accounts.exclude[0]: found the number 123456789012; wanted an account id: exactly 12 digits"
+        "accounts.exclude.ids[0]: found the number 123456789012; wanted an account id: exactly 12 digits"
     )
     assert "in quotes because leading zeros matter" in said
 
@@ -331,7 +343,7 @@ TEN_MISTAKES = """
 colour = "blue"
 [accounts]
 source = "list"
-exclude = ["123456789012", 5]
+exclude.ids = ["123456789012", 5]
 session_minutes = "60"
 [[accounts.list]]
 id = "1234"
@@ -354,12 +366,12 @@ def test_all_mistakes_are_told_at_once() -> None:
     """Wrong values, unknown keys and contradictions are all named in one go, one a line, whatever else is wrong."""
     assert {line.split(": ")[0] for line in refused(TEN_MISTAKES)} == {
         "colour",
-        "accounts.exclude[1]",
+        "accounts.exclude.ids[1]",
+        "accounts.exclude.ids",  # of an organisation only
         "accounts.session_minutes",
         "accounts.list[0].id",
         "accounts.list[1].externalid",
-        "accounts.list[1].id",  # also excluded
-        "accounts.list[2].id",  # twice, and also excluded
+        "accounts.list[2].id",  # twice
         "policy.key-age.max_age_day",
         "policy.key-age.operator",
         "policy.key-unused.max_unused_days",
@@ -431,12 +443,13 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
             'accounts.list[2].id: "111111111111" is given twice, first in accounts.list[0]',
         ),
         (
-            '[accounts]\nsource = "list"\nexclude = ["222222222222"]\n' + TWO,
-            'accounts.list[1].id: "222222222222" is in accounts.exclude as well',
+            '[accounts]\nsource = "list"\nexclude.ids = ["222222222222"]\n' + TWO,
+            'accounts.exclude.ids: source = "list" has no organisation to choose from',
         ),
+        ('[accounts.include]\nous = ["/a"]', 'accounts.include.ous: source = "caller" has no organisation to choose'),
         (
-            '[accounts]\nexclude = ["111111111111", "111111111111"]',
-            'accounts.exclude[1]: "111111111111" is given twice',
+            '[accounts]\nsource = "organisation"\nrole_name = "r"\nexclude.names = ["a*", "a*"]',
+            'accounts.exclude.names[1]: "a*" is given twice',
         ),
         ('[owners]\ntags = ["owner", "team", "owner"]', 'owners.tags[2]: "owner" is given twice'),
         ('[output]\nformats = ["pdf", "pdf"]', 'output.formats[1]: "pdf" is given twice, first in output.formats[0]'),
@@ -451,7 +464,7 @@ def test_contradictions_are_refused(text: str, line: str) -> None:
 
 def test_valid_lists_and_organisations_are_taken() -> None:
     """A list with source "list" and an organisation with a role are what the contradictions leave."""
-    listed = parse_config('[accounts]\nsource = "list"\nexclude = ["333333333333"]\n' + TWO, origin="t")
+    listed = parse_config('[accounts]\nsource = "list"\n' + TWO, origin="t")
     assert [entry.id for entry in listed.accounts.list] == ["111111111111", "222222222222"]
     assert (
         parse_config('accounts = {source = "organisation", role_name = "a/b"}', origin="t").accounts.role_name == "a/b"
@@ -559,7 +572,7 @@ def test_byte_order_mark_and_windows_line_ends_are_taken(tmp_path: Path) -> None
         ("[output]\nfolder = x", "Invalid value (at line 2, column 10)"),
         ("[output]\nfolder =", "Invalid value (at line 2, column 9, the end)"),
         ("[output]\n[output]\n", "Cannot declare ('output',) twice (at line 2, column 8)"),
-        ("[accounts]\nexclude = [012345678901]\n", "(at line 2, column 13); an account id stands in quotes"),
+        ("[accounts.exclude]\nids = [012345678901]\n", "(at line 2, column 9); an account id stands in quotes"),
         ("a = " + "[" * 9000, "nested too deeply"),
         ("a = " + "1" * 9000, "a number of thousands of digits"),
     ],
@@ -627,7 +640,7 @@ def test_schema_describes_every_key_with_its_default() -> None:
     """Each key has a description and a default that TOML can say; only an account's id has none."""
     schema = config_schema()
     tables = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
-    assert len(tables) == 13
+    assert len(tables) == 14
     without = [name for table in tables for name, key in table["properties"].items() if "default" not in key]
     assert without == ["id"]
     keys = [key for table in tables for key in table["properties"].values()]

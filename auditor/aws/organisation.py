@@ -1,41 +1,110 @@
-"""AWS Organizations: the accounts of the company."""
+"""AWS Organizations: the accounts of the company, where they stand in it, and their tags."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind
-from auditor.model import Account
+from auditor.model import Member
 
 PAGE_SIZE = 20
-"""The largest page that ListAccounts gives (AWS Organizations API reference)."""
+"""The largest page that the lists of Organizations give (AWS Organizations API reference)."""
 
 
-def list_accounts(caller: Caller) -> Iterator[Account]:
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A root or an organisational unit: ids from the root down to itself, and its names below the root."""
+
+    path: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+def list_accounts(caller: Caller) -> Iterator[Member]:
     """Every account of the caller's organisation with its name and state, in AWS's order.
 
-    A page may be empty and still continue. `State` is read where AWS sends it, else the older `Status`.
+    `State` is read where AWS sends it, else the older `Status`.
 
     Raises:
         AwsFailure: not in an organisation, or neither the management account nor a delegated administrator.
     """
-    token: dict[str, str] = {}
     seen: set[str] = set()
+    for entry in _pages(caller, "list_accounts", "Accounts"):
+        member = _member(entry)
+        if member.id not in seen:
+            yield member
+        seen.add(member.id)
+
+
+def walk_units(caller: Caller, enters: Callable[[Unit], bool] = lambda _: True) -> Iterator[Unit]:
+    """The roots and organisational units, parents first; `enters` says whether the units below one are asked for.
+
+    Raises:
+        AwsFailure: a list is refused, or a unit lies below itself.
+    """
+    waiting = [Unit((str(root["Id"]),)) for root in _pages(caller, "list_roots", "Roots")]
+    seen: set[str] = set()
+    while waiting:
+        unit = waiting.pop()
+        parent = unit.path[-1]
+        if parent in seen:
+            what = f"{parent} stands in two places"
+            operation = "organizations:ListOrganizationalUnitsForParent"
+            raise AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", what)
+        seen.add(parent)
+        yield unit
+        if enters(unit):
+            below = _pages(caller, "list_organizational_units_for_parent", "OrganizationalUnits", ParentId=parent)
+            waiting += [Unit((*unit.path, str(it["Id"])), (*unit.names, str(it.get("Name")))) for it in below]
+
+
+def locate_accounts(caller: Caller) -> Mapping[str, tuple[str, ...]]:
+    """Where every account stands, as `Member.units`, by account id: a call or more for every unit.
+
+    Raises:
+        AwsFailure: as `walk_units`.
+    """
+    return {
+        str(entry["Id"]): unit.path
+        for unit in walk_units(caller)
+        for entry in _pages(caller, "list_accounts_for_parent", "Accounts", ParentId=unit.path[-1])
+    }
+
+
+def account_tags(caller: Caller, account_id: str) -> Mapping[str, str]:
+    """The tags of an account of the organisation; raises AwsFailure."""
+    pages = _pages(caller, "list_tags_for_resource", "Tags", size=None, ResourceId=account_id)
+    return {str(tag["Key"]): str(tag.get("Value", "")) for tag in pages}
+
+
+def _pages(
+    caller: Caller, method: str, key: str, *, size: int | None = PAGE_SIZE, **params: Any
+) -> Iterator[Mapping[str, Any]]:
+    """The items of all pages of a list. A page may be empty and still continue."""
+    token: dict[str, Any] = {"MaxResults": size} if size else {}
     while True:
-        page = caller.call("organizations", "list_accounts", MaxResults=PAGE_SIZE, **token)
-        if "Accounts" not in page or (token and page.get("NextToken") == token["NextToken"]):
-            what = "a page without accounts, or one that leads back to itself"
-            raise AwsFailure(Kind.UNREADABLE, "organizations:ListAccounts", "UnreadableAnswer", what)
-        for entry in page["Accounts"]:
-            account = _account(entry, caller.partition)
-            if account.id not in seen:
-                yield account
-            seen.add(account.id)
-        if not page.get("NextToken"):
+        page = caller.call("organizations", method, **params, **token)
+        following = page.get("NextToken")
+        if key not in page or (following and token.get("NextToken") == following):
+            operation = "organizations:" + method.title().replace("_", "")
+            what = f"a page without {key}, or one that leads back to itself"
+            raise AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", what)
+        yield from page[key]
+        if not following:
             return
-        token = {"NextToken": page["NextToken"]}
+        token["NextToken"] = following
 
 
-def _account(entry: dict[str, Any], partition: str) -> Account:
+def _member(entry: Mapping[str, Any]) -> Member:
     state = entry.get("State") or entry.get("Status") or "UNKNOWN"
-    return Account(id=str(entry["Id"]), name=entry.get("Name") or None, partition=partition, state=str(state))
+    account_id = str(entry["Id"])
+    return Member(account_id, entry.get("Name") or None, str(state), _units(entry.get("Paths") or (), account_id))
+
+
+def _units(paths: Any, account_id: str) -> tuple[str, ...]:
+    """The ids between organisation and account in `o-…/r-…/ou-…/<account id>/`; none where it reads otherwise."""
+    for path in map(str, paths):
+        *units, last = path.rstrip("/").split("/")[1:] or [""]
+        if last == account_id and units and units[0].startswith("r-") and all(x.startswith("ou-") for x in units[1:]):
+            return tuple(units)
+    return ()

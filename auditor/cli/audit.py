@@ -56,12 +56,22 @@ FailOn = Annotated[
 
 ACCOUNT_ID = re.compile(r"[0-9]{12}", re.ASCII)
 
+Units = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATH",
+        help="Only the organisational unit of this id or path, such as /Workloads/Production, with all below it; may "
+        "be given several times.",
+    ),
+]
+
 
 def audit(
     config: ConfigPath = None,
     profile: Annotated[str | None, typer.Option(help="Profile of the AWS configuration files.")] = None,
     role_name: RoleName = None,
     account: Accounts = None,
+    ou: Units = None,
     endpoint_url: Annotated[str | None, typer.Option(help="An AWS endpoint other than AWS's own.")] = None,
     from_reports: FromReports = None,
     scheduler: Scheduler = None,
@@ -84,6 +94,7 @@ def audit(
     - `auditor audit` - the account of your credentials
     - `auditor audit --role-name auditor-read` - every account of the organisation
     - `auditor audit --role-name auditor-read --account 111122223333`
+    - `auditor audit --role-name auditor-read --ou /Workloads/Production --ou /Security`
     - `auditor audit --role-name auditor-read --resume latest` - what an interrupted run is missing
     - `auditor audit --from-reports downloads/` - credential reports downloaded earlier, no AWS access
     """
@@ -93,18 +104,18 @@ def audit(
         step = "Options start with --; report files follow --from-reports."
         raise UsageError(f"What is {more_reports[0]}?", next_step=step)
     if paths:
-        _confirm_no_aws(account, role_name, endpoint_url, profile, scheduler, resume)
+        _confirm_no_aws(account, ou, role_name, endpoint_url, profile, scheduler, resume)
     _confirm_ids(account or ())
     overrides: dict[str, dict[str, Any]] = {
         "aws": {"profile": profile, "endpoint_url": endpoint_url},
-        "accounts": {"role_name": role_name},
+        "accounts": {"role_name": role_name, "include": {"ous": tuple(ou) if ou else None}},
         "output": {
             "folder": str(output) if output else None,
             "formats": split_formats(formats),
             "fail_on": fail_on,
         },
     }
-    settings = effective_config(config, overrides, entered=account or ())
+    settings = effective_config(config, overrides, entered=() if ou else account or ())
     if resume and as_of:
         step = "Leave out --as-of: a run is gone on with as of its own instant."
         raise UsageError("--as-of does not go with --resume.", next_step=step)
@@ -115,7 +126,8 @@ def audit(
 def _confirm_no_aws(*options: object) -> None:
     if any(options):
         step = (
-            "Leave out --account, --role-name, --endpoint-url, --profile, --scheduler, --resume: AWS is not asked."
+            "Leave out --account, --ou, --role-name, --endpoint-url, --profile, --scheduler and --resume: "
+            "AWS is not asked."
         )
         raise UsageError("Options for AWS do not go with --from-reports.", next_step=step)
 

@@ -70,7 +70,8 @@ _INVALID_TOKEN = RefusedError(400, "InvalidInputException", "You specified an in
 def _account(cloud: Cloud, account: FakeAccount) -> dict[str, object]:
     seed, fields = cloud.seed, account.describe()
     fields["JoinedTimestamp"] = from_moto(account.create_time)
-    fields["Paths"] = [_path(cloud, account)]
+    if seed.shows_paths:
+        fields["Paths"] = [_path(cloud, account)]
     if not seed.shows_state:
         del fields["State"]
     if not seed.shows_status:

@@ -220,6 +220,7 @@ def _describe_member(member: FakeAccount, account: AccountSeed, organization_id:
     member.state = account.state
     member.status = _STATUS_OF_STATE.get(account.state, "SUSPENDED")
     member.joined_method = account.joined_method
+    member.tags = dict(account.tags)
 
 
 def _organisational_unit(backend: OrganizationsBackend, units: dict[str, str], path: str) -> str:

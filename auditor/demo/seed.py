@@ -178,6 +178,8 @@ class AccountSeed:
     email: str = ""
     created_at: datetime = FIRST_DAY
     organisational_unit: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The account's own, as Organizations has them."""
     joined_method: str = "CREATED"
     """`CREATED` accounts have OrganizationAccountAccessRole, `INVITED` ones have not."""
     role: RoleSeed | None = RoleSeed()
@@ -237,6 +239,8 @@ class OrganisationSeed:
     shows_state: bool = True
     shows_status: bool = True
     """Organizations is replacing an account's `Status` by `State`; either may be missing."""
+    shows_paths: bool = True
+    """An account's `Paths` are newer than many an endpoint."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for accounts or access key ids that occur twice, or a management account that is not there.

@@ -2,18 +2,26 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection, shared_clients
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import Identity, caller_identity
-from auditor.aws.organisation import list_accounts
+from auditor.aws.organisation import account_tags, list_accounts, locate_accounts, walk_units
 from auditor.aws.timing import Timing
-from auditor.config import AccountsConfig, AccountSource
+from auditor.config import AccountEntry, AccountsConfig, AccountSource
 from auditor.errors import AuditorError, NothingAuditedError, UsageError
-from auditor.model import Account
+from auditor.gather.selection import select_accounts
+from auditor.model import Account, Member, PopulationEntry
 
 IDENTITY_ATTEMPTS = 3
+ORGANISATION_ATTEMPTS = 8
+"""A call of Organizations that fails costs the whole run, and its rates are low."""
+
+NARROWED = "--account"
+"""What leaves out an account of the scope that the command line does not name."""
+
 FEW = 5
 
 
@@ -26,6 +34,8 @@ class Scope:
     description: str
     calls: Mapping[str, int]
     """API calls that finding this out took, by operation."""
+    population: tuple[PopulationEntry, ...] = ()
+    """Every account of the organisation, in scope or not; empty where the scope is no organisation."""
 
 
 def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Connection, timing: Timing) -> Scope:
@@ -53,19 +63,37 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
         identity = caller_identity(caller)
     except AwsFailure as failure:
         raise _no_entry(failure, connection) from failure
-    caller = replace(caller, partition=identity.partition)
-    accounts, description = _accounts(wanted, identity, caller)
-    excluded = {account.id for account in accounts} & set(wanted.exclude)
-    scope = [account for account in accounts if account.id not in excluded]
-    if excluded:
-        description += f", without {_named(excluded)} that the configuration excludes"
+    caller = replace(caller, partition=identity.partition, attempts=ORGANISATION_ATTEMPTS)
+    found, description, population = _accounts(wanted, identity, caller)
     if only:
-        scope = _narrow(scope, only)
-        description += f", narrowed to {_named(account.id for account in scope)}"
-    if not scope:
-        step = "Check accounts.exclude in the configuration."
-        raise NothingAuditedError("Every account is excluded: none is in scope.", next_step=step)
-    return Scope(tuple(scope), identity, description, dict(caller.counts))
+        found = _narrow(found, only)
+        description += f", narrowed to {_named(account.id for account in found)}"
+        population = tuple(
+            replace(entry, left_out=entry.left_out or NARROWED) if entry.member.id not in only else entry
+            for entry in population
+        )
+    return Scope(tuple(found), identity, description, dict(caller.counts), population)
+
+
+def _accounts(
+    wanted: AccountsConfig, identity: Identity, caller: Caller
+) -> tuple[list[Account], str, tuple[PopulationEntry, ...]]:
+    match wanted.source:
+        case AccountSource.CALLER:
+            return [Account(identity.account_id, partition=identity.partition)], "the caller's own account", ()
+        case AccountSource.LIST:
+            listed = [_listed(wanted, entry, identity) for entry in wanted.list]
+            return listed, "accounts listed in the configuration", ()
+        case AccountSource.ORGANISATION:
+            population = _population(wanted, caller)
+            found = [_member(wanted, entry.member, identity) for entry in population if entry.left_out is None]
+            return found, _described(population, identity), population
+
+
+def _described(population: Sequence[PopulationEntry], identity: Identity) -> str:
+    excluded = [entry.member.id for entry in population if entry.left_out]
+    without = f", without {_named(excluded)} that the configuration leaves out" if excluded else ""
+    return f"every account of the organisation of {identity.account_id}{without}"
 
 
 def _named(account_ids: Iterable[str]) -> str:
@@ -74,45 +102,72 @@ def _named(account_ids: Iterable[str]) -> str:
     return ", ".join(ids) if len(ids) <= FEW else f"{len(ids)} accounts"
 
 
-def _accounts(wanted: AccountsConfig, identity: Identity, caller: Caller) -> tuple[list[Account], str]:
-    match wanted.source:
-        case AccountSource.CALLER:
-            return [Account(identity.account_id, partition=identity.partition)], "the caller's own account"
-        case AccountSource.LIST:
-            listed = [
-                _entered(
-                    wanted,
-                    Account(entry.id, entry.name, entry.partition or identity.partition, role_name=entry.role_name),
-                    identity,
-                    entry.external_id,
-                )
-                for entry in wanted.list
-            ]
-            return listed, "accounts listed in the configuration"
-        case AccountSource.ORGANISATION:
-            found = [_entered(wanted, account, identity) for account in _organisation(caller)]
-            return found, f"every account of the organisation of {identity.account_id}"
+def _listed(wanted: AccountsConfig, entry: AccountEntry, identity: Identity) -> Account:
+    partition = entry.partition or identity.partition
+    account = Account(entry.id, entry.name, partition, role_name=entry.role_name, external_id=entry.external_id)
+    return _entered(wanted, account, identity)
 
 
-def _entered(wanted: AccountsConfig, account: Account, identity: Identity, external_id: str | None = None) -> Account:
+def _member(wanted: AccountsConfig, member: Member, identity: Identity) -> Account:
+    return _entered(wanted, Account(member.id, member.name, identity.partition, member.state), identity)
+
+
+def _entered(wanted: AccountsConfig, account: Account, identity: Identity) -> Account:
     """The account with the role to enter it by; the caller's own account is entered as the caller."""
     own = account.id == identity.account_id
     role = account.role_name or (None if own else wanted.role_name)
     if role is None and not own:
         what = f"Account {account.id} is not the caller's own ({identity.account_id}), and no role is named for it."
         raise NothingAuditedError(what, next_step="Give --role-name, or set accounts.role_name in the configuration.")
-    partition = account.partition if account.partition != "aws" else identity.partition
-    return replace(account, partition=partition, role_name=role, external_id=external_id or wanted.external_id)
+    return replace(account, role_name=role, external_id=account.external_id or wanted.external_id)
 
 
-def _organisation(caller: Caller) -> Iterable[Account]:
+def _population(wanted: AccountsConfig, caller: Caller) -> tuple[PopulationEntry, ...]:
+    """Every account of the organisation, and which filter leaves it out."""
     try:
-        return tuple(list_accounts(caller))
+        members = tuple(list_accounts(caller))
+        units = _units(wanted, caller)
+        if units:
+            members = _located(members, caller)
+        tags = lru_cache(maxsize=None)(partial(account_tags, caller))
+        selection = select_accounts(members, wanted.include, wanted.exclude, units=units, tags_of=tags)
     except AwsFailure as failure:
-        step = "Run as the management account or a delegated administrator with organizations:ListAccounts."
+        step = f"Run as the management account or a delegated administrator with {failure.operation}."
         if failure.kind is Kind.NO_ORGANISATION:
             step = "List the accounts in the configuration (accounts.list) instead."
         raise NothingAuditedError(f"The organisation cannot be listed. {failure}.", next_step=step) from failure
+    if selection.unmatched:
+        what = f"Filters that match no account of the organisation: {', '.join(selection.unmatched)}."
+        raise NothingAuditedError(what, next_step="Correct or remove them; capital letters count.")
+    if all(entry.left_out for entry in selection.population):
+        what = f"No account is in scope: the filters leave out all {len(selection.population)}."
+        raise NothingAuditedError(what, next_step="Check accounts.include and accounts.exclude.")
+    return selection.population
+
+
+def _units(wanted: AccountsConfig, caller: Caller) -> Mapping[str, str]:
+    """Ids of the organisational units that the filters mean, by entry; a path of names that leads nowhere has none."""
+    entries = (*wanted.include.ous, *wanted.exclude.ous)
+    paths = {tuple(entry.split("/")[1:]): entry for entry in entries if entry.startswith("/")}
+    units = {entry: entry for entry in entries if not entry.startswith("/")}
+    if paths:
+        above = {path[:depth] for path in paths for depth in range(len(path))}
+        for unit in walk_units(caller, lambda unit: unit.names in above):
+            if unit.names in paths:
+                units[paths[unit.names]] = unit.path[-1]
+    return units
+
+
+def _located(members: tuple[Member, ...], caller: Caller) -> tuple[Member, ...]:
+    """The accounts with where they stand; the tree is walked where AWS did not say it of all of them."""
+    if all(member.units for member in members):
+        return members
+    places = locate_accounts(caller)
+    lost = [member.id for member in members if not member.units and member.id not in places]
+    if lost:
+        what = f"{_named(lost)} stand in no organisational unit; perhaps they were moved just now, so try again"
+        raise AwsFailure(Kind.UNREADABLE, "organizations:ListAccountsForParent", "UnreadableAnswer", what)
+    return tuple(replace(member, units=member.units or places[member.id]) for member in members)
 
 
 def _narrow(scope: Sequence[Account], only: Sequence[str]) -> list[Account]:

@@ -260,3 +260,23 @@ def test_a_second_run_of_the_same_facts_does_not_overwrite_the_first(cli: Comman
     assert len(names) == 2
     assert names[1] == f"{names[0]}-2"
     assert (cli.folder / "reports" / names[1] / "run.json").is_file()
+
+
+def test_an_organisational_unit_is_audited_alone(cli: CommandLine, start_cloud: StartCloud) -> None:
+    """--ou with a role means the accounts below it, --account narrows them; one that is not there is exit 4."""
+    accounts = (
+        AccountSeed(MAIN, "main", (OLD,)),
+        AccountSeed(OTHER, "other", (GOOD,), organisational_unit="Workloads/Production"),
+        AccountSeed(THIRD, "third", (GOOD,), organisational_unit="Security"),
+    )
+    cloud = start_cloud(OrganisationSeed(accounts))
+    cli.log_in(cloud)
+    (cli.folder / "config.toml").write_text(f'[accounts]\nexternal_id = "{cloud.external_id}"\n')
+    chosen = ("audit", "--role-name", cloud.role_name, "--as-of", AS_OF, "--format", "csv", "--ou", "/Workloads")
+    ended(cli.run(*chosen), 0)
+    assert findings(cli)["coverage"]["accounts_in_scope"] == 1
+    ended(cli.run(*chosen, "--ou", "/Security", "--account", THIRD, "--output", "narrowed"), 0)
+    mistaken = cli.run(*chosen, "--ou", "/Securty")
+    ended(mistaken, 4)
+    assert 'accounts.include.ous "/Securty"' in mistaken.err
+    ended(cli.run("audit", "--ou", "/Security"), 2)

@@ -61,7 +61,7 @@ def test_a_configuration_that_is_not_toml(cli: CommandLine) -> None:
 def test_ten_mistakes_are_named_at_once(cli: CommandLine) -> None:
     """Every one of them with its key path, before anything is called."""
     mistakes = {
-        "accounts": 'sauce = "caller"\nsession_minutes = 5\nexclude = ["12"]\nrole_name = 7',
+        "accounts": 'sauce = "caller"\nsession_minutes = 5\nexclude.ids = ["12"]\nrole_name = 7',
         "policy.key-age": 'max_age_day = 90\nseverity = "grave"',
         "policy.key-unused": 'max_unused_days = "45"\noperator = "=="',
         "gather": 'key_ids = "some"',
@@ -71,7 +71,7 @@ def test_ten_mistakes_are_named_at_once(cli: CommandLine) -> None:
     paths = (
         "accounts.sauce",
         "accounts.session_minutes",
-        "accounts.exclude",
+        "accounts.exclude.ids",
         "accounts.role_name",
         "policy.key-age.max_age_day",
         "max_age_days",

@@ -1,0 +1,245 @@
+"""Discovery: the whole organisation or an error, filters that mean what they say, and numbers that add up."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from moto.organizations.models import organizations_backends
+
+from auditor.config import AccountFilter, AccountsConfig, AccountSource
+from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Fault, OrganisationSeed
+from auditor.errors import NothingAuditedError
+from auditor.gather import Scope, resolve_scope
+from tests.conftest import StartCloud, VirtualTime, connect
+
+MAIN, PROD, NESTED, SANDBOX, CLOSED = (f"{n}" * 12 for n in range(1, 6))
+
+ALL = (MAIN, PROD, NESTED, SANDBOX, CLOSED)
+
+SEED = OrganisationSeed(
+    (
+        AccountSeed(MAIN, "management"),
+        AccountSeed(PROD, "payments", organisational_unit="Workloads/Production", tags={"stage": "prod"}),
+        AccountSeed(NESTED, "payments-eu", organisational_unit="Workloads/Production/EU", tags={"stage": "prod"}),
+        AccountSeed(SANDBOX, "sandbox-ann", organisational_unit="Sandbox", tags={"stage": "test", "owner": "ann"}),
+        AccountSeed(CLOSED, "old-payments", organisational_unit="Workloads", state="SUSPENDED"),
+    )
+)
+
+Resolve = Callable[..., Scope]
+
+
+@pytest.fixture
+def resolve(virtual_time: VirtualTime) -> Resolve:
+    def resolve(
+        cloud: EmbeddedOrganisation,
+        *only: str,
+        include: AccountFilter = AccountFilter(),  # noqa: B008 - frozen
+        exclude: AccountFilter = AccountFilter(),  # noqa: B008 - frozen
+        **options: Any,
+    ) -> Scope:
+        wanted = AccountsConfig(
+            source=AccountSource.ORGANISATION, role_name="r", include=include, exclude=exclude, **options
+        )
+        return resolve_scope(wanted, only, connect(cloud), virtual_time.timing)
+
+    return resolve
+
+
+def ids(scope: Scope) -> set[str]:
+    """The accounts in scope."""
+    return {account.id for account in scope.accounts}
+
+
+def left_out(scope: Scope) -> dict[str, str]:
+    """Why which account is not in scope; and the numbers add up."""
+    out = {entry.member.id: entry.left_out for entry in scope.population if entry.left_out}
+    assert [entry.member.id for entry in scope.population if not entry.left_out] == [it.id for it in scope.accounts]
+    return out
+
+
+def test_without_filters_everything_is_in_scope(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """The management account and the accounts that are not active too; nothing but ListAccounts is called."""
+    cloud = start_cloud(SEED)
+    scope = resolve(cloud)
+    assert ids(scope) == set(ALL)
+    assert left_out(scope) == {}
+    assert {account.id: account.state for account in scope.accounts}[CLOSED] == "SUSPENDED"
+    assert {call.action for call in cloud.call_log} == {"GetCallerIdentity", "ListAccounts"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (AccountFilter(ids=(MAIN,)), {MAIN}),
+        (AccountFilter(names=("payments",)), {PROD}),
+        (AccountFilter(names=("payments*",)), {PROD, NESTED}),
+        (AccountFilter(names=("*payments*", "sandbox-???")), {PROD, NESTED, CLOSED, SANDBOX}),
+        (AccountFilter(ous=("/Workloads",)), {PROD, NESTED, CLOSED}),
+        (AccountFilter(ous=("/Workloads/Production",)), {PROD, NESTED}),
+        (AccountFilter(ous=("/Workloads/Production/EU", "/Sandbox")), {NESTED, SANDBOX}),
+        (AccountFilter(tags=("stage=prod",)), {PROD, NESTED}),
+        (AccountFilter(tags=("owner", "stage=prod")), {PROD, NESTED, SANDBOX}),
+        (AccountFilter(ids=(MAIN,), names=("old-*",), ous=("/Sandbox",)), {MAIN, CLOSED, SANDBOX}),
+    ],
+)
+@pytest.mark.parametrize("paths", [True, False], ids=["paths", "walked"])
+def test_each_filter_includes_and_excludes_alike(
+    wanted: AccountFilter, found: set[str], start_cloud: StartCloud, resolve: Resolve, *, paths: bool
+) -> None:
+    """What a filter matches is in scope as `include`, and all the rest as `exclude`; with `Paths` and without."""
+    cloud = start_cloud(replace(SEED, shows_paths=paths), page_size=1)
+    included, excluded = resolve(cloud, include=wanted), resolve(cloud, exclude=wanted)
+    assert ids(included) == found
+    assert ids(excluded) == set(ALL) - found
+    assert set(left_out(included).values()) == {"accounts.include"}
+    assert {why.split('"')[0] for why in left_out(excluded).values()} == {
+        f"accounts.exclude.{kind} " for kind, entries in wanted.model_dump().items() if entries
+    }
+
+
+@pytest.mark.parametrize("paths", [True, False], ids=["paths", "walked"])
+def test_units_are_meant_by_id_too(start_cloud: StartCloud, resolve: Resolve, *, paths: bool) -> None:
+    """A root's id means every account, a unit's those below it; names are not asked for, `Paths` save the walk."""
+    cloud = start_cloud(replace(SEED, shows_paths=paths))
+    backend = organizations_backends[MAIN]["aws"]
+    units = {unit.name: unit.id for unit in backend.ou}
+    assert ids(resolve(cloud, include=AccountFilter(ous=(backend.ou[0].id,)))) == set(ALL)
+    assert ids(resolve(cloud, exclude=AccountFilter(ous=(units["Production"],)))) == {MAIN, SANDBOX, CLOSED}
+    assert (cloud.calls[MAIN, "ListOrganizationalUnitsForParent"] == 0) is paths
+
+
+def test_a_path_of_names_asks_only_along_its_way(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """For /Workloads/Production the root and Workloads are asked for their units, nothing else."""
+    cloud = start_cloud(SEED)
+    resolve(cloud, include=AccountFilter(ous=("/Workloads/Production",)))
+    assert (cloud.calls[MAIN, "ListRoots"], cloud.calls[MAIN, "ListOrganizationalUnitsForParent"]) == (1, 2)
+    assert cloud.calls[MAIN, "ListAccountsForParent"] == 0
+
+
+def test_tags_are_asked_only_where_they_decide(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """Accounts that other filters include or exclude cost no call, and no account costs two."""
+    cloud = start_cloud(SEED)
+    scope = resolve(
+        cloud,
+        include=AccountFilter(ids=(MAIN,), tags=("stage=prod",)),
+        exclude=AccountFilter(ous=("/Workloads/Production/EU",), names=("old-*",)),
+    )
+    assert ids(scope) == {MAIN, PROD}
+    asked = [call.params["ResourceId"] for call in cloud.call_log if call.action == "ListTagsForResource"]
+    assert sorted(asked) == [PROD, SANDBOX]
+
+
+def test_a_tag_of_an_account_that_others_leave_out_is_no_slip(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """Before a tag is said to match nothing, every account is asked for its tags, each once."""
+    cloud = start_cloud(SEED)
+    scope = resolve(cloud, include=AccountFilter(ous=("/Workloads",)), exclude=AccountFilter(tags=("owner=ann",)))
+    assert ids(scope) == {PROD, NESTED, CLOSED}
+    assert cloud.calls[MAIN, "ListTagsForResource"] == len(ALL)
+
+
+NOTHING = AccountFilter(ids=("9" * 12,), names=("paymen", "PAYMENTS"), ous=("/Work", "ou-zzzz-zzzzzzzz"), tags=("x=y",))
+
+
+def test_entries_that_match_nothing_are_named_all_at_once(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """An id, a name, a unit or a tag that nothing has is an error wherever it stands, never a smaller run."""
+    cloud = start_cloud(SEED)
+    with pytest.raises(NothingAuditedError) as caught:
+        resolve(cloud, include=replace_filter(NOTHING, ids=(*NOTHING.ids, MAIN, PROD)), exclude=NOTHING)
+    for side in ("include", "exclude"):
+        for kind, entries in NOTHING.model_dump().items():
+            for entry in entries:
+                assert f'accounts.{side}.{kind} "{entry}"' in caught.value.what
+    assert MAIN not in caught.value.what
+    assert caught.value.next_step
+
+
+def replace_filter(wanted: AccountFilter, **entries: tuple[str, ...]) -> AccountFilter:
+    """The filter with other entries."""
+    return wanted.model_copy(update=entries)
+
+
+def test_filters_that_leave_nothing_are_an_error(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """An empty run proves nothing."""
+    with pytest.raises(NothingAuditedError, match="leave out all 5"):
+        resolve(start_cloud(SEED), exclude=AccountFilter(names=("*",)))
+
+
+def test_the_command_line_narrows_and_is_named(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """--account leaves out what the filters left, and the population says so."""
+    scope = resolve(start_cloud(SEED), PROD, exclude=AccountFilter(names=("sandbox-*",)))
+    assert ids(scope) == {PROD}
+    assert left_out(scope) == {
+        MAIN: "--account",
+        NESTED: "--account",
+        CLOSED: "--account",
+        SANDBOX: 'accounts.exclude.names "sandbox-*"',
+    }
+
+
+DENIED, THROTTLED, BROKEN = (
+    ErrorFault(400, "AccessDeniedException", "no"),
+    ErrorFault(400, "TooManyRequestsException", "slow down"),
+    ErrorFault(500, "ServiceException", "sorry"),
+)
+
+
+def failing(action: str, fault: Fault, number: int) -> Callable[[Call], Fault | None]:
+    """The fault at the n-th call of an action and ever after."""
+    return lambda call: fault if call.action == action and call.number >= number else None
+
+
+@pytest.mark.parametrize("fault", [DENIED, THROTTLED, BROKEN], ids=["denied", "throttled", "broken"])
+def test_page_three_of_the_accounts_failing_fails_the_run(
+    fault: Fault, start_cloud: StartCloud, resolve: Resolve
+) -> None:
+    """Two pages of accounts are not the organisation: without the third the population is unknown."""
+    seed = OrganisationSeed(tuple(AccountSeed(f"{n:012d}", f"account {n}") for n in range(1, 46)))
+    cloud = start_cloud(seed, fault=failing("ListAccounts", fault, 3))
+    with pytest.raises(NothingAuditedError, match="organizations:ListAccounts") as caught:
+        resolve(cloud)
+    assert caught.value.next_step
+    assert cloud.calls["000000000001", "ListAccounts"] >= 3
+
+
+@pytest.mark.parametrize("fault", [DENIED, THROTTLED, BROKEN], ids=["denied", "throttled", "broken"])
+@pytest.mark.parametrize(
+    ("action", "number"),
+    [
+        ("ListRoots", 1),
+        ("ListOrganizationalUnitsForParent", 1),
+        ("ListOrganizationalUnitsForParent", 3),
+        ("ListAccountsForParent", 2),
+        ("ListTagsForResource", 3),
+    ],
+)
+def test_any_call_of_discovery_failing_fails_the_run(
+    action: str, number: int, fault: Fault, start_cloud: StartCloud, resolve: Resolve
+) -> None:
+    """Half a tree or half the tags would leave accounts out in silence."""
+    cloud = start_cloud(replace(SEED, shows_paths=False), fault=failing(action, fault, number))
+    with pytest.raises(NothingAuditedError, match=f"organizations:{action}") as caught:
+        resolve(cloud, exclude=AccountFilter(ous=("/Sandbox",), tags=("stage=prod",)))
+    assert f"organizations:{action}" in caught.value.next_step
+
+
+@pytest.mark.parametrize(("action", "times"), [("ListAccounts", 3), ("ListAccountsForParent", 5)])
+def test_throttling_that_passes_costs_no_account(
+    action: str, times: int, start_cloud: StartCloud, resolve: Resolve
+) -> None:
+    """Organizations allows few calls a second; the same population comes in the end."""
+    cloud = start_cloud(
+        replace(SEED, shows_paths=False, has_empty_pages=True),
+        fault=lambda call: THROTTLED if call.action == action and call.number <= times else None,
+    )
+    scope = resolve(cloud, exclude=AccountFilter(ous=("/Sandbox",)))
+    assert ids(scope) == set(ALL) - {SANDBOX}
+
+
+def test_an_account_that_stands_nowhere_is_an_error(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """One that was moved while the tree was walked may be in the unit that is left out, so it is not guessed."""
+    cloud = start_cloud(replace(SEED, shows_paths=False))
+    organizations_backends[MAIN]["aws"].accounts[1].parent_id = "ou-gone-00000000"
+    with pytest.raises(NothingAuditedError, match=f"{PROD} stand in no organisational unit"):
+        resolve(cloud, exclude=AccountFilter(ous=("/Sandbox",)))
