@@ -26,7 +26,7 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ConfigParseError, NoCredentialsError, ProfileNotFound
 
 from auditor import __version__
-from auditor.aws.failures import failure_of
+from auditor.aws.failures import AwsFailure, Kind, failure_of
 from auditor.aws.spending import Pace
 from auditor.errors import UsageError
 
@@ -155,6 +155,8 @@ class Clients:
             raise UsageError(str(error), next_step="Check --profile and the files under ~/.aws.") from error
         except BotoCoreError as error:
             raise failure_of(error, "credentials") from error
+        except (OSError, ValueError, KeyError) as error:  # of a credential process or a token file
+            raise AwsFailure(Kind.NO_CREDENTIALS, "credentials", type(error).__name__, str(error)) from error
         return found
 
     def configured_region(self) -> str | None:

@@ -7,10 +7,15 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's own
+    CredentialRetrievalError,
     HTTPClientError,
+    InvalidConfigError,
     NoCredentialsError,
     PartialCredentialsError,
     ReadTimeoutError,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
 )
 
 
@@ -68,6 +73,15 @@ WIRE_CODES: Mapping[str, Kind] = {
 }
 """Wire codes that are seen or documented for the calls made here (IAM, STS and Organizations API references)."""
 
+UNLOADABLE = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    InvalidConfigError,
+    SSOTokenLoadError,
+)
+"""What botocore raises where a profile, a process or a login gives no credentials; nothing was called."""
+
 FIRST_SERVER_ERROR = 500
 
 PASSING = frozenset({Kind.THROTTLED, Kind.SERVICE, Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.UNREADABLE})
@@ -105,7 +119,9 @@ def failure_of(error: ClientError | BotoCoreError, operation: str) -> AwsFailure
     """The botocore exception as ours; `operation` reads like `iam:ListAccessKeys`."""
     if isinstance(error, ClientError):
         return _refused(error, operation)
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+    if isinstance(error, UnauthorizedSSOTokenError | TokenRetrievalError):
+        kind = Kind.CREDENTIALS_EXPIRED
+    elif isinstance(error, UNLOADABLE):
         kind = Kind.NO_CREDENTIALS
     elif isinstance(error, ReadTimeoutError):
         kind = Kind.TIMED_OUT

@@ -1,7 +1,7 @@
 """A user's access keys as they are now: ListAccessKeys, GetAccessKeyLastUsed, ListUserTags; and listings of users."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,7 @@ from auditor.model import (
     ListedUser,
     LiveKey,
     NeverUsed,
+    ReportUser,
     UnknownUse,
     UsedAt,
     UserLookup,
@@ -64,36 +65,73 @@ def look_up_user(caller: Caller, user: str) -> UserLookup:
 def follow_renamed(
     caller: Caller, report: CredentialReport, lookups: Mapping[str, UserLookup]
 ) -> dict[str, UserLookup]:
-    """The look-ups, where a user whose name is gone was sought among the users that the report does not know.
+    """The look-ups, where users who may have been renamed since the report were sought among those there are now.
 
-    NoSuchEntity proves only that the name is gone (AWS UpdateUser renames a user with all its keys). A user is found
-    again by the second of its creation. Where the users cannot be listed, or it is not one to one, the look-up failed.
+    A name proves nothing: AWS UpdateUser renames a user with all its keys, also onto a name that another one had. So a
+    user whose name is gone, or whose name no longer lists a key that the report shows, is told by the second of its
+    creation. Where the users cannot be listed, or it is not one to one, the look-up has failed.
 
     Raises:
         AwsFailure: the session is over.
     """
-    gone = [user for user in report.users if user.name in lookups and not lookups[user.name].exists]
-    if not gone:
+    doubtful = [user for user in report.users if user.name in lookups and _may_be_another(user, lookups[user.name])]
+    if not doubtful:
         return dict(lookups)
-    known = {user.name for user in report.users}
     try:
-        strangers = [user for user in list_users(caller) if user.name not in known]
+        listed = tuple(list_users(caller))
     except AwsFailure as failure:
         _raise_if_over(failure)
-        why = f"the user's name is gone, and whether it was renamed is not known: {failure}"
-        return {**lookups, **{user.name: UserLookup(user.name, failed=why) for user in gone}}
+        why = f"the user or a key of it is gone, and whether the user was renamed is not known: {failure}"
+        return {**lookups, **{user.name: UserLookup(user.name, failed=why) for user in doubtful}}
     found = dict(lookups)
-    missing = Counter(user.created_at for user in gone)
-    for user in gone:
-        born = [stranger.name for stranger in strangers if stranger.created_at == user.created_at]
-        if len(born) == 1 and missing[user.created_at] == 1:
-            found[user.name] = replace(look_up_user(caller, born[0]), user=user.name, renamed_to=born[0])
-        elif born:
-            why = (
-                f"the user's name is gone, and which of the users created in that second it now is ({', '.join(born)})"
-            )
-            found[user.name] = UserLookup(user.name, failed=f"{why} cannot be told")
+    for user, now in _told_apart(report, doubtful, listed).items():
+        if isinstance(now, str):
+            found[user] = UserLookup(user, failed=now)
+        elif now is None:
+            found[user] = UserLookup(user, exists=False)
+        elif now.name != user:
+            found[user] = replace(look_up_user(caller, now.name), user=user, renamed_to=now.name)
     return found
+
+
+def _may_be_another(user: ReportUser, lookup: UserLookup) -> bool:
+    if lookup.failed is not None:
+        return False
+    there = {key.created_at for key in lookup.keys}
+    return not lookup.exists or any(key.created_at not in there for key in user.keys)
+
+
+def _told_apart(
+    report: CredentialReport, doubtful: Sequence[ReportUser], listed: Sequence[ListedUser]
+) -> dict[str, ListedUser | str | None]:
+    """For each doubtful user: who it is now, None where it is gone, or why that cannot be told."""
+    known = {(user.name, user.created_at) for user in report.users}
+    births = {user.created_at for user in report.users}
+    by_name = {user.name: user for user in listed}
+    strangers = [user for user in listed if (user.name, user.created_at) not in known]
+    missing = Counter(user.created_at for user in doubtful if (user.name, user.created_at) not in set(_pairs(listed)))
+    told: dict[str, ListedUser | str | None] = {}
+    for user in doubtful:
+        namesake = by_name.get(user.name)
+        born = [stranger for stranger in strangers if stranger.created_at == user.created_at]
+        if user.created_at is None and (strangers or namesake):
+            told[user.name] = "the report does not say when the user was created, so it cannot be found again"
+        elif namesake and namesake.created_at == user.created_at:
+            told[user.name] = namesake
+        elif len(born) == 1 and missing[user.created_at] == 1:
+            told[user.name] = born[0]
+        elif born:
+            names = ", ".join(stranger.name for stranger in born)
+            told[user.name] = f"which of the users created in that second it now is ({names}) cannot be told"
+        elif namesake and namesake.created_at not in births:
+            told[user.name] = namesake  # deleted, and made anew under the same name
+        else:
+            told[user.name] = None
+    return told
+
+
+def _pairs(users: Iterable[ListedUser]) -> Iterator[tuple[str, datetime]]:
+    return ((user.name, user.created_at) for user in users)
 
 
 def _listed(caller: Caller, user: str) -> list[Mapping[str, Any]]:

@@ -164,6 +164,11 @@ def effective_config(
 
     loaded = load_config(path or DEFAULT_CONFIG) if path or DEFAULT_CONFIG.is_file() else Config()
     accounts = overrides.get("accounts", {})
+    if accounts.get("role_name") and loaded.accounts.list:
+        entries = loaded.accounts.model_dump(mode="json")["list"]
+        accounts["list"] = [
+            {name: value for name, value in entry.items() if value and name != "role_name"} for entry in entries
+        ]
     if accounts.get("role_name") and loaded.accounts.source == "caller":
         listed = [{"id": account_id} for account_id in dict.fromkeys(entered)]
         accounts |= {"source": "list", "list": listed} if listed else {"source": "organisation"}

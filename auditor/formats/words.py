@@ -99,6 +99,9 @@ def headline(manifest: RunManifest) -> str:
     by_users = violations(summary, USER_CONTROLS)
     if by_users:
         text += f"; {counted(by_users, 'user-level violation')}"
+    by_root = _verdicts(summary, ControlId.ROOT_ACCESS_KEY, Outcome.NON_COMPLIANT)
+    if by_root:
+        text += f"; {counted(by_root, 'root access key')} that must not be there"
     missing = len(coverage.not_audited)
     if missing:
         text += f"; {missing} of {counted(coverage.accounts_in_scope, 'account')} not audited"

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from auditor import answers
@@ -51,7 +51,14 @@ def _reports_below(folder: Path) -> list[Path]:
         what = f"This folder cannot be read ({error.strerror})."
         raise UsageError(what, where=str(error.filename), next_step="Check its permissions, or name the files.")
 
-    files = [Path(place, name) for place, _, names in os.walk(folder, onerror=refuse) for name in names]
+    seen: set[Path] = set()
+    files = []
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if Path(place).resolve() in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(Path(place).resolve())
+        files += [Path(place, name) for name in names]
     return sorted(file for file in files if file.suffix.lower() == ".csv" and file.name != "findings.csv")
 
 
@@ -74,7 +81,7 @@ def read_reports(paths: Sequence[Path], store: RawStore, progress: Progress) -> 
             raise UsageError(what, next_step="Keep the one to be judged; which is the right one cannot be guessed.")
         seen[account_id] = path
         yield keep(result, store)
-        progress.advance(path.name)
+        progress.advance(_shown(path.name))
 
 
 def _read(path: Path, store: RawStore) -> AccountResult:
@@ -83,27 +90,32 @@ def _read(path: Path, store: RawStore) -> AccountResult:
     except OSError as error:
         why = NotAudited(
             NotAuditedCode.REPORT_UNREADABLE,
-            f"{path}: the file cannot be read ({error.strerror}).",
+            f"{_shown(path)}: the file cannot be read ({error.strerror}).",
             "Check the file's permissions, then run the audit again.",
         )
-        return AccountResult(Account(_unknown(path), path.name), why)
+        return AccountResult(Account(_unknown(path), _shown(path.name)), why)
     account_id = _claimed_account(content) or _unknown(path)
     store.save(account_id, answers.REPORT, content)
     try:
-        report = parse_credential_report(content, origin=str(path))
+        report = parse_credential_report(content, origin=_shown(path))
     except ReportFormatError as error:
         unread = NotAudited(NotAuditedCode.REPORT_UNREADABLE, f"{error.where}: {error.what}", error.next_step)
-        return AccountResult(Account(account_id, None if account_id.isdigit() else path.name), unread)
+        return AccountResult(Account(account_id, None if account_id.isdigit() else _shown(path.name)), unread)
     digest = _digest(content)
-    meta = ReportMeta(_generated_at(path, digest), None, digest, len(content), origin=str(path))
+    meta = ReportMeta(_generated_at(path, digest), None, digest, len(content), origin=_shown(path))
     store.save(account_id, answers.RESPONSE, answers.encode_response(meta))
     facts = AccountFacts(Source.FILE, report, meta, notes=(LIMITS,))
     return AccountResult(Account(report.account_id, None, report.partition), facts)
 
 
+def _shown(path: Path | str) -> str:
+    """A path as text that can be written anywhere, whatever bytes its name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def _unknown(path: Path) -> str:
     """What stands for the id of an account that a file does not tell."""
-    return f"unknown-{_digest(str(path.resolve()).encode())[:12]}"
+    return f"unknown-{_digest(os.fsencode(path.resolve()))[:12]}"
 
 
 def _digest(content: bytes) -> str:
@@ -122,6 +134,6 @@ def _generated_at(path: Path, digest: str) -> datetime | None:
         response = json.loads((path.parent / "response.json").read_bytes())
         at = datetime.fromisoformat(response["generated_at"])
         same = response["sha256"] == digest
-    except (OSError, ValueError, KeyError, TypeError):
+        return at.astimezone(UTC) if at.tzinfo and same else None
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
-    return at if at.tzinfo and same else None

@@ -66,7 +66,7 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
     caller = replace(caller, partition=identity.partition, attempts=ORGANISATION_ATTEMPTS)
     found, description, population = _accounts(wanted, identity, caller)
     if only:
-        found = _narrow(found, only)
+        found = _narrow(found, only, {entry.member.id: entry.left_out for entry in population})
         description += f", narrowed to {_named(account.id for account in found)}"
         population = tuple(
             replace(entry, left_out=entry.left_out or NARROWED) if entry.member.id not in only else entry
@@ -170,9 +170,13 @@ def _located(members: tuple[Member, ...], caller: Caller) -> tuple[Member, ...]:
     return tuple(replace(member, units=member.units or places[member.id]) for member in members)
 
 
-def _narrow(scope: Sequence[Account], only: Sequence[str]) -> list[Account]:
+def _narrow(scope: Sequence[Account], only: Sequence[str], left_out: Mapping[str, str | None]) -> list[Account]:
     known = {account.id: account for account in scope}
     missing = [account_id for account_id in only if account_id not in known]
+    filtered = [f"{account_id} by {left_out[account_id]}" for account_id in missing if left_out.get(account_id)]
+    if filtered:
+        what = f"The configuration leaves out: {', '.join(filtered)}."
+        raise NothingAuditedError(what, where="--account", next_step="Leave out --account, or change the filter.")
     if missing:
         what = f"Not in scope: {', '.join(missing)}."
         step = "Give --role-name to enter other accounts; `aws organizations list-accounts` shows those there are."
@@ -185,7 +189,10 @@ def _no_entry(failure: AwsFailure, connection: Connection) -> AuditorError:
     match failure.kind:
         case Kind.NO_CREDENTIALS:
             step = "Set AWS_PROFILE, or log in (`aws sso login`), or name a profile with --profile."
-            return UsageError("No AWS credentials were found.", where=where, next_step=step)
+            what = "No AWS credentials were found."
+            if failure.code != "NoCredentialsError":
+                what = f"No AWS credentials could be loaded: the source that is configured fails. {failure}."
+            return UsageError(what, where=where, next_step=step)
         case Kind.CREDENTIALS_EXPIRED:
             step = "Renew them (for example `aws sso login`) and run the audit again."
             return NothingAuditedError(f"The AWS credentials have expired. {failure}.", where=where, next_step=step)

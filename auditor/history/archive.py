@@ -40,6 +40,11 @@ class RunWriter:
         Raises:
             UsageError: `output` cannot be written, or the run is still under way; nothing has been called yet.
         """
+        try:
+            str(output).encode()
+        except UnicodeEncodeError as error:
+            step = "Name another folder with --output."
+            raise UsageError("The folder's name is not UTF-8.", where=repr(str(output)), next_step=step) from error
         self.output = output
         self.as_of = as_of
         self._parts: list[str] = []
@@ -155,7 +160,10 @@ def write_report(folder: Path, name: str, content: bytes) -> Path:
     Raises:
         OutputError: it cannot be written.
     """
-    return write_whole(folder / name, content)
+    target = folder / name
+    if target.is_file() and target.read_bytes() == content:
+        return target
+    return write_whole(target, content)
 
 
 def _locked(folder: Path) -> int:

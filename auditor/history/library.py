@@ -10,8 +10,9 @@ from typing import Any
 from auditor.config import policy_from_toml
 from auditor.errors import AuditorError, OutputError, UsageError
 from auditor.history.archive import INCOMPLETE
-from auditor.history.manifest import SCHEMA, decode_manifest
+from auditor.history.manifest import decode_manifest
 from auditor.history.parquet import read_parquet
+from auditor.model import Policy
 from auditor.tables import ACCOUNTS, AGES, FINDINGS, VERDICTS, Run
 
 LATEST = "latest"
@@ -147,10 +148,12 @@ def _document(folder: Path) -> dict[str, Any] | None:
     if _is_cut_off(folder):
         return None
     try:
-        document: dict[str, Any] = json.loads((folder / "run.json").read_bytes())
-        return document if document["schema"] == SCHEMA and document["summary"] and document["coverage"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        content = (folder / "run.json").read_bytes()
+        decode_manifest(content, Policy())
+    except (OSError, ValueError, RecursionError):
         return None
+    document: dict[str, Any] = json.loads(content)
+    return document
 
 
 def _recency(entry: RunEntry) -> tuple[str, str, str]:

@@ -78,6 +78,9 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
         document: Mapping[str, Any] = json.loads(content)
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r}; this version reads {SCHEMA}")
+        rates = [document["summary"][name] for name in ("compliance_rate", "rate_lower", "rate_upper")]
+        if not all(rate is None or isinstance(rate, int | float) for rate in rates):
+            raise ValueError("a rate that is no number")
         coverage = dict(document["coverage"])
         coverage["not_audited"] = tuple(
             NotAuditedAccount(**{**entry, "code": NotAuditedCode(entry["code"])}) for entry in coverage["not_audited"]

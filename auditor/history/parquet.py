@@ -1,5 +1,7 @@
 """Tables on disk, as Parquet that Athena, Spark and pandas read as it is. DuckDB does the work."""
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +17,7 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
         try:
             connection.from_df(frame).write_parquet(str(path))
         except duckdb.IOException as error:
-            raise OSError(None, str(error)) from error
+            raise _disk_error(error) from error
 
 
 def merge_parquet(parts: Sequence[Path], path: Path) -> None:
@@ -28,7 +30,7 @@ def merge_parquet(parts: Sequence[Path], path: Path) -> None:
         try:
             connection.read_parquet([str(part) for part in parts]).write_parquet(str(path))
         except duckdb.IOException as error:
-            raise OSError(None, str(error)) from error
+            raise _disk_error(error) from error
 
 
 def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * FROM rows") -> pd.DataFrame:
@@ -43,6 +45,12 @@ def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * 
             return conform(connection.sql(query).df(), columns)
         except (duckdb.Error, KeyError) as error:
             raise ValueError(str(error)) from error
+
+
+def _disk_error(error: duckdb.IOException) -> OSError:
+    """What the system said, which DuckDB tells as text."""
+    number = re.search(r'"errno":"(\d+)"', str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(None, str(error))
 
 
 def _connection() -> duckdb.DuckDBPyConnection:

@@ -280,6 +280,83 @@ def test_names_that_the_terminal_cannot_show_are_escaped(cli: CommandLine) -> No
     assert "Berichte f\\xfcr alle" in finished.out
 
 
+def test_one_odd_file_does_not_cost_the_others(cli: CommandLine) -> None:
+    """A name that is no text, and a `response.json` that is nonsense: the good report is audited all the same."""
+    for name, response in (("good", "[" * 200_000), ("late", '{"generated_at": "0001-01-01T00:00:00+14:00"}')):
+        (cli.folder / "in" / name).mkdir(parents=True)
+        account = MAIN if name == "good" else OTHER
+        (cli.folder / "in" / name / "report.csv").write_text(f"{HEADER}\n{ROOT_ROW.format(account)}")
+        (cli.folder / "in" / name / "response.json").write_text(response)
+    odd = os.fsencode(cli.folder / "in") + b"/b\xe9.csv"
+    Path(os.fsdecode(odd)).write_bytes(b"junk")
+    finished = cli.run("audit", "--from-reports", "in", "-f", "html,csv,json", "--json")
+    assert finished.code == 3, finished.err
+    assert finished.json["coverage"]["accounts_audited"] == 2
+    (missing,) = finished.json["coverage"]["not_audited"]
+    assert "b\\xe9.csv" in missing["reason"]
+
+
+def test_reports_behind_a_link_are_in_scope(cli: CommandLine) -> None:
+    """A linked folder is a folder; a link that leads back is not followed for ever."""
+    for name, account in (("in", MAIN), ("elsewhere", OTHER)):
+        (cli.folder / name).mkdir()
+        (cli.folder / name / "report.csv").write_text(f"{HEADER}\n{ROOT_ROW.format(account)}")
+    (cli.folder / "in" / "sub").symlink_to(cli.folder / "elsewhere")
+    (cli.folder / "in" / "back").symlink_to(cli.folder / "in")
+    finished = cli.run("audit", "--from-reports", "in", "-f", "csv", "--json")
+    assert finished.json["coverage"]["accounts_audited"] == 2
+
+
+def test_an_output_folder_that_cannot_be_named(cli: CommandLine) -> None:
+    """Exit 2 at once where the name is no UTF-8."""
+    (cli.folder / "report.csv").write_text(f"{HEADER}\n{ROOT_ROW.format(MAIN)}")
+    finished = cli.run("audit", "--from-reports", "report.csv", "-o", os.fsdecode(b"o\xff"))
+    refused(cli, finished, 2, "not UTF-8", "--output")
+
+
+SSO = (
+    "[profile p]\nsso_start_url = https://example.invalid/start\nsso_region = us-east-1\n"
+    "sso_account_id = 111111111111\nsso_role_name = r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("profile", "code", "words"),
+    [
+        (SSO, 2, "aws sso login"),
+        ("[profile p]\ncredential_process = /bin/echo notjson\n", 2, "could be loaded"),
+        ("[profile p]\ncredential_process = /nonexist\n", 2, "could be loaded"),
+        ("[profile p]\nrole_arn = arn:aws:iam::111111111111:role/r\nsource_profile = none\n", 2, "could be loaded"),
+    ],
+    ids=["no login", "a process that prints no JSON", "a process that is not there", "no source profile"],
+)
+def test_a_source_of_credentials_that_fails(cli: CommandLine, profile: str, code: int, words: str) -> None:
+    """It is named as what it is: nothing was called, and the next step is to log in or to correct the profile."""
+    (cli.folder / "aws.ini").write_text(profile)
+    cli.environment |= {"AWS_CONFIG_FILE": str(cli.folder / "aws.ini"), "HOME": str(cli.folder)}
+    refused(cli, cli.run("audit", "--profile", "p"), code, words)
+
+
+def test_a_damaged_run_does_not_hide_the_others(cli: CommandLine) -> None:
+    """Whatever stands in its run.json, it is listed as one that cannot be read."""
+    (cli.folder / "report.csv").write_text(f"{HEADER}\n{ROOT_ROW.format(MAIN)}")
+    assert cli.run("audit", "--from-reports", "report.csv", "-f", "csv", "-q").code == 0
+    (good,) = (cli.folder / "reports").iterdir()
+    manifest = (good / "run.json").read_text()
+    damages = {
+        "list": '{"summary": [1]}',
+        "deep": "[" * 200_000,
+        "text": manifest.replace('"compliance_rate": null', '"compliance_rate": "x"'),
+    }
+    for name, content in damages.items():
+        (cli.folder / "reports" / name).mkdir()
+        (cli.folder / "reports" / name / "run.json").write_text(content)
+    finished = cli.run("runs", "list")
+    assert finished.code == 0, finished.err
+    assert len(finished.out.splitlines()) == 4
+    assert finished.out.count("not a run that this version reads") == 3
+
+
 def test_two_reports_of_one_account(cli: CommandLine) -> None:
     """Exit 2: which of the two is meant is not guessed."""
     row = f"<root_account>,arn:aws:iam::{MAIN}:root,2020-01-01T00:00:00Z,false,N/A,N/A,N/A,false" + (

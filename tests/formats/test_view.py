@@ -103,6 +103,12 @@ def test_nothing_but_a_whole_run_is_called_compliant_in_words() -> None:
     assert "1 account whose root keys are not known" in build_view(judged(GOOD, with_root=False)).headline
 
 
+def test_a_root_key_stands_in_the_headline() -> None:
+    """The rate of keys does not hold what only the account summary told."""
+    root_key = root(report_key(ago(9)))
+    assert "1 root access key that must not be there" in build_view(judged(GOOD, root_key)).headline
+
+
 def test_keys_due_soon_pass_now_and_are_listed_by_date() -> None:
     """Within the warning window, the soonest first; later ones and failing ones are not."""
     users = [

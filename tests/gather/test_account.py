@@ -285,6 +285,42 @@ def test_a_user_renamed_since_the_report_is_found_again(
         assert outcomes.tolist() == ["unknown"]
 
 
+@pytest.mark.parametrize("moves", ["onto a known name", "swapped"])
+def test_a_name_proves_nothing(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime, moves: str
+) -> None:
+    """A user renamed onto a name that the report knows for another one still has its old key."""
+    users = (old_user(created_at=ago(500)), UserSeed("spare", created_at=ago(450)))
+    seed = OrganisationSeed((AccountSeed(MAIN, "main", users, report=ReportSeed(generated_at=ago(seconds=3600))),))
+    cloud = start_cloud(seed)
+    clients = Clients(connect(cloud))
+    caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
+    if moves == "swapped":
+        caller.call("iam", "update_user", UserName="ann", NewUserName="ann-old")
+        caller.call("iam", "update_user", UserName="spare", NewUserName="ann")
+    else:
+        caller.call("iam", "delete_user", UserName="spare")
+        caller.call("iam", "update_user", UserName="ann", NewUserName="spare")
+    result = audited_account(Account(MAIN), settings_for(cloud, store, virtual_time), store)
+    lookup = facts_of(result).lookups["ann"]
+    assert lookup.renamed_to == ("ann-old" if moves == "swapped" else "spare")
+    outcomes = evaluate(snapshot(result), Policy(), AS_OF).query("control == 'key-age' and user == 'ann'")["outcome"]
+    assert outcomes.tolist() == ["non_compliant"]
+
+
+def test_a_key_deleted_since_the_report_is_deleted_where_the_user_is_still_the_same(
+    audited: Callable[..., AccountResult],
+) -> None:
+    """The name and the second of creation are the report's: nobody was renamed, so the key is gone."""
+    gone = KeySeed(created_at=ago(400), deleted_at=ago(seconds=1800))
+    seed = organisation(
+        UserSeed("ann", (gone,), created_at=ago(500)), report=ReportSeed(generated_at=ago(seconds=3600))
+    )
+    result = audited(seed)
+    assert facts_of(result).lookups["ann"].exists
+    assert set(evaluate(snapshot(result), Policy(), AS_OF).query("user == 'ann'")["outcome"]) == {"not_applicable"}
+
+
 def test_of_two_users_that_are_gone_neither_gets_a_strangers_keys(
     start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime
 ) -> None:

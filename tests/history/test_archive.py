@@ -1,5 +1,6 @@
 """The archive: a run is there whole or not at all, and comes back as it was."""
 
+import errno
 import json
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from auditor.config import Config, effective_toml
 from auditor.errors import OutputError, UsageError
 from auditor.history import RunWriter, find_run, list_runs, load_run, write_report
-from auditor.history.parquet import read_parquet
+from auditor.history.parquet import read_parquet, write_parquet
 from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, ReportUser, RunManifest, UserLookup
 from auditor.policy import evaluate, summarise
 from auditor.tables import ACCOUNTS, FINDINGS, KEYS, USERS, Snapshot
@@ -241,6 +242,13 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         write_report(tmp_path, "taken", b"new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "taken"]
+
+
+def test_a_full_disk_is_told_as_one() -> None:
+    """What DuckDB says of it is told in the system's words, with what to do."""
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_parquet(pd.DataFrame({"text": ["x"]}), Path("/dev/full"))
+    assert caught.value.errno == errno.ENOSPC
 
 
 def test_an_output_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
