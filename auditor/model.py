@@ -365,13 +365,17 @@ class NotAuditedAccount:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """How much of the scope was audited; the numbers add up: in scope = audited + not audited."""
+    """How much was audited. In scope = audited + not audited; of an organisation, all = in scope + left out."""
 
     accounts_in_scope: int
     accounts_audited: int
     not_audited: tuple[NotAuditedAccount, ...]
     users: int
     keys: int
+    organisation_accounts: int | None = None
+    """Accounts that the organisation has; None where the scope is no organisation."""
+    left_out: int = 0
+    """Accounts of the organisation that filters left out."""
 
 
 @dataclass(frozen=True, slots=True)

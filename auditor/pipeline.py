@@ -29,7 +29,16 @@ from auditor.formats.registry import FORMATS
 from auditor.formats.view import ReportView, build_view
 from auditor.gather import GatherSettings, Progress, RawStore, Scope, gather_accounts, read_reports, resolve_scope
 from auditor.gather.files import find_reports
-from auditor.history import RunWriter, find_run, load_run, read_results, take_over, write_report
+from auditor.history import (
+    POPULATION,
+    RunWriter,
+    encode_population,
+    find_run,
+    load_run,
+    read_results,
+    take_over,
+    write_report,
+)
 from auditor.inventory import build_snapshot
 from auditor.model import (
     AccountFacts,
@@ -119,7 +128,7 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         manifest = _manifest(request, collected, judged, run_id)
         writer.complete(manifest, effective_toml(request.config))
         view = build_view(load_run(writer.folder), printed_rows=request.config.output.pdf_max_rows)
-        folder = writer.finish(run_id, {"findings.json": render_findings_json(view)})
+        folder = writer.finish(run_id, {"findings.json": render_findings_json(view), **_population(collected.scope)})
     except BaseException as error:
         kept = writer.abandon(keep_answers=not paths)
         if kept:
@@ -290,6 +299,7 @@ def _is_newer(result: AccountResult, as_of: datetime) -> bool:
 def _manifest(request: AuditRequest, collected: _Collected, judged: _Judged, run_id: str) -> RunManifest:
     config, scope, receipts = request.config, collected.scope, collected.receipts
     refused = _not_audited(receipts)
+    population = scope.population if scope else ()
     return RunManifest(
         id=run_id,
         as_of=request.as_of,
@@ -305,6 +315,8 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: _Judged, run
             not_audited=tuple(refused),
             users=judged.users,
             keys=judged.keys,
+            organisation_accounts=len(population) or None,
+            left_out=sum(entry.left_out is not None for entry in population),
         ),
         summary=judged.tally.summary(),
         calls=_calls(receipts, scope),
@@ -316,6 +328,10 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: _Judged, run
         notes=_notes(collected, judged.newer),
         fail_on=config.output.fail_on,
     )
+
+
+def _population(scope: Scope | None) -> dict[str, bytes]:
+    return {POPULATION: encode_population(scope.population)} if scope and scope.population else {}
 
 
 def _settings(request: AuditRequest, store: RawStore) -> GatherSettings:

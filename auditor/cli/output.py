@@ -313,6 +313,8 @@ def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
     console.print()
     say(view.verdict, f"bold {colour}")
     say(view.headline)
+    if view.population:
+        say(view.population)
     console.print()
     for style, line in _controls(outcome):
         console.print(Text(line, style))

@@ -158,6 +158,8 @@ class ReportView:
     sentences: tuple[str, ...]
     tiles: tuple[Tile, ...]
     not_audited: tuple[NotAuditedAccount, ...]
+    population: str
+    """How the scope came out of the organisation; empty where no account was left out."""
     accounts: tuple[AccountView, ...]
     worst_accounts: tuple[AccountView, ...]
     controls: tuple[ControlView, ...]
@@ -186,6 +188,7 @@ def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS) -> ReportView:
         sentences=words.sentences(manifest),
         tiles=tuple(_tiles(run)),
         not_audited=manifest.coverage.not_audited,
+        population=words.population(manifest),
         accounts=accounts,
         worst_accounts=_worst(accounts),
         controls=tuple(_controls(manifest)),

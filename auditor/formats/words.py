@@ -117,6 +117,19 @@ def headline(manifest: RunManifest) -> str:
     return f"{text}: {between}." if between else f"{text}."
 
 
+def population(manifest: RunManifest) -> str:
+    """How the scope came out of the organisation, where accounts of it were left out; else an empty text."""
+    coverage = manifest.coverage
+    if not coverage.left_out:
+        return ""
+    of = counted(coverage.organisation_accounts or 0, "account")
+    be = "is" if coverage.accounts_in_scope == 1 else "are"
+    return (
+        f"Of the organisation's {of}, {coverage.accounts_in_scope:,} {be} in scope and {coverage.left_out:,} left out "
+        "by the configuration or the command line; population.json names each, with the filter."
+    )
+
+
 def sentences(manifest: RunManifest) -> tuple[str, ...]:
     """What a manager should know after the headline, gravest first, each one sentence."""
     summary, coverage = manifest.summary, manifest.coverage

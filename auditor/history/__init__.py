@@ -2,11 +2,14 @@
 
 from auditor.history.archive import RunWriter, write_report
 from auditor.history.library import RunEntry, find_resumable, find_run, list_runs, load_run
+from auditor.history.population import POPULATION, encode_population
 from auditor.history.raw import read_results, take_over
 
 __all__ = [
+    "POPULATION",
     "RunEntry",
     "RunWriter",
+    "encode_population",
     "find_resumable",
     "find_run",
     "list_runs",

@@ -48,6 +48,8 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
             "users": coverage.users,
             "keys": coverage.keys,
             "not_audited": [_not_audited(account) for account in coverage.not_audited],
+            "organisation_accounts": coverage.organisation_accounts,
+            "left_out": coverage.left_out,
         },
         "summary": {
             "compliant": summary.compliant,

@@ -273,8 +273,19 @@ def test_an_organisational_unit_is_audited_alone(cli: CommandLine, start_cloud: 
     cli.log_in(cloud)
     (cli.folder / "config.toml").write_text(f'[accounts]\nexternal_id = "{cloud.external_id}"\n')
     chosen = ("audit", "--role-name", cloud.role_name, "--as-of", AS_OF, "--format", "csv", "--ou", "/Workloads")
-    ended(cli.run(*chosen), 0)
-    assert findings(cli)["coverage"]["accounts_in_scope"] == 1
+    finished = cli.run(*chosen)
+    ended(finished, 0)
+    assert "Of the organisation's 3 accounts, 1 is in scope and 2 left out" in finished.out
+    folder = run_folder(cli)
+    coverage = json.loads((folder / "run.json").read_text())["coverage"]
+    assert (coverage["organisation_accounts"], coverage["accounts_in_scope"], coverage["left_out"]) == (3, 1, 2)
+    population = json.loads((folder / "population.json").read_text())["accounts"]
+    assert {account["id"]: account["left_out"] for account in population} == {
+        MAIN: "accounts.include",
+        OTHER: None,
+        THIRD: "accounts.include",
+    }
+    assert [len(account["units"]) for account in population] == [1, 3, 2]
     ended(cli.run(*chosen, "--ou", "/Security", "--account", THIRD, "--output", "narrowed"), 0)
     mistaken = cli.run(*chosen, "--ou", "/Securty")
     ended(mistaken, 4)
