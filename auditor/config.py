@@ -52,6 +52,9 @@ class _Form:
         return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
 
 
+CHAINED_MINUTES = 60
+"""The longest session of a role that is assumed from a role (AWS IAM: role chaining)."""
+
 _NAME = "[A-Za-z0-9_+=,.@-]"
 _HOST = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PORT = "[0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -61,6 +64,9 @@ _URL = rf"https?://(?:{_HOST}(?:\.{_HOST})*|\[[0-9A-Fa-f:.]{{2,45}}\])(?::(?:{_P
 _ACCOUNT_ID = _Form("an account id", "exactly 12 digits, in quotes because leading zeros matter", "[0-9]{12}")
 _ROLE_RULE = "up to 64 letters, digits and _+=,.@- after an optional path such as audit/, and never an ARN"
 _ROLE_NAME = _Form("a role name", _ROLE_RULE, rf"(?!arn:)(?:[!-.0-~]{{1,510}}/){{0,16}}{_NAME}{{1,64}}")
+_ROLE_ARN_RULE = "such as arn:aws:iam::111122223333:role/audit/hub"
+_ROLE_ARN_PATTERN = rf"arn:aws(?:-cn|-us-gov)?:iam::[0-9]{{12}}:role/{_ROLE_NAME.pattern}"
+_ROLE_ARN = _Form("a role's ARN", _ROLE_ARN_RULE, _ROLE_ARN_PATTERN)
 _EXTERNAL_RULE = "2 to 1224 letters, digits and _+=,.@:/-"
 _EXTERNAL_ID = _Form("an external id", _EXTERNAL_RULE, "[A-Za-z0-9_+=,.@:/-]{2,1224}", is_shown=False)
 _SESSION_NAME = _Form("a session name", "2 to 64 letters, digits and _+=,.@-", f"{_NAME}{{2,64}}")
@@ -145,6 +151,17 @@ class AccountEntry(_Section):
     """The account's partition; not set, the caller's own."""
 
 
+class AccountOverride(_Section):
+    """One account of the organisation that is entered otherwise; what is not given here is taken from [accounts]."""
+
+    id: Annotated[str, _ACCOUNT_ID]
+    """The account's id: 12 digits, in quotes because leading zeros matter."""
+    role_name: _OptionalRole = None
+    """The role to assume in this account."""
+    external_id: _OptionalExternalId = Field(default=None, repr=False)
+    """The external id that this account's role asks for."""
+
+
 class AccountFilter(_Section):
     """Accounts of the organisation; one that matches any entry is meant."""
 
@@ -167,6 +184,8 @@ class AccountsConfig(_Section):
     """The role to assume in every account, with its path if it has one, without its ARN."""
     external_id: _OptionalExternalId = Field(default=None, repr=False)
     """The external id that the role's trust policy asks for."""
+    via: Annotated[Annotated[str, _ROLE_ARN] | None, _UNSET] = None
+    """The ARN of a role that is assumed first; the organisation is listed and every account entered from there."""
     session_name: Annotated[str, _SESSION_NAME] = "auditor"
     """The role session's name, as every account's CloudTrail shows it."""
     session_minutes: int = Field(default=60, ge=15, le=720)
@@ -175,6 +194,8 @@ class AccountsConfig(_Section):
     """The accounts of the organisation that are audited; all of them where nothing is given."""
     exclude: AccountFilter = AccountFilter()
     """Accounts of the organisation that are left out, even where they are included."""
+    override: _Many[AccountOverride] = ()
+    """Accounts of the organisation that are entered otherwise than the rest."""
     list: _Many[AccountEntry] = ()
     """The accounts to audit where source is "list"."""
 
@@ -374,7 +395,7 @@ def _lay_over(table: dict[str, Any], values: Mapping[str, Any]) -> None:
 def effective_toml(config: Config) -> str:
     """Every effective value as TOML, always in the same order; an external id is written as "(set)"."""
     effective = config.model_dump(mode="json", by_alias=True)
-    for table in (effective["accounts"], *effective["accounts"]["list"]):
+    for table in (effective["accounts"], *effective["accounts"]["list"], *effective["accounts"]["override"]):
         table["external_id"] = table["external_id"] and "(set)"
     return "# What this run went by; external ids are left out.\n\n" + tomli_w.dumps(_null_free(effective))
 
@@ -452,6 +473,7 @@ def _conflicts(data: Mapping[str, Any]) -> Iterator[_Problem]:
     if source == "organisation" and not accounts.get("role_name"):
         yield ("accounts", "role_name"), 'source = "organisation" needs the role to assume in every account'
     yield from _repeated([_at(entry, str, "id") for entry in listed], ("accounts", "list"), "id")
+    yield from _entry_conflicts(accounts, source)
     filters: list[_Path] = [
         ("accounts", side, name) for side in ("include", "exclude") for name in AccountFilter.model_fields
     ]
@@ -465,6 +487,25 @@ def _conflicts(data: Mapping[str, Any]) -> Iterator[_Problem]:
     grace, limit = unused.get("grace_days", 1), unused.get("max_unused_days", 45)
     if {type(grace), type(limit)} == {int} and grace > limit >= 1:
         yield ("policy", "key-unused", "grace_days"), "is longer than max_unused_days"
+
+
+def _entry_conflicts(accounts: Mapping[str, Any], source: object) -> Iterator[_Problem]:
+    """What is wrong with how accounts are entered, beyond single keys."""
+    overrides = _at(accounts, list, "override")
+    if overrides and source in ("caller", "list"):
+        said = f'source = "{source}" does not read [[accounts.override]]; set it to "organisation"'
+        yield ("accounts", "override"), said
+    yield from _repeated([_at(entry, str, "id") for entry in overrides], ("accounts", "override"), "id")
+    for index, entry in enumerate(overrides):
+        if isinstance(entry, dict) and not (entry.get("role_name") or entry.get("external_id")):
+            yield ("accounts", "override", index), "changes nothing; give role_name or external_id"
+    if accounts.get("via"):
+        if source == "caller":
+            yield ("accounts", "via"), 'source = "caller" assumes no role; set source to "organisation" or "list"'
+        minutes = accounts.get("session_minutes")
+        if type(minutes) is int and minutes > CHAINED_MINUTES:
+            said = f"is more than the {CHAINED_MINUTES} that AWS gives a role assumed from another (accounts.via)"
+            yield ("accounts", "session_minutes"), said
 
 
 def _repeated(values: list[Any], path: _Path, *last: str) -> Iterator[_Problem]:

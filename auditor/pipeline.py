@@ -21,6 +21,7 @@ from pathlib import Path
 from auditor import __version__
 from auditor.answers import facts_digest
 from auditor.aws.clients import Connection
+from auditor.aws.identity import CHAINED_SECONDS
 from auditor.aws.timing import Timing
 from auditor.config import Config, effective_toml
 from auditor.errors import AuditorError, NothingAuditedError, OutputError
@@ -229,7 +230,7 @@ def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, pro
     audited = {receipt.account.id for receipt in done}
     missing = [account for account in scope.accounts if account.id not in audited]
     progress.phase("Auditing accounts", len(missing))
-    settings = _settings(request, writer.answers)
+    settings = _settings(request, writer.answers, scope)
     with closing(gather_accounts(missing, settings, progress)) as receipts:
         return _Collected(started_at, scope, _audited([*done, *receipts]), len(done))
 
@@ -325,7 +326,7 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: _Judged, run
         slowest=_slowest(receipts),
         policy=config.to_policy(),
         key_ids=config.gather.key_ids if scope else "none",
-        notes=_notes(collected, judged.newer),
+        notes=_notes(collected, judged.newer, lowered=scope is not None and _lowers_sessions(config, scope)),
         fail_on=config.output.fail_on,
     )
 
@@ -334,7 +335,7 @@ def _population(scope: Scope | None) -> dict[str, bytes]:
     return {POPULATION: encode_population(scope.population)} if scope and scope.population else {}
 
 
-def _settings(request: AuditRequest, store: RawStore) -> GatherSettings:
+def _settings(request: AuditRequest, store: RawStore, scope: Scope) -> GatherSettings:
     config = request.config
     return GatherSettings(
         connection=request.connection,
@@ -342,7 +343,7 @@ def _settings(request: AuditRequest, store: RawStore) -> GatherSettings:
         as_of=request.as_of,
         store=store,
         session_name=config.accounts.session_name,
-        session_seconds=config.accounts.session_minutes * 60,
+        session_seconds=CHAINED_SECONDS if _lowers_sessions(config, scope) else config.accounts.session_minutes * 60,
         report_wait_seconds=config.gather.report_wait_minutes * 60.0,
         attempts=config.gather.call_attempts,
         scheduler=request.scheduler,
@@ -353,6 +354,12 @@ def _settings(request: AuditRequest, store: RawStore) -> GatherSettings:
         every_key=config.gather.key_ids == "all",
         timing=request.timing,
     )
+
+
+def _lowers_sessions(config: Config, scope: Scope) -> bool:
+    """Whether the sessions that are asked for are longer than AWS gives a caller who is a role itself."""
+    chained = scope.caller.is_role and any(account.role_name for account in scope.accounts)
+    return chained and config.accounts.session_minutes * 60 > CHAINED_SECONDS
 
 
 def _not_audited(receipts: Iterable[Gathered]) -> list[NotAuditedAccount]:
@@ -379,7 +386,7 @@ def _slowest(receipts: Iterable[Gathered]) -> tuple[SlowAccount, ...]:
     )
 
 
-def _notes(collected: _Collected, newer: int) -> tuple[str, ...]:
+def _notes(collected: _Collected, newer: int, *, lowered: bool) -> tuple[str, ...]:
     """What a reader of the whole run must know beside its numbers."""
     notes = []
     if collected.resumed:
@@ -387,6 +394,11 @@ def _notes(collected: _Collected, newer: int) -> tuple[str, ...]:
         notes.append(f"The run was interrupted and resumed: {many} been audited before.")
     if any(why.code is NotAuditedCode.INTERRUPTED for receipt in collected.receipts if (why := receipt.not_audited)):
         notes.append("The run was interrupted before every account was done.")
+    if lowered:
+        notes.append(
+            "Role sessions were asked for 60 minutes, less than configured: the caller is a role itself, and AWS gives "
+            "no more where one role is assumed from another."
+        )
     if newer:
         notes.append(
             f"The facts of {newer} accounts are newer than the instant of judgement: what was changed, deleted or "

@@ -76,12 +76,14 @@ def toml_at(path: tuple[str, ...], value: object) -> str:
     return tomli_w.dumps(data)
 
 
-ORGANISATIONAL = {("accounts", "role_name")} | {
+ORGANISATIONAL = {("accounts", "role_name"), ("accounts", "via")} | {
     ("accounts", side, kind) for side in ("include", "exclude") for kind in AccountFilter.model_fields
 }
 """Keys that mean something for an organisation only."""
 
-ALL_KEYS = [path for path in leaves(tomllib.loads(effective_toml(Config()))) if path != ("accounts", "list")]
+LISTS = {("accounts", "list"), ("accounts", "override")}
+
+ALL_KEYS = [path for path in leaves(tomllib.loads(effective_toml(Config()))) if path not in LISTS]
 
 # ------------------------------------------------------------------------------------------------- defaults
 
@@ -194,6 +196,7 @@ def test_empty_text_means_not_set() -> None:
 GOOD: dict[str, list[object]] = {
     "accounts.role_name": ["auditor-read", "audit/auditor-read", "a/b/" + "r" * 64, "a+b=c,d.e@f_g-h"],
     "accounts.external_id": ["ab", "x" * 1224, "arn:aws:iam::1/a_b=c,d.e@f-g+"],
+    "accounts.via": ["arn:aws:iam::111111111111:role/audit/hub", "arn:aws-us-gov:iam::111111111111:role/hub"],
     "accounts.session_name": ["ab", "s" * 64],
     "accounts.session_minutes": [15, 720],
     "accounts.include.ids": [["000000000000"]],
@@ -225,6 +228,7 @@ BAD: dict[str, list[object]] = {
         "auditor\n",
     ],
     "accounts.external_id": ["x", "x" * 1225, "a b"],
+    "accounts.via": ["hub", "arn:aws:iam::1:role/hub", "arn:aws:sts::111111111111:assumed-role/hub/me"],
     "accounts.session_name": ["s", "", "s" * 65, "a/b"],
     "accounts.session_minutes": [14, 721],
     "accounts.exclude.ids": [["12345678901"], ["1234567890123"], ["12345678901२"], ["123456789012\n"]],
@@ -419,6 +423,8 @@ def test_numbers_and_keys_of_any_size_are_told() -> None:
 
 # ------------------------------------------------------------------------------------------------- contradictions
 
+HUB = "arn:aws:iam::111111111111:role/hub"
+ENTERED = f'[accounts]\nsource = "organisation"\nrole_name = "r"\nvia = "{HUB}"\n'
 TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "222222222222"\n'
 
 
@@ -445,6 +451,20 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
         (
             '[accounts]\nsource = "list"\nexclude.ids = ["222222222222"]\n' + TWO,
             'accounts.exclude.ids: source = "list" has no organisation to choose from',
+        ),
+        (ENTERED + "session_minutes = 61", "accounts.session_minutes: is more than the 60 that AWS gives"),
+        (f'accounts.via = "{HUB}"', 'accounts.via: source = "caller" assumes no role'),
+        (
+            ENTERED + '[[accounts.override]]\nid = "111111111111"',
+            "accounts.override[0]: changes nothing; give role_name or external_id",
+        ),
+        (
+            ENTERED + '[[accounts.override]]\nid = "111111111111"\nrole_name = "r"\n' * 2,
+            'accounts.override[1].id: "111111111111" is given twice',
+        ),
+        (
+            '[accounts]\nsource = "list"\n' + TWO + '[[accounts.override]]\nid = "111111111111"\nrole_name = "r"',
+            'accounts.override: source = "list" does not read [[accounts.override]]',
         ),
         ('[accounts.include]\nous = ["/a"]', 'accounts.include.ous: source = "caller" has no organisation to choose'),
         (
@@ -640,9 +660,9 @@ def test_schema_describes_every_key_with_its_default() -> None:
     """Each key has a description and a default that TOML can say; only an account's id has none."""
     schema = config_schema()
     tables = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
-    assert len(tables) == 14
+    assert len(tables) == 15
     without = [name for table in tables for name, key in table["properties"].items() if "default" not in key]
-    assert without == ["id"]
+    assert without == ["id", "id"]
     keys = [key for table in tables for key in table["properties"].values()]
     definitions = [schema["$defs"].get(key.get("$ref", "").rpartition("/")[2], {}) for key in keys]
     assert all("description" in key or "description" in of for key, of in zip(keys, definitions, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from auditor.aws.clients import Clients, CredentialSource, acting_as
+from auditor.aws.clients import Clients, CredentialSource, RenewableSource, acting_as
 from auditor.aws.failures import AwsFailure, Kind, failure_of
 from auditor.aws.spending import Ledger
 from auditor.aws.timing import Timing
@@ -45,6 +45,8 @@ class Caller:
     def call(self, service: str, method: str, **params: Any) -> Mapping[str, Any]:
         """One call, retried with exponential backoff and full jitter where AWS throttles, fails or does not answer.
 
+        Credentials that AWS calls expired are renewed once, where they can be.
+
         Args:
             service: botocore's service name, such as "iam".
             method: the client's method, such as "list_access_keys".
@@ -56,12 +58,16 @@ class Caller:
         Raises:
             AwsFailure: AWS refused, or kept failing until the attempts were used up.
         """
-        attempt = 0
+        attempt, renewed = 0, False
         while True:
             self.timing.go_on()
+            began = self.timing.monotonic()
             try:
                 answer = self._once(service, method, params)
             except AwsFailure as failure:
+                if not renewed and self._renew(failure, began):
+                    renewed = True
+                    continue
                 attempt += 1
                 allowed = min(self.attempts, FEW_ATTEMPTS) if failure.kind in SELDOM_CURED else self.attempts
                 log.debug("attempt %d of %d: %s", attempt, allowed, failure)
@@ -73,6 +79,13 @@ class Caller:
                 self.ledger.answered()
                 return answer
             self.timing.sleep(self.timing.backoff(attempt, base=BACKOFF_BASE, cap=BACKOFF_CAP))
+
+    def _renew(self, failure: AwsFailure, began: float) -> bool:
+        """Whether the call is worth another try because its credentials had run out and can be had anew."""
+        if failure.kind is not Kind.CREDENTIALS_EXPIRED or not isinstance(self.credentials, RenewableSource):
+            return False
+        self.credentials.renew(began)
+        return self.ledger.may_retry()
 
     def pages(self, method: str, key: str, **params: Any) -> Iterator[Mapping[str, Any]]:
         """The items under `key` of every page of an IAM list operation (Marker and IsTruncated).

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import boto3
@@ -39,6 +39,27 @@ class CredentialSource(Protocol):
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """A consistent set, refreshed where it had to be."""
+        ...
+
+
+@runtime_checkable
+class RenewableSource(CredentialSource, Protocol):
+    """Credentials that can be had anew when AWS calls them expired before their time."""
+
+    def renew(self, failed_at: float) -> None:
+        """Forget the credentials unless they are newer than the call that failed with them.
+
+        Args:
+            failed_at: when that call began, in the monotonic seconds of `Timing`.
+        """
+        ...
+
+
+class FirstHop(Protocol):
+    """What stands between the environment's credentials and everything else, such as a role assumed first."""
+
+    def credentials(self, clients: "Clients", ambient: CredentialSource) -> CredentialSource:
+        """What is used instead of the ambient credentials; nothing is called yet."""
         ...
 
 
@@ -71,6 +92,8 @@ class Connection:
     sts_per_second: float = 400.0
     """AWS allows 600 a second to all who assume roles from one account and Region (AWS: IAM and STS quotas)."""
     isolated: StaticCredentials | None = None
+    via: FirstHop | None = None
+    """What the ambient credentials lead to first; everything is called from there."""
 
 
 _acting: ContextVar[CredentialSource] = ContextVar("acting")
@@ -131,7 +154,7 @@ class Clients:
             return known
 
     def ambient(self) -> CredentialSource:
-        """The credentials that the environment gives: variables, profile, SSO, container or instance role.
+        """The credentials that the environment gives: variables, profile, SSO, container or instance role; or `via` it.
 
         Raises:
             AwsFailure: there are none, or they could not be loaded.
@@ -139,7 +162,8 @@ class Clients:
         """
         with self._lock:
             if self._ambient is None:
-                self._ambient = self._load_ambient()
+                found, via = self._load_ambient(), self.connection.via
+                self._ambient = via.credentials(self, found) if via else found
             return self._ambient
 
     def _load_ambient(self) -> CredentialSource:

@@ -1,6 +1,7 @@
 """STS: who is calling, and credentials of a role in another account."""
 
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,11 +9,17 @@ from typing import Any
 from botocore.credentials import ReadOnlyCredentials
 
 from auditor.aws.calls import Caller
+from auditor.aws.clients import Clients, CredentialSource
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.timing import Timing
 from auditor.model import Account
 
 CALLER_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):(?:iam|sts)::(?P<account>[0-9]{12}):.+", re.ASCII)
+
+ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>[0-9]{12}):role/(?P<role>.+)", re.ASCII)
+
+CHAINED_SECONDS = 3600
+"""The longest session of a role that is assumed from a role (AWS IAM: role chaining)."""
 
 RENEWAL_MARGIN = 120.0
 """Seconds before its end at which a session is renewed."""
@@ -25,6 +32,11 @@ class Identity:
     arn: str
     account_id: str
     partition: str
+
+    @property
+    def is_role(self) -> bool:
+        """Whether the calls are signed by a role's session, so that assuming another role is chaining."""
+        return ":assumed-role/" in self.arn
 
 
 def caller_identity(caller: Caller) -> Identity:
@@ -46,7 +58,7 @@ class RoleSession:
     """Credentials of the audit role in one account, assumed at first use and renewed before they end.
 
     The end is counted from when the role was assumed, in this machine's monotonic seconds, so that a wrong clock here
-    cannot keep a dead session alive.
+    cannot keep a dead session alive. Safe to use from many threads: one assumes, the others wait.
     """
 
     account: Account
@@ -55,7 +67,8 @@ class RoleSession:
     seconds: int
     timing: Timing
     _current: ReadOnlyCredentials | None = field(default=None, repr=False)
-    _renew_at: float = 0.0
+    _assumed_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def get_frozen_credentials(self) -> ReadOnlyCredentials:
         """The session's credentials; see `auditor.aws.clients.CredentialSource`.
@@ -63,10 +76,18 @@ class RoleSession:
         Raises:
             AwsFailure: the role cannot be assumed.
         """
-        if self._current is None or self.timing.monotonic() >= self._renew_at:
-            self._current = self._assume()
-            self._renew_at = self.timing.monotonic() + max(self.seconds - RENEWAL_MARGIN, self.seconds / 2)
-        return self._current
+        with self._lock:
+            life = max(self.seconds - RENEWAL_MARGIN, self.seconds / 2)
+            if self._current is None or self.timing.monotonic() >= self._assumed_at + life:
+                self._current = self._assume()
+                self._assumed_at = self.timing.monotonic()
+            return self._current
+
+    def renew(self, failed_at: float) -> None:
+        """See `auditor.aws.clients.RenewableSource`."""
+        with self._lock:
+            if self._assumed_at <= failed_at:
+                self._current = None
 
     def _assume(self) -> ReadOnlyCredentials:
         params: dict[str, Any] = {
@@ -85,3 +106,22 @@ class RoleSession:
         if not {"AccessKeyId", "SecretAccessKey", "SessionToken"} <= set(given):
             raise AwsFailure(Kind.UNREADABLE, "sts:AssumeRole", "UnreadableAnswer", "the answer holds no credentials")
         return ReadOnlyCredentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """A role that is assumed first, by its ARN, and from which everything else is called (role chaining)."""
+
+    role_arn: str
+    session_name: str
+    seconds: int
+
+    def credentials(self, clients: Clients, ambient: CredentialSource) -> CredentialSource:
+        """See `auditor.aws.clients.FirstHop`; raises ValueError where `role_arn` is none."""
+        arn = ROLE_ARN.fullmatch(self.role_arn)
+        if arn is None:
+            raise ValueError(f"not a role's ARN: {self.role_arn}")
+        account = Account(arn["account"], partition=arn["partition"], role_name=arn["role"])
+        timing = Timing()
+        caller = Caller(clients, ambient, account.partition, timing)
+        return RoleSession(account, caller, self.session_name, self.seconds, timing)

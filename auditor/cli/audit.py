@@ -178,9 +178,10 @@ def effective_config(
 def _request(config: "Config", as_of: str | None, accounts: list[str], paths: list[Path]) -> "AuditRequest":
     instant = parse_instant(as_of) or now()
     from auditor.aws.clients import Connection
+    from auditor.aws.identity import Via
     from auditor.pipeline import AuditRequest
 
-    aws = config.aws
+    aws, entered = config.aws, config.accounts
     connection = Connection(
         endpoint_url=aws.endpoint_url,
         profile=aws.profile,
@@ -188,6 +189,7 @@ def _request(config: "Config", as_of: str | None, accounts: list[str], paths: li
         connect_timeout=aws.connect_timeout_seconds,
         read_timeout=aws.read_timeout_seconds,
         max_connections=config.gather.calls_in_flight,
+        via=Via(entered.via, entered.session_name, entered.session_minutes * 60) if entered.via else None,
     )
     return AuditRequest(config, connection, instant, tuple(accounts), tuple(paths))
 

@@ -86,8 +86,8 @@ def _accounts(
             return listed, "accounts listed in the configuration", ()
         case AccountSource.ORGANISATION:
             population = _population(wanted, caller)
-            found = [_member(wanted, entry.member, identity) for entry in population if entry.left_out is None]
-            return found, _described(population, identity), population
+            members = [entry.member for entry in population if entry.left_out is None]
+            return _members(wanted, members, identity), _described(population, identity), population
 
 
 def _described(population: Sequence[PopulationEntry], identity: Identity) -> str:
@@ -108,8 +108,19 @@ def _listed(wanted: AccountsConfig, entry: AccountEntry, identity: Identity) -> 
     return _entered(wanted, account, identity)
 
 
-def _member(wanted: AccountsConfig, member: Member, identity: Identity) -> Account:
-    return _entered(wanted, Account(member.id, member.name, identity.partition, member.state), identity)
+def _members(wanted: AccountsConfig, members: Sequence[Member], identity: Identity) -> list[Account]:
+    overrides = {entry.id: entry for entry in wanted.override}
+    absent = overrides.keys() - {member.id for member in members}
+    if absent:
+        what = f"Accounts of accounts.override that are not in scope: {', '.join(sorted(absent))}."
+        raise NothingAuditedError(what, next_step="Correct the ids, or remove the overrides.")
+    found = []
+    for member in members:
+        account = Account(member.id, member.name, identity.partition, member.state)
+        if override := overrides.get(member.id):
+            account = replace(account, role_name=override.role_name, external_id=override.external_id)
+        found.append(_entered(wanted, account, identity))
+    return found
 
 
 def _entered(wanted: AccountsConfig, account: Account, identity: Identity) -> Account:
@@ -202,6 +213,9 @@ def _no_entry(failure: AwsFailure, connection: Connection) -> AuditorError:
         case Kind.UNREACHABLE | Kind.TIMED_OUT:
             step = "Check the network, and --endpoint-url or AWS_ENDPOINT_URL if one is set."
             return NothingAuditedError(f"AWS cannot be reached. {failure}.", where=where, next_step=step)
+        case _ if failure.operation == "sts:AssumeRole":
+            step = "Check the ARN in accounts.via, and that the role's trust policy names whose credentials these are."
+            return NothingAuditedError(f"The first role cannot be assumed. {failure}.", where=where, next_step=step)
         case _:
             step = "Check the endpoint and the credentials, then run the audit again."
             return NothingAuditedError(f"AWS refused to say who calls. {failure}.", where=where, next_step=step)

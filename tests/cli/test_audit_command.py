@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from auditor.aws.clients import Connection, StaticCredentials, shared_clients
+from auditor.aws.identity import Via
 from auditor.demo import AccountSeed, KeySeed, OrganisationSeed, RoleSeed, UserSeed
 from auditor.model import UsedAt
 from tests.builders import ago
@@ -291,3 +293,24 @@ def test_an_organisational_unit_is_audited_alone(cli: CommandLine, start_cloud: 
     ended(mistaken, 4)
     assert 'accounts.include.ous "/Securty"' in mistaken.err
     ended(cli.run("audit", "--ou", "/Security"), 2)
+
+
+def test_sessions_are_shorter_where_the_caller_is_a_role(cli: CommandLine, start_cloud: StartCloud) -> None:
+    """AWS refuses more than an hour where one role is assumed from another: it is lowered, and the run says so."""
+    role = RoleSeed(external_id=None, max_session_seconds=43200)
+    cloud = start_cloud(OrganisationSeed((AccountSeed(MAIN, role=role), AccountSeed(OTHER, users=(GOOD,), role=role))))
+    cli.log_in(cloud)
+    own = StaticCredentials(cloud.access_key_id, cloud.secret_access_key)
+    first = Via(f"arn:aws:iam::{MAIN}:role/{cloud.role_name}", "ci", 3600)
+    session = shared_clients(Connection(endpoint_url=cloud.endpoint_url, isolated=own, via=first)).ambient()
+    signer = session.get_frozen_credentials()
+    cli.environment |= {
+        "AWS_ACCESS_KEY_ID": signer.access_key or "",
+        "AWS_SECRET_ACCESS_KEY": signer.secret_key or "",
+        "AWS_SESSION_TOKEN": signer.token or "",
+    }
+    text = f'[accounts]\nsource = "organisation"\nrole_name = "{cloud.role_name}"\nsession_minutes = 120\n'
+    (cli.folder / "config.toml").write_text(text)
+    ended(cli.run("audit", "--as-of", AS_OF, "--format", "csv"), 0)
+    assert "60 minutes" in json.loads((run_folder(cli) / "run.json").read_text())["notes"][0]
+    assert [call.params["DurationSeconds"] for call in cloud.call_log if call.action == "AssumeRole"] == ["3600"] * 2

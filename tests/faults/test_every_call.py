@@ -70,7 +70,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-PASSING = {"throttled", "failure", "dropped", "slow", "html", "empty", "garbage", "bare"}
+PASSING = {"throttled", "failure", "expired", "dropped", "slow", "html", "empty", "garbage", "bare"}
 """What another try cures, when it happens once."""
 
 

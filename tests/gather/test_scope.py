@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from moto.organizations.models import organizations_backends
 
-from auditor.config import AccountFilter, AccountsConfig, AccountSource
+from auditor.config import AccountFilter, AccountOverride, AccountsConfig, AccountSource
 from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Fault, OrganisationSeed
 from auditor.errors import NothingAuditedError
 from auditor.gather import Scope, resolve_scope
@@ -176,6 +176,33 @@ def test_the_command_line_narrows_and_is_named(start_cloud: StartCloud, resolve:
         CLOSED: "--account",
         SANDBOX: 'accounts.exclude.names "sandbox-*"',
     }
+
+
+def test_an_override_changes_how_one_account_is_entered(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """What it does not say is as for the rest; the caller's own account is entered by a role where it says so."""
+    overrides = (
+        AccountOverride(id=MAIN, role_name="own"),
+        AccountOverride(id=PROD, external_id="special"),
+        AccountOverride(id=NESTED, role_name="legacy/read", external_id="other"),
+    )
+    scope = resolve(start_cloud(SEED), override=overrides, external_id="usual")
+    assert {account.id: (account.role_name, account.external_id) for account in scope.accounts} == {
+        MAIN: ("own", "usual"),
+        PROD: ("r", "special"),
+        NESTED: ("legacy/read", "other"),
+        SANDBOX: ("r", "usual"),
+        CLOSED: ("r", "usual"),
+    }
+
+
+def test_overrides_of_what_is_not_in_scope_are_named(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """Accounts that do not exist and such as are left out, all at once; narrowing on the command line is no matter."""
+    cloud = start_cloud(SEED)
+    overrides = tuple(AccountOverride(id=account, role_name="x") for account in ("9" * 12, SANDBOX, PROD))
+    with pytest.raises(NothingAuditedError, match=f"not in scope: {SANDBOX}, {'9' * 12}") as caught:
+        resolve(cloud, exclude=AccountFilter(ous=("/Sandbox",)), override=overrides)
+    assert PROD not in caught.value.what
+    assert ids(resolve(cloud, MAIN, override=overrides[1:])) == {MAIN}
 
 
 DENIED, THROTTLED, BROKEN = (

@@ -1,0 +1,144 @@
+"""Sessions of roles: one for all threads, anew when they run out before their time, and one assumed from another."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from auditor.aws.calls import Caller
+from auditor.aws.clients import Clients, Connection, StaticCredentials, shared_clients
+from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.identity import RoleSession, Via, caller_identity
+from auditor.aws.keys import list_users
+from auditor.aws.timing import Timing
+from auditor.config import AccountsConfig, AccountSource
+from auditor.demo import AccountSeed, Call, ErrorFault, Fault, KeySeed, OrganisationSeed, RoleSeed, UserSeed
+from auditor.errors import NothingAuditedError
+from auditor.gather import GatherSettings, gather_accounts, resolve_scope
+from auditor.history import RunWriter
+from auditor.model import Account, AccountFacts, Policy
+from benchmarks.endpoint import CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY, Company, Endpoint, Settings
+from tests.builders import AS_OF, ago
+from tests.conftest import (
+    MemoryStore,
+    NoProgress,
+    StartCloud,
+    VirtualTime,
+    audited_account,
+    connect,
+    settings_for,
+)
+
+MAIN, OTHER = "111111111111", "222222222222"
+EXPIRED = ErrorFault(403, "ExpiredToken", "The security token included in the request is expired")
+ANN = UserSeed("ann", (KeySeed(created_at=ago(9)),))
+HUB = RoleSeed("hub", external_id=None)
+SEED = OrganisationSeed((AccountSeed(MAIN, role=HUB), AccountSeed(OTHER, users=(ANN,))), external_id="an-id")
+
+
+def session_of(clients: Clients, timing: Timing, role: str) -> tuple[Caller, Caller]:
+    """The ambient caller, and one in the other account through a session that is not assumed yet."""
+    ambient = Caller(clients, clients.ambient(), "aws", timing)
+    account = Account(OTHER, role_name=role, external_id="an-id")
+    return ambient, replace(ambient, credentials=RoleSession(account, ambient, "auditor", 3600, timing))
+
+
+def test_threads_share_one_session(start_cloud: StartCloud) -> None:
+    """Eight threads that need credentials at once cost one AssumeRole."""
+    cloud = start_cloud(SEED)
+    _, inside = session_of(Clients(connect(cloud)), Timing(), cloud.role_name)
+    with ThreadPoolExecutor(8) as pool:
+        signed = set(pool.map(lambda _: inside.credentials.get_frozen_credentials(), range(8)))
+    assert len(signed) == 1
+    assert cloud.calls[MAIN, "AssumeRole"] == 1
+
+
+def test_threads_whose_session_ran_out_renew_it_once(start_cloud: StartCloud) -> None:
+    """Calls that fail with the same old credentials cost one AssumeRole together."""
+    cloud = start_cloud(SEED)
+    _, inside = session_of(Clients(connect(cloud)), Timing(), cloud.role_name)
+    session = inside.credentials
+    assert isinstance(session, RoleSession)
+    old = session.get_frozen_credentials()
+    began = time.monotonic()
+
+    def fail_and_go_on(_: int) -> str | None:
+        session.renew(began)
+        return session.get_frozen_credentials().access_key
+
+    with ThreadPoolExecutor(8) as pool:
+        new = set(pool.map(fail_and_go_on, range(8)))
+    assert len(new - {old.access_key}) == len(new) == 1
+    assert cloud.calls[MAIN, "AssumeRole"] == 2
+
+
+@pytest.mark.parametrize(("times", "answered"), [(1, True), (2, False)])
+def test_a_call_renews_its_credentials_once(
+    times: int, start_cloud: StartCloud, virtual_time: VirtualTime, *, answered: bool
+) -> None:
+    """What new credentials do not cure is a failure, without a backoff."""
+
+    def expire(call: Call) -> Fault | None:
+        return EXPIRED if call.action == "ListUsers" and call.number <= times else None
+
+    cloud = start_cloud(SEED, fault=expire)
+    _, inside = session_of(Clients(connect(cloud)), virtual_time.timing, cloud.role_name)
+    if answered:
+        assert [user.name for user in list_users(inside)] == ["ann"]
+    else:
+        with pytest.raises(AwsFailure) as caught:
+            list(list_users(inside))
+        assert caught.value.kind is Kind.CREDENTIALS_EXPIRED
+    assert cloud.calls[MAIN, "AssumeRole"] == 2
+    assert inside.ledger.retries == 1
+    assert sum(virtual_time.slept) < 0.01  # the pace of STS
+
+
+def test_ambient_credentials_are_not_renewed(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:
+    """Nobody here can log in anew: the first refusal is the last."""
+    cloud = start_cloud(SEED, fault=lambda _: EXPIRED)
+    ambient, _ = session_of(Clients(connect(cloud)), virtual_time.timing, cloud.role_name)
+    with pytest.raises(AwsFailure):
+        caller_identity(ambient)
+    assert cloud.calls[MAIN, "GetCallerIdentity"] == 1
+
+
+def test_sessions_that_run_out_in_mid_run_lose_no_account(tmp_path: Path) -> None:
+    """Sessions that die after half a second, long before their promised end: every account is audited all the same."""
+    settings = Settings(accounts=4, users=20, flagged=1.0, as_of=AS_OF, session_seconds=0.5, latency=0.02)
+    with Endpoint(settings) as endpoint:
+        credentials = StaticCredentials(CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY)
+        connection = Connection(endpoint_url=endpoint.url, isolated=credentials, read_timeout=5.0)
+        company = Company(settings)
+        accounts = tuple(Account(company.account_id(number), role_name="auditor") for number in range(1, 5))
+        gathering = GatherSettings(connection, Policy(), AS_OF, RunWriter(tmp_path, AS_OF).answers)
+        receipts = list(gather_accounts(accounts, gathering, NoProgress()))
+    assert [receipt.not_audited for receipt in receipts] == [None] * 4
+    assert all(receipt.spent.calls["sts:AssumeRole"] > 1 for receipt in receipts)
+
+
+def test_everything_goes_through_the_first_role(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime
+) -> None:
+    """With `via`, the caller is that role: it lists the organisation, and the accounts are entered from its session."""
+    cloud = start_cloud(SEED)
+    connection = connect(cloud, via=Via(f"arn:aws:iam::{MAIN}:role/hub", "chained", 3600))
+    wanted = AccountsConfig(source=AccountSource.ORGANISATION, role_name=cloud.role_name, external_id="an-id")
+    scope = resolve_scope(wanted, (), connection, virtual_time.timing)
+    assert scope.caller.is_role
+    assert scope.caller.arn == f"arn:aws:sts::{MAIN}:assumed-role/hub/chained"
+    settings = settings_for(cloud, store, virtual_time, connection=connection)
+    assert isinstance(audited_account(scope.accounts[1], settings, store).outcome, AccountFacts)
+    roles = [call.params["RoleArn"] for call in cloud.call_log if call.action == "AssumeRole"]
+    assert roles == [f"arn:aws:iam::{MAIN}:role/hub", f"arn:aws:iam::{OTHER}:role/{cloud.role_name}"]
+    assert shared_clients(connection).ambient() is shared_clients(connection).ambient()
+
+
+def test_a_first_role_that_refuses_is_named(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:
+    """The error is about accounts.via, not about who calls."""
+    connection = connect(start_cloud(SEED), via=Via(f"arn:aws:iam::{MAIN}:role/nobody", "chained", 3600))
+    with pytest.raises(NothingAuditedError, match="first role cannot be assumed") as caught:
+        resolve_scope(AccountsConfig(), (), connection, virtual_time.timing)
+    assert "accounts.via" in caught.value.next_step
