@@ -1,0 +1,1 @@
+"""What the program costs, measured the same way every time: `python -m benchmarks.judge`."""
