@@ -40,7 +40,7 @@ from auditor.model import (
     RunManifest,
     Severity,
 )
-from auditor.policy import evaluate, summarise
+from auditor.policy import evaluate, gravest_first, summarise
 from auditor.tables import Run, Snapshot
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ def _judge(
     snapshot = build_snapshot(results, owner_tags=policy.owner_tags)
     findings = evaluate(snapshot, policy, request.as_of)
     manifest = RunManifest(
-        id=writer.claim_id(run_digest(snapshot, findings, policy)),
+        id=writer.claim_id(run_digest(snapshot, gravest_first(findings), policy)),
         as_of=request.as_of,
         started_at=started_at,
         finished_at=request.timing.now(),

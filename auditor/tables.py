@@ -113,6 +113,12 @@ def table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataF
     )
 
 
+def table_of(columns: Mapping[str, str], values: Mapping[str, Any], rows: int) -> pd.DataFrame:
+    """Arrays, or a value that holds for all rows, as a table of the declared dtypes; NA where there is neither."""
+    index = pd.RangeIndex(rows)
+    return pd.DataFrame({name: pd.Series(values.get(name, pd.NA), index, dtype) for name, dtype in columns.items()})
+
+
 def conform(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """The same table with exactly the declared columns in the declared order and dtypes; raises KeyError if short."""
     return pd.DataFrame({name: frame[name].astype(dtype) for name, dtype in columns.items()})  # type: ignore[call-overload]

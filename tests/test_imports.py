@@ -23,7 +23,7 @@ LAYERS = (
     {"pipeline"},
     {"gather", "history", "formats", "demo"},
     {"aws", "policy", "credential_report", "inventory", "config"},
-    {"tables"},
+    {"tables", "report_columns"},
     {"model", "errors"},
 )
 """The rooms from the top down: a room imports rooms below its own layer, itself, and the version in `auditor`."""
@@ -57,6 +57,7 @@ PACKAGES = {
     "cli": {"typer", "click", "rich"},
     "config": {"pydantic", "pydantic_core", "tomli_w"},
     "tables": {"pandas"},
+    "report_columns": {"numpy"},
     "model": set[str](),
     "errors": set[str](),
 }
@@ -68,6 +69,7 @@ PURE = (
     "auditor.inventory",
     "auditor.model",
     "auditor.tables",
+    "auditor.report_columns",
     "auditor.formats.view",
 )
 """Modules without file, clock, environment or network: same arguments, same answer."""

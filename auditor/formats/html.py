@@ -19,8 +19,9 @@ from auditor.formats import words
 from auditor.formats.contract import FINDING_FIELDS, Field, finding_fields
 from auditor.formats.environment import asset_text, environment
 from auditor.formats.findings_csv import COLUMNS
-from auditor.formats.view import AGE_BAND, SHOWN, Band, FindingView, ReportView, Tile
+from auditor.formats.view import SHOWN, Band, FindingView, ReportView, Tile
 from auditor.model import Outcome, Severity
+from auditor.policy.summary import AGE_BAND
 from auditor.tables import COUNT, FINDINGS
 
 STATIC_ROWS = 200

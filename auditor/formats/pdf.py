@@ -25,8 +25,9 @@ from markupsafe import Markup
 
 from auditor.errors import OutputError
 from auditor.formats.environment import asset, environment
-from auditor.formats.view import AGE_BAND, SHOWN, AccountView, Band, FindingView, ReportView
+from auditor.formats.view import SHOWN, AccountView, Band, FindingView, ReportView
 from auditor.model import Outcome, Severity
+from auditor.policy.summary import AGE_BAND
 
 _LOG = logging.getLogger(__name__)
 

@@ -13,17 +13,14 @@ import pandas as pd
 
 from auditor.formats import words
 from auditor.model import ControlId, NotAuditedAccount, Outcome, RunManifest, Severity, Source
-from auditor.policy import CONTROLS, describe_rule
+from auditor.policy import CONTROLS, Tally, count_by_account, describe_rule, gravest_first, tally
+from auditor.policy.summary import AGE_BAND, AGE_BANDS
 from auditor.tables import FINDINGS, Run
 
 SHOWN = (Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT)
 """Outcomes that a report lists one by one, in this order; the others are counted, and stand in the tables."""
 
 PRINTED_ROWS = 1000
-
-AGE_BAND = timedelta(days=30)
-AGE_BANDS = 13
-"""The last band of the age histogram is open-ended."""
 
 
 class Tone(StrEnum):
@@ -176,6 +173,7 @@ def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS) -> ReportView:
     manifest = run.manifest
     verdict, tone = words.verdict(manifest)
     accounts = tuple(_accounts(run))
+    counted = tally(run.findings, run.snapshot)
     return ReportView(
         title="AWS access key report",
         organisation=manifest.organisation,
@@ -184,12 +182,12 @@ def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS) -> ReportView:
         tone=Tone(tone),
         headline=words.headline(manifest),
         sentences=words.sentences(manifest),
-        tiles=tuple(_tiles(run)),
+        tiles=tuple(_tiles(manifest, counted)),
         not_audited=manifest.coverage.not_audited,
         accounts=accounts,
         worst_accounts=_worst(accounts),
         controls=tuple(_controls(manifest)),
-        ages=tuple(_ages(run)),
+        ages=tuple(_ages(manifest, counted)),
         findings=_findings(run, SHOWN),
         due_soon=_due_soon(run),
         method=words.method(manifest),
@@ -214,7 +212,7 @@ def _records(frame: pd.DataFrame) -> Iterable[dict[str, Any]]:
 
 def _findings(run: Run, outcomes: Iterable[Outcome]) -> tuple[FindingView, ...]:
     names = [outcome.value for outcome in outcomes]
-    chosen = run.findings[run.findings["outcome"].isin(names)]
+    chosen = gravest_first(run.findings[run.findings["outcome"].isin(names)])
     return tuple(FindingView(**record) for record in _records(chosen[list(FINDINGS)]))
 
 
@@ -232,9 +230,10 @@ def _due_soon(run: Run) -> tuple[FindingView, ...]:
 
 def _accounts(run: Run) -> Iterable[AccountView]:
     table = run.snapshot.accounts
-    counts = run.findings.groupby(["account_id", "outcome"], sort=False).size()
+    counts = count_by_account(run.findings)
     for record in _records(table[table["audited"].fillna(value=False).astype(bool)]):
         account_id = record["account_id"]
+        outcomes = counts.get(account_id, {})
         yield AccountView(
             account_id=account_id,
             account_name=record["account_name"],
@@ -243,8 +242,8 @@ def _accounts(run: Run) -> Iterable[AccountView]:
             report_age=words.report_age(record["generated_at"], run.manifest.as_of, Source(record["source"])),
             users=int(record["users"]),
             keys=int(record["keys"]),
-            non_compliant=int(counts.get((account_id, Outcome.NON_COMPLIANT.value), 0)),
-            unknown=int(counts.get((account_id, Outcome.UNKNOWN.value), 0)),
+            non_compliant=outcomes.get(Outcome.NON_COMPLIANT.value, 0),
+            unknown=outcomes.get(Outcome.UNKNOWN.value, 0),
             root_keys=words.root_keys(record["root_keys_active"], record["root_keys_present"]),
             notes=tuple(record["notes"].splitlines()) if record["notes"] else (),
         )
@@ -258,15 +257,15 @@ def _worst(accounts: Iterable[AccountView], most: int = 8) -> tuple[AccountView,
 # ------------------------------------------------------------------------------------------------- numbers
 
 
-def _tiles(run: Run) -> Iterable[Tile]:
-    manifest, summary, coverage = run.manifest, run.manifest.summary, run.manifest.coverage
+def _tiles(manifest: RunManifest, counted: Tally) -> Iterable[Tile]:
+    summary, coverage = manifest.summary, manifest.coverage
     judged = summary.compliant + summary.non_compliant
     rate_note = words.bounds(summary) or f"{summary.compliant} of {judged} judged keys"
     yield Tile("Compliance rate", words.rate(summary.compliance_rate), rate_note, _rate_tone(manifest))
     broken = words.violations(summary)
     failing = f"of {words.counted(coverage.keys, 'access key')}; {words.counted(broken, 'violation')} in all"
     yield Tile("Keys that fail", str(summary.non_compliant), failing, _tone(judged, bad=summary.non_compliant > 0))
-    oldest = _oldest(run)
+    oldest = None if counted.oldest is None else max(0, (manifest.as_of - counted.oldest).days)
     limit = f"limit: {words.days(manifest.policy.key_age.maximum)}"
     over = oldest is not None and timedelta(days=oldest) > manifest.policy.key_age.maximum
     oldest_text = "none" if oldest is None else words.counted(oldest, "day")
@@ -293,25 +292,13 @@ def _rate_tone(manifest: RunManifest) -> Tone:
     return Tone.GOOD if words.is_complete(manifest) else Tone.WARN
 
 
-def _active_ages(run: Run) -> "pd.Series[pd.Timedelta]":
-    keys = run.snapshot.keys
-    active = keys[keys["key_status"].eq("Active").fillna(value=False)]
-    return (run.manifest.as_of - active["created_at"]).dropna()
-
-
-def _oldest(run: Run) -> int | None:
-    ages = _active_ages(run)
-    return None if ages.empty else max(0, ages.max().days)
-
-
-def _ages(run: Run) -> Iterable[Band]:
-    bands = (_active_ages(run) // AGE_BAND).clip(lower=0, upper=AGE_BANDS - 1).value_counts()
-    limit = run.manifest.policy.key_age.maximum
+def _ages(manifest: RunManifest, counted: Tally) -> Iterable[Band]:
+    limit = manifest.policy.key_age.maximum
     width = AGE_BAND.days
     for position in range(AGE_BANDS):
         low = position * width
         label = f"{low}+" if position == AGE_BANDS - 1 else f"{low}-{low + width}"
-        yield Band(label, int(bands.get(position, 0)), over=low * timedelta(days=1) >= limit)
+        yield Band(label, counted.ages[position], over=low * timedelta(days=1) >= limit)
 
 
 def _controls(manifest: RunManifest) -> Iterable[ControlView]:

@@ -1,33 +1,24 @@
-"""What was read of each account → the tables of facts. Pure: gathering, replay and tests see with the same eyes.
+"""One user's keys in the report and in the listing, joined.
 
-The credential report may be four hours old and names no key ids; ListAccessKeys is the truth about a user it was asked
-for. This module joins the two. A report's key and a listed key are the same when they were created in the same second
-and nothing else fits; anything but exactly one match is said to be unknown, never guessed.
+A report's key and a listed key are the same when they were created in the same second and nothing else fits; anything
+but exactly one match is said to be unknown, never guessed.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, assert_never
 
 from auditor.model import (
-    Account,
-    AccountFacts,
-    AccountResult,
     KeyStatus,
     LastUsed,
-    ListedUser,
     LiveKey,
     NeverUsed,
-    NotAudited,
     ReportKey,
-    ReportUser,
     UnknownUse,
     UsedAt,
     UserLookup,
 )
-from auditor.tables import ACCOUNTS, KEYS, USERS, Snapshot, table
 
 REPORT_GRACE = timedelta(minutes=15)
 """A key created so shortly before the report's GeneratedTime may be missing from it without a contradiction."""
@@ -161,150 +152,3 @@ def _freshest(live: LastUsed, reported: LastUsed) -> LastUsed:
     if isinstance(live, NeverUsed) and isinstance(reported, UsedAt):
         return reported
     return live
-
-
-# ------------------------------------------------------------------------------------------------- rows
-
-
-@dataclass(frozen=True, slots=True)
-class _User:
-    """A user from either source, with the look-up that belongs to it."""
-
-    name: str
-    arn: str
-    created_at: datetime | None
-    report: ReportUser | None
-    lookup: UserLookup | None
-    keys: tuple[ResolvedKey, ...]
-
-    @property
-    def present(self) -> Sequence[LiveKey | ResolvedKey]:
-        """The keys that the user has: as listed just now, or else as far as is known."""
-        if self.lookup and self.lookup.failed is None and self.lookup.exists:
-            return self.lookup.keys
-        return [key for key in self.keys if key.status is not KeyStatus.DELETED]
-
-
-def _users_of(facts: AccountFacts) -> Iterator[_User]:
-    generated_at = facts.meta.generated_at if facts.meta else None
-    rows: Iterable[ReportUser | ListedUser] = facts.report.users if facts.report else facts.listed_users
-    for row in rows:
-        report = row if isinstance(row, ReportUser) else None
-        lookup = facts.lookups.get(row.name)
-        keys = resolve_keys(report.keys if report else (), lookup, generated_at)
-        yield _User(row.name, row.arn, row.created_at, report, lookup, keys)
-
-
-def _owner(lookup: UserLookup | None, owner_tags: Sequence[str]) -> str | None:
-    if lookup is None:
-        return None
-    return next((lookup.tags[tag] for tag in owner_tags if lookup.tags.get(tag)), None)
-
-
-def _listing(lookup: UserLookup | None) -> str:
-    if lookup is None:
-        return "report"
-    if not lookup.exists:
-        return "deleted"
-    return "failed" if lookup.failed is not None else "live"
-
-
-def _user_row(account: Account, facts: AccountFacts, user: _User, owner: str | None) -> tuple[Any, ...]:
-    report = user.report
-    countable = report is not None or _listing(user.lookup) == "live"
-    return (
-        account.id,
-        account.name,
-        user.name,
-        user.arn,
-        report.is_root if report else False,
-        user.created_at,
-        report.password_enabled if report else None,
-        report.password_last_used.at if report and isinstance(report.password_last_used, UsedAt) else None,
-        report.mfa_active if report else None,
-        report.active_certificates if report else None,
-        sum(key.status is KeyStatus.ACTIVE for key in user.present) if countable else None,
-        len(user.present) if countable else None,
-        _listing(user.lookup),
-        user.lookup.failed if user.lookup else None,
-        facts.report.has_additional_column if facts.report else False,
-        report.additional_credentials if report else None,
-        owner,
-    )
-
-
-def _use_columns(key: ResolvedKey) -> tuple[str, datetime | None, str | None, str | None, str | None]:
-    known = key.known_use
-    at, service, region = (known.at, known.service, known.region) if known else (None, None, None)
-    match key.last_used:
-        case UsedAt():
-            return ("used", at, service, region, None)
-        case NeverUsed():
-            return ("never", None, None, None, None)
-        case UnknownUse(why):
-            return ("unknown", at, service, region, why)
-    assert_never(key.last_used)
-
-
-def _key_row(account: Account, user: _User, key: ResolvedKey, owner: str | None) -> tuple[Any, ...]:
-    tags: Mapping[str, str] = user.lookup.tags if user.lookup else {}
-    return (
-        account.id,
-        account.name,
-        user.name,
-        user.arn,
-        user.report.is_root if user.report else False,
-        key.slot,
-        key.access_key_id,
-        key.status.value,
-        key.created_at,
-        *_use_columns(key),
-        key.identity,
-        key.problem,
-        owner,
-        tags.get(key.access_key_id) if key.access_key_id else None,
-    )
-
-
-def _root_counts(facts: AccountFacts) -> tuple[int | None, int | None]:
-    """Root keys (active, present); from the report's root row, or what the account summary tells."""
-    root = facts.report.root if facts.report else None
-    if root is not None:
-        return sum(key.status is KeyStatus.ACTIVE for key in root.keys), len(root.keys)
-    if facts.root_keys_present is None:
-        return None, None
-    return (None, 1) if facts.root_keys_present else (0, 0)
-
-
-def _account_row(result: AccountResult, users: int, keys: int) -> tuple[Any, ...]:
-    account, outcome = result.account, result.outcome
-    head = (account.id, account.name, account.partition, account.state)
-    if isinstance(outcome, NotAudited):
-        why = (outcome.code.value, outcome.reason, outcome.next_step)
-        return (*head, False, None, None, None, None, None, None, None, *why, None)
-    meta = outcome.meta
-    facts = (outcome.source.value, meta.generated_at if meta else None, meta.sha256 if meta else None)
-    notes = "\n".join(outcome.notes) or None
-    return (*head, True, *facts, users, keys, *_root_counts(outcome), None, None, None, notes)
-
-
-def build_snapshot(results: Iterable[AccountResult], *, owner_tags: Sequence[str]) -> Snapshot:
-    """The tables of facts, ordered by account id and then as AWS listed them.
-
-    Args:
-        results: one per account in scope, audited or not, in any order.
-        owner_tags: user tags that name an owner, the preferred first.
-    """
-    accounts: list[tuple[Any, ...]] = []
-    users: list[tuple[Any, ...]] = []
-    keys: list[tuple[Any, ...]] = []
-    for result in sorted(results, key=lambda result: result.account.id):
-        first_user, present = len(users), 0
-        if isinstance(result.outcome, AccountFacts):
-            for user in _users_of(result.outcome):
-                owner = _owner(user.lookup, owner_tags)
-                users.append(_user_row(result.account, result.outcome, user, owner))
-                keys.extend(_key_row(result.account, user, key, owner) for key in user.keys)
-                present += len(user.present)
-        accounts.append(_account_row(result, len(users) - first_user, present))
-    return Snapshot(table(ACCOUNTS, accounts), table(USERS, users), table(KEYS, keys))

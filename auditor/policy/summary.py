@@ -1,59 +1,149 @@
 """Verdicts → the numbers of page one: keys by their worst outcome, the compliance rate and its bounds."""
 
 import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from auditor.model import Outcome, Summary
+from auditor.model import ControlId, KeyStatus, Outcome, Summary
 from auditor.tables import Snapshot
 
 WORST_FIRST = (Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT, Outcome.COMPLIANT, Outcome.NOT_APPLICABLE)
 
+AGE_BAND = timedelta(days=30)
+AGE_BANDS = 13
+"""The last band of ages is open-ended."""
 
-def summarise(findings: pd.DataFrame, snapshot: Snapshot) -> Summary:
-    """Count keys by their worst verdict and bracket the rate where something is not known.
+Counts = Mapping[str, Mapping[str, int]]
 
-    A key counts once, with its worst outcome over the controls that judge keys. The bounds take each key of unknown
-    outcome as failing and as passing, and each account that was not audited as holding as many judged keys as the
-    average audited one (at least one), all failing or all passing. A user whose keys could not be listed counts as one
-    such key.
-    """
-    counts = key_outcomes(findings).value_counts()
-    number = {outcome: int(counts.get(outcome.value, 0)) for outcome in Outcome}
-    good, bad, unknown = (number[o] for o in (Outcome.COMPLIANT, Outcome.NON_COMPLIANT, Outcome.UNKNOWN))
-    judged = good + bad
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is counted of accounts; the tallies of batches of accounts add up to the tally of all."""
+
+    keys: Mapping[str, int] = field(default_factory=dict)
+    """By worst outcome over the controls that judge keys."""
+    verdicts: Counts = field(default_factory=dict)
+    """By control id, then by outcome."""
+    audited: int = 0
+    not_audited: int = 0
+    """Accounts."""
+    unlisted: int = 0
+    """Users whose keys are not all known."""
+    ages: tuple[int, ...] = (0,) * AGE_BANDS
+    """Active keys by age in bands of 30 days; a key younger than the instant of judgement is in the first."""
+    oldest: datetime | None = None
+    """When the oldest active key was created."""
+
+    def __add__(self, other: "Tally") -> "Tally":
+        """The tally of the accounts of both."""
+        controls = sorted({*self.verdicts, *other.verdicts})
+        return Tally(
+            keys=_sum(self.keys, other.keys),
+            verdicts={name: _sum(self.verdicts.get(name, {}), other.verdicts.get(name, {})) for name in controls},
+            audited=self.audited + other.audited,
+            not_audited=self.not_audited + other.not_audited,
+            unlisted=self.unlisted + other.unlisted,
+            ages=tuple(mine + theirs for mine, theirs in zip(self.ages, other.ages, strict=True)),
+            oldest=min(filter(None, (self.oldest, other.oldest)), default=None),
+        )
+
+    def summary(self) -> Summary:
+        """The compliance rate, bracketed where something is not known.
+
+        The bounds take each key of unknown outcome as failing and as passing, and each account that was not audited
+        as holding as many judged keys as the average audited one (at least one), all failing or all passing. A user
+        whose keys could not be listed counts as one such key.
+        """
+        number = {outcome: self.keys.get(outcome.value, 0) for outcome in Outcome}
+        good, bad, unknown = (number[o] for o in (Outcome.COMPLIANT, Outcome.NON_COMPLIANT, Outcome.UNKNOWN))
+        judged = good + bad
+        missing = _missing_keys(judged + unknown, self.audited, self.not_audited) + self.unlisted
+        population = judged + unknown + missing
+        return Summary(
+            compliant=good,
+            non_compliant=bad,
+            exempt=number[Outcome.EXEMPT],
+            not_applicable=number[Outcome.NOT_APPLICABLE],
+            unknown=unknown,
+            compliance_rate=_rate(good, judged),
+            rate_lower=_rate(good, population),
+            rate_upper=_rate(good + unknown + missing, population),
+            verdicts=self.verdicts,
+        )
+
+
+def tally(findings: pd.DataFrame, snapshot: Snapshot) -> Tally:
+    """Count what `evaluate` found, in its order, and what the snapshot lacks."""
     audited = snapshot.accounts["audited"].fillna(value=False).astype(bool)
-    missing = _missing_keys(judged + unknown, int(audited.sum()), int((~audited).sum()))
-    missing += int((snapshot.users["known_keys"].isna() | _has_unlisted(snapshot.users)).sum())
-    population = judged + unknown + missing
-    return Summary(
-        compliant=good,
-        non_compliant=bad,
-        exempt=number[Outcome.EXEMPT],
-        not_applicable=number[Outcome.NOT_APPLICABLE],
-        unknown=unknown,
-        compliance_rate=_rate(good, judged),
-        rate_lower=_rate(good, population),
-        rate_upper=_rate(good + unknown + missing, population),
-        verdicts=_verdicts(findings),
+    users = snapshot.users
+    more_than_shown = users["additional_credentials"].notna() & users["listing"].ne("live")
+    ages = findings[findings["control"].eq(ControlId.KEY_AGE.value) & findings["key_status"].eq(KeyStatus.ACTIVE.value)]
+    bands = (ages["age_days"].dropna().to_numpy(np.int64) // AGE_BAND.days).clip(max=AGE_BANDS - 1)
+    oldest = ages["created_at"].min()
+    return Tally(
+        keys=_worst_outcomes(findings),
+        verdicts=_counts(findings, "control"),
+        audited=int(audited.sum()),
+        not_audited=int((~audited).sum()),
+        unlisted=int((users["known_keys"].isna() | more_than_shown).sum()),
+        ages=tuple(np.bincount(bands, minlength=AGE_BANDS).tolist()),
+        oldest=None if pd.isna(oldest) else oldest.to_pydatetime(),
     )
 
 
-def key_outcomes(findings: pd.DataFrame) -> "pd.Series[str]":
-    """The worst outcome of each key, one row per key; verdicts on users and accounts are left out."""
-    on_keys = findings[findings["key_status"].notna() & findings["key_status"].ne("Deleted")]
-    rank = {outcome.value: position for position, outcome in enumerate(WORST_FIRST)}
-    identity = ["account_id", "user_arn", "slot", "access_key_id", "created_at"]
-    # Keys that cannot be told apart share everything; the n-th verdict of each control is the n-th such key's.
-    twin = on_keys.groupby([*identity, "control"], dropna=False, sort=False).cumcount()
-    ranked = on_keys.assign(rank=on_keys["outcome"].map(rank), twin=twin)
-    worst = ranked.groupby([*identity, "twin"], dropna=False, sort=False)["rank"].min()
-    return worst.map({position: outcome for outcome, position in rank.items()})
+def summarise(findings: pd.DataFrame, snapshot: Snapshot) -> Summary:
+    """The numbers of findings that are all there are."""
+    return tally(findings, snapshot).summary()
 
 
-def _has_unlisted(users: pd.DataFrame) -> "pd.Series[bool]":
-    """Users of whom the report says that there is more than it shows, and whose keys were not listed."""
-    return users["additional_credentials"].notna() & users["listing"].ne("live")
+def count_by_account(findings: pd.DataFrame) -> Counts:
+    """Verdicts by account id, then by outcome."""
+    return _counts(findings, "account_id")
+
+
+def _worst_outcomes(findings: pd.DataFrame) -> Mapping[str, int]:
+    """Keys by their worst outcome; verdicts on users and accounts are left out, and keys that are gone.
+
+    Age and use are judged of every key, and their verdicts come in the same order of keys, also of keys that cannot be
+    told apart. Root keys have the verdict of their own control, and neither age nor use applies to them.
+    """
+    on_keys = findings["key_status"].notna() & findings["key_status"].ne(KeyStatus.DELETED.value)
+    outcomes, control = findings["outcome"][on_keys], findings["control"][on_keys]
+    rank, names = _ranks(outcomes)
+    age, unused, root = (
+        rank[control.eq(name.value).to_numpy(bool)]
+        for name in (ControlId.KEY_AGE, ControlId.KEY_UNUSED, ControlId.ROOT_ACCESS_KEY)
+    )
+    numbers = np.bincount(np.minimum(age, unused), minlength=len(names)) + np.bincount(root, minlength=len(names))
+    numbers[names.index(Outcome.NOT_APPLICABLE.value)] -= len(root)
+    return {name: number for name, number in zip(names, numbers.tolist(), strict=True) if number}
+
+
+def _ranks(outcomes: "pd.Series[str]") -> tuple[npt.NDArray[np.int64], list[str]]:
+    names = [outcome.value for outcome in WORST_FIRST]
+    codes, found = pd.factorize(outcomes)
+    return np.array([names.index(name) for name in found], np.int64)[codes], names
+
+
+def _counts(findings: pd.DataFrame, column: str) -> Counts:
+    """How many findings have which outcome, by the values of a column."""
+    of, values = pd.factorize(findings[column], sort=True)
+    by, outcomes = pd.factorize(findings["outcome"], sort=True)
+    numbers = np.bincount(of * len(outcomes) + by, minlength=len(values) * len(outcomes))
+    return {
+        str(value): {str(name): number for name, number in zip(outcomes, row, strict=True) if number}
+        for value, row in zip(values, numbers.reshape(len(values), len(outcomes)).tolist(), strict=True)
+    }
+
+
+def _sum(mine: Mapping[str, int], theirs: Mapping[str, int]) -> Mapping[str, int]:
+    return dict(sorted((Counter(mine) + Counter(theirs)).items()))
 
 
 def _missing_keys(judged: int, audited: int, not_audited: int) -> int:
@@ -64,11 +154,3 @@ def _missing_keys(judged: int, audited: int, not_audited: int) -> int:
 
 def _rate(part: int, whole: int) -> float | None:
     return round(part / whole, 6) if whole else None
-
-
-def _verdicts(findings: pd.DataFrame) -> dict[str, dict[str, int]]:
-    table: dict[str, dict[str, int]] = {}
-    counts = findings.groupby(["control", "outcome"], sort=True).size().reset_index(name="count")
-    for control, outcome, count in counts.itertuples(index=False, name=None):
-        table.setdefault(control, {})[outcome] = int(count)
-    return table

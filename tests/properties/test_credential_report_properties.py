@@ -337,4 +337,4 @@ def test_any_line_twice_or_gone(content: bytes, data: st.DataObject) -> None:
         assert isinstance(fewer, ReportFormatError)
     else:
         assert isinstance(fewer, CredentialReport)
-        assert fewer.users == whole.users[: number - 1] + whole.users[number:]
+        assert fewer.users == (*whole.users[: number - 1], *whole.users[number:])
