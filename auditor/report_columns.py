@@ -29,6 +29,7 @@ Counts = npt.NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _NEVER_USED = NeverUsed()
+_RECORDS_AT_A_TIME = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _NOT_A_TIME = np.iinfo(np.int64).min
@@ -95,12 +96,12 @@ class ReportColumns(Sequence[ReportUser]):
     @classmethod
     def joined(cls, parts: Sequence["ReportColumns"]) -> "ReportColumns":
         """The rows of all parts, one part after the other."""
-        columns = zip(*(part._columns() for part in parts), strict=True)  # noqa: SLF001 - of the same class
+        columns = zip(*(part.all() for part in parts), strict=True)
         return cls(*map(np.concatenate, columns)) if parts else cls.of(())
 
     def take(self, rows: Flags | npt.NDArray[np.intp] | slice) -> Self:
         """These rows alone: a flag for each row, positions, or a slice."""
-        return type(self)(*(column[rows] for column in self._columns()))
+        return type(self)(*(column[rows] for column in self.all()))
 
     def __len__(self) -> int:
         """How many users there are."""
@@ -115,24 +116,12 @@ class ReportColumns(Sequence[ReportUser]):
         if isinstance(index, slice):
             return tuple(self.take(index))
         position = range(len(self))[index]
-        return next(iter(self.take(slice(position, position + 1))))
+        return next(_records(self.take(slice(position, position + 1))))
 
     def __iter__(self) -> Iterator[ReportUser]:
-        """The records, one by one."""
-        for row in zip(*(column.tolist() for column in self._columns()), strict=True):
-            name, arn, created, enabled, used, unknown, changed, mfa, certificates, additional, *keys = row
-            yield ReportUser(
-                name=name,
-                arn=arn,
-                created_at=_utc(created),
-                keys=tuple(_key(slot, *key) for slot, key in enumerate(zip(*keys, strict=True), start=1) if key[0]),
-                password_enabled=_answer(enabled),
-                password_last_used=_last_use(used, None, None, unknown),
-                password_changed_at=_utc(changed),
-                mfa_active=_answer(mfa),
-                active_certificates=certificates,
-                additional_credentials=additional,
-            )
+        """The records, one by one; made some at a time, since many ask for the first alone."""
+        for first in range(0, len(self), _RECORDS_AT_A_TIME):
+            yield from _records(self.take(slice(first, first + _RECORDS_AT_A_TIME)))
 
     def __eq__(self, other: object) -> bool:
         """Whether the records are the same."""
@@ -142,11 +131,29 @@ class ReportColumns(Sequence[ReportUser]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _columns(self) -> tuple[Any, ...]:
+    def all(self) -> tuple[Any, ...]:
+        """The columns, in their order."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
 
 # ------------------------------------------------------------------------------------------------- columns to records
+
+
+def _records(columns: ReportColumns) -> Iterator[ReportUser]:
+    for row in zip(*(column.tolist() for column in columns.all()), strict=True):
+        name, arn, created, enabled, used, unknown, changed, mfa, certificates, additional, *keys = row
+        yield ReportUser(
+            name=name,
+            arn=arn,
+            created_at=_utc(created),
+            keys=tuple(_key(slot, *key) for slot, key in enumerate(zip(*keys, strict=True), start=1) if key[0]),
+            password_enabled=_answer(enabled),
+            password_last_used=_last_use(used, None, None, unknown),
+            password_changed_at=_utc(changed),
+            mfa_active=_answer(mfa),
+            active_certificates=certificates,
+            additional_credentials=additional,
+        )
 
 
 def _key(  # noqa: PLR0913, PLR0917 - the key's columns, in their order

@@ -35,6 +35,7 @@ _WHY_PASSWORD_UNKNOWN = np.array([None, None, not_told(NOT_SUPPORTED), None], np
 _HEADER_START = b"user,arn,"
 """These two come first; the others may stand in any order, and columns that are not known between them."""
 _LONGEST_HEADER = 2_000
+"""Bytes; those of some headers are kept with what they mean."""
 _LONGEST_CELL = 100_000
 """Bytes; the row parser refuses fields of more than 131,072, as the csv module does."""
 
@@ -58,7 +59,9 @@ def read_plain(content: bytes) -> CredentialReport | None:
 
 
 def _report(content: bytes) -> CredentialReport:
-    layout = _layout(content[: min(content.find(b"\n"), _LONGEST_HEADER)])
+    end = content.find(b"\n")
+    _require(0 < end <= _LONGEST_HEADER)
+    layout = _layout(content[:end])
     cells = _cells(content, layout)
     columns = _columns(cells, layout)
     partition, account_id = _confirmed_owner(cells, layout, columns)
