@@ -10,12 +10,12 @@ import pandas as pd
 from auditor.inventory.people import Person
 from auditor.model import AccountFacts, AccountResult, KeyStatus, ListedUser, NotAudited, ReportUser
 from auditor.report_columns import SLOTS, Answers, Flags, ReportColumns
-from auditor.tables import ACCOUNTS, KEYS, USERS, Snapshot, table, table_of
+from auditor.tables import ACCOUNTS, KEYS, USERS, Snapshot, table, table_of, texts
 
 Rows = npt.NDArray[np.intp]
 
-_STATUSES = np.array([KeyStatus.INACTIVE.value, KeyStatus.ACTIVE.value], np.object_)
-_USE_STATES = np.array(["never", "unknown", "used"], np.object_)
+_STATUSES = (KeyStatus.INACTIVE.value, KeyStatus.ACTIVE.value)
+_USE_STATES = ("never", "unknown", "used")
 
 
 def build_snapshot(results: Iterable[AccountResult], *, owner_tags: Sequence[str]) -> Snapshot:
@@ -104,15 +104,13 @@ def _in_order(columns: pd.DataFrame, rows: Rows, records: pd.DataFrame, record_r
 
 def _tables(results: Sequence[AccountResult], users: ReportColumns, account: Rows) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Users and keys of whom the report is all that is known."""
-    ids = np.array([result.account.id for result in results], np.object_)[account]
-    names = np.array([result.account.name for result in results], np.object_)[account]
     told = np.array([_tells_of_more(result) for result in results], np.bool_)[account]
     active = users.has_key & users.key_active
-    people: dict[str, npt.NDArray[Any]] = {
-        "account_id": ids,
-        "account_name": names,
-        "user": users.name,
-        "user_arn": users.arn,
+    people: dict[str, Any] = {
+        "account_id": texts([result.account.id for result in results]).take(account),
+        "account_name": texts([result.account.name for result in results]).take(account),
+        "user": texts(users.name),
+        "user_arn": texts(users.arn),
         "is_root": users.is_root,
     }
     user_columns = {
@@ -129,7 +127,7 @@ def _tables(results: Sequence[AccountResult], users: ReportColumns, account: Row
         "additional_credentials": users.additional,
     }
     holders = _holders(users)
-    key_columns = {name: column[holders] for name, column in people.items()} | _key_columns(users)
+    key_columns = {name: column.take(holders) for name, column in people.items()} | _key_columns(users)
     return table_of(USERS, user_columns, len(users)), table_of(KEYS, key_columns, len(holders))
 
 
@@ -144,9 +142,9 @@ def _key_columns(users: ReportColumns) -> dict[str, Any]:
     state = np.where(np.isnat(used), pd.notna(unknown), 2).astype(np.intp)
     return {
         "slot": np.flatnonzero(keys) % SLOTS + 1,
-        "key_status": _STATUSES[users.key_active[keys].astype(np.intp)],
+        "key_status": texts(_STATUSES).take(users.key_active[keys].astype(np.intp)),
         "created_at": users.key_created_at[keys],
-        "last_used_state": _USE_STATES[state],
+        "last_used_state": texts(_USE_STATES).take(state),
         "last_used_at": used,
         "last_used_service": users.key_service[keys],
         "last_used_region": users.key_region[keys],

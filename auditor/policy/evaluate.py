@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from auditor.model import ROOT_USER, ControlId, Outcome, Policy, Severity
 from auditor.policy import rules
 from auditor.policy.limits import instant, is_broken
-from auditor.tables import FINDINGS, KEYS, Snapshot, table_of
+from auditor.policy.rules import UNKNOWN_NUMBER, Cases, Verdicts
+from auditor.tables import FINDINGS, KEYS, Snapshot, texts
 
 DAY = timedelta(days=1)
 
@@ -29,20 +31,49 @@ _STANDING = ("key_status", "identity", "identity_problem", "is_root")
 
 
 @dataclass(frozen=True)
+class _Subjects:
+    """What verdicts tell of the keys, the users and the accounts that are judged, one after the other."""
+
+    columns: Mapping[str, ExtensionArray]
+    account: Positions
+    """The place of each one's account among all."""
+
+    @classmethod
+    def of(cls, *frames: pd.DataFrame) -> "_Subjects":
+        """What is not known of one kind is missing; when a user was created is not told."""
+
+        def column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
+            told = name in frame and (name != "created_at" or "key_status" in frame)
+            return frame[name] if told else pd.Series(pd.NA, frame.index, _SUBJECT[name])
+
+        columns = {name: pd.concat([column(frame, name) for frame in frames]).array for name in _SUBJECT}
+        return cls(columns, pd.factorize(columns["account_id"].to_numpy(object), sort=True)[0])
+
+    def in_order(self, first: int, frame: pd.DataFrame) -> Positions:
+        """The frame's rows, of which the first is this subject, by account, user, slot and id; missing ones last."""
+        order = np.arange(len(frame))
+        for name in ("access_key_id", "slot"):
+            if name in frame and frame[name].notna().any():
+                codes = pd.factorize(frame[name], sort=True, use_na_sentinel=False)[0]
+                order = order[np.argsort(codes[order], kind="stable")]
+        order = order[np.argsort(frame["user"].to_numpy(object)[order], kind="stable")]
+        return order[np.argsort(self.account[first + order], kind="stable")]
+
+
+@dataclass(frozen=True)
 class _Judged:
     """Verdicts of one control, in the order of their subjects."""
 
     control: ControlId
     subject: Positions
-    """Row in the table of subjects."""
+    """Place in `_Subjects`."""
     case: Positions
-    """Row in `cases`."""
-    cases: pd.DataFrame
-    """Outcome and reason of each case."""
+    """Place in `cases`."""
+    cases: Verdicts
     due_at: Instants
 
     @classmethod
-    def by_case(cls, control: ControlId, subject: Positions, case: Positions, cases: pd.DataFrame) -> "_Judged":
+    def by_case(cls, control: ControlId, subject: Positions, case: Positions, cases: Verdicts) -> "_Judged":
         """Verdicts that are not due at any time."""
         return cls(control, subject, case, cases, np.full(len(subject), "NaT", "datetime64[us]"))
 
@@ -54,17 +85,18 @@ def evaluate(snapshot: Snapshot, policy: Policy, as_of: datetime) -> pd.DataFram
         A table of `auditor.tables.FINDINGS`, one row per verdict, compliant ones too; by account, then the gravest
         first, then by user and slot. So the tables of batches of accounts, one after the other, are the table of all.
     """
-    keys, users = _in_order(snapshot.keys), _in_order(snapshot.users)
-    accounts = _accounts_without_root_key(snapshot)
-    subjects = pd.concat([_subjects(frame) for frame in (keys, users, accounts)], ignore_index=True)
+    keys, users, accounts = snapshot.keys, snapshot.users, _accounts_without_root_key(snapshot)
+    subjects = _Subjects.of(keys, users, accounts)
+    by_key = subjects.in_order(0, keys)
+    by_user = subjects.in_order(len(keys), users)
     now = instant(as_of)
     standing = _standing(keys, now)
     judged = [
-        _key_age(keys, standing, policy, now),
-        _key_unused(keys, standing, policy, now),
-        _root_keys(keys, policy),
-        _root_of_accounts(accounts, first=len(keys) + len(users)),
-        *_controls_on_users(users, policy, first=len(keys)),
+        _key_age(keys, by_key, standing, policy, now),
+        _key_unused(keys, by_key, standing, policy, now),
+        _root_keys(keys, by_key, policy),
+        _root_of_accounts(accounts, len(keys) + len(users)),
+        *_controls_on_users(users, by_user, len(keys), policy),
     ]
     return _findings(subjects, sorted(judged, key=lambda part: _gravity(policy, part.control)), policy, now)
 
@@ -85,24 +117,31 @@ def _gravity(policy: Policy, control: ControlId) -> tuple[int, int]:
 # ------------------------------------------------------------------------------------------------- keys
 
 
-def _standing(keys: pd.DataFrame, now: np.datetime64) -> tuple[pd.DataFrame, Positions]:
+def _standing(keys: pd.DataFrame, now: np.datetime64) -> tuple[Cases, Positions]:
     """What is known of keys whatever the control, as cases: where they stand, and which were created after `now`."""
-    facts = {name: keys[name].array for name in _STANDING}
-    return _cases({**facts, "future": _instants(keys["created_at"]) > now})
+    return _cases({**_plain(keys, *_STANDING), "future": _instants(keys["created_at"]) > now})
 
 
 def _key_age(
-    keys: pd.DataFrame, standing: tuple[pd.DataFrame, Positions], policy: Policy, now: np.datetime64
+    keys: pd.DataFrame,
+    by_key: Positions,
+    standing: tuple[Cases, Positions],
+    policy: Policy,
+    now: np.datetime64,
 ) -> _Judged:
     created = _instants(keys["created_at"])
     due: Instants = np.add(created, np.timedelta64(policy.key_age.maximum, "us"))
     broken = is_broken(policy.key_age, created, now)
     cases, case = _cases(_elapsed(created, due, broken, now), standing)
-    return _due(ControlId.KEY_AGE, case, rules.key_age(cases, policy), due)
+    return _due(ControlId.KEY_AGE, by_key, case[by_key], rules.key_age(cases, policy), due[by_key])
 
 
 def _key_unused(
-    keys: pd.DataFrame, standing: tuple[pd.DataFrame, Positions], policy: Policy, now: np.datetime64
+    keys: pd.DataFrame,
+    by_key: Positions,
+    standing: tuple[Cases, Positions],
+    policy: Policy,
+    now: np.datetime64,
 ) -> _Judged:
     created, used = _instants(keys["created_at"]), _instants(keys["last_used_at"])
     start = np.where(np.isnat(used), created, used)
@@ -113,11 +152,10 @@ def _key_unused(
         **_elapsed(start, due, broken, now),
         "used": ~np.isnat(used),
         "young": young,
-        "last_used_state": keys["last_used_state"].array,
-        "last_used_problem": keys["last_used_problem"].array,
+        **_plain(keys, "last_used_state", "last_used_problem"),
     }
     cases, case = _cases(facts, standing)
-    return _due(ControlId.KEY_UNUSED, case, rules.key_unused(cases, policy), due)
+    return _due(ControlId.KEY_UNUSED, by_key, case[by_key], rules.key_unused(cases, policy), due[by_key])
 
 
 def _elapsed(
@@ -132,16 +170,16 @@ def _elapsed(
     }
 
 
-def _due(control: ControlId, case: Positions, verdicts: pd.DataFrame, due: Instants) -> _Judged:
-    """Verdicts on every key; what does not apply is not due."""
-    applies = verdicts["outcome"].ne(Outcome.NOT_APPLICABLE.value).to_numpy(bool)
+def _due(control: ControlId, subject: Positions, case: Positions, verdicts: Verdicts, due: Instants) -> _Judged:
+    """Verdicts on keys; what does not apply is not due."""
+    applies = ~verdicts.are(Outcome.NOT_APPLICABLE)
     due_at = np.where(applies[case], due, np.datetime64("NaT"))
-    return _Judged(control, np.arange(len(case)), case, verdicts, due_at)
+    return _Judged(control, subject, case, verdicts, due_at)
 
 
-def _root_keys(keys: pd.DataFrame, policy: Policy) -> _Judged:
-    subject = np.flatnonzero(keys["is_root"].to_numpy(bool, na_value=False))
-    cases, case = _cases({"key_status": keys["key_status"].array[subject]})
+def _root_keys(keys: pd.DataFrame, by_key: Positions, policy: Policy) -> _Judged:
+    subject = by_key[keys["is_root"].to_numpy(bool, na_value=False)[by_key]]
+    cases, case = _cases(_plain(keys.take(subject), "key_status"))
     return _Judged.by_case(ControlId.ROOT_ACCESS_KEY, subject, case, rules.root_keys(cases, policy))
 
 
@@ -162,16 +200,16 @@ def _accounts_without_root_key(snapshot: Snapshot) -> pd.DataFrame:
     return rows.sort_values("account_id", kind="stable", ignore_index=True)
 
 
-def _root_of_accounts(accounts: pd.DataFrame, *, first: int) -> _Judged:
-    cases, case = _cases({"root_keys_present": accounts["root_keys_present"].array})
+def _root_of_accounts(accounts: pd.DataFrame, first: int) -> _Judged:
+    cases, case = _cases(_plain(accounts, "root_keys_present"))
     verdicts = rules.accounts_without_root_key(cases)
     return _Judged.by_case(ControlId.ROOT_ACCESS_KEY, first + np.arange(len(accounts)), case, verdicts)
 
 
-def _controls_on_users(users: pd.DataFrame, policy: Policy, *, first: int) -> list[_Judged]:
-    rows = np.flatnonzero(~users["is_root"].to_numpy(bool, na_value=False))
+def _controls_on_users(users: pd.DataFrame, by_user: Positions, first: int, policy: Policy) -> list[_Judged]:
+    rows = by_user[~users["is_root"].to_numpy(bool, na_value=False)[by_user]]
     known = ("active_keys", "known_keys", "listing", "listing_failed", "additional_column", "additional_credentials")
-    cases, case = _cases({name: users[name].array[rows] for name in known})
+    cases, case = _cases({name: column[rows] for name, column in _plain(users, *known).items()})
     verdicts = {
         ControlId.ONE_ACTIVE_KEY: rules.one_active_key(cases, policy),
         ControlId.EXTRA_KEYS: rules.extra_keys(cases),
@@ -182,63 +220,52 @@ def _controls_on_users(users: pd.DataFrame, policy: Policy, *, first: int) -> li
 # ------------------------------------------------------------------------------------------------- parts
 
 
-def _cases(
-    columns: Mapping[str, Any], further: tuple[pd.DataFrame, Positions] | None = None
-) -> tuple[pd.DataFrame, Positions]:
+def _plain(frame: pd.DataFrame, *names: str) -> Cases:
+    """Columns of a table as the rules read them."""
+    missing: Mapping[str, tuple[type[np.generic], Any]] = {
+        "Int64": (np.int64, UNKNOWN_NUMBER),
+        "boolean": (np.bool_, False),
+        "string": (np.object_, None),
+    }
+
+    def plain(column: "pd.Series[Any]") -> npt.NDArray[Any]:
+        dtype, value = missing[str(column.dtype)]
+        return column.to_numpy(dtype, na_value=value)
+
+    return {name: plain(frame[name]) for name in names}
+
+
+def _cases(columns: Cases, further: tuple[Cases, Positions] | None = None) -> tuple[Cases, Positions]:
     """The distinct rows of these columns, and which of them each row is; `further` are such cases to be told apart."""
     case = further[1] if further else np.zeros(len(next(iter(columns.values()))), np.intp)
     for column in columns.values():
-        codes, values = pd.factorize(column, use_na_sentinel=False)
-        case = pd.factorize(case * len(values) + codes)[0]
+        codes, values = pd.factorize(column)
+        case = pd.factorize(case * (len(values) + 1) + codes + 1)[0]
     example = np.empty(case.max(initial=-1) + 1, np.intp)
     example[case[::-1]] = np.arange(len(case))[::-1]
-    cases = pd.DataFrame({name: column[example] for name, column in columns.items()})
+    cases = {name: column[example] for name, column in columns.items()}
     if further:
-        cases = pd.concat([cases, further[0].take(further[1][example]).reset_index(drop=True)], axis=1)
+        cases |= {name: column[further[1][example]] for name, column in further[0].items()}
     return cases, case
 
 
-def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keys or users by account, user, slot and id; what is missing comes last."""
-    order = np.arange(len(frame))
-    for name in ("access_key_id", "slot"):
-        if name in frame and frame[name].notna().any():
-            codes = pd.factorize(frame[name], sort=True, use_na_sentinel=False)[0]
-            order = order[np.argsort(codes[order], kind="stable")]
-    order = order[np.argsort(frame["user"].to_numpy(object)[order], kind="stable")]
-    account = pd.factorize(frame["account_id"], sort=True)[0]
-    return frame.take(order[np.argsort(account[order], kind="stable")])
-
-
-def _subjects(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keys, users or accounts as verdicts tell of them; when a user was created is not told."""
-    columns = {name: frame[name].array for name in _SUBJECT if name in frame}
-    if "key_status" not in columns:
-        columns.pop("created_at", None)
-    return table_of(_SUBJECT, columns, len(frame))
-
-
-def _findings(subjects: pd.DataFrame, parts: Sequence[_Judged], policy: Policy, now: np.datetime64) -> pd.DataFrame:
+def _findings(subjects: _Subjects, parts: Sequence[_Judged], policy: Policy, now: np.datetime64) -> pd.DataFrame:
     subject = np.concatenate([part.subject for part in parts])
-    account = pd.factorize(subjects["account_id"], sort=True)[0]
-    order = np.argsort(account[subject], kind="stable")
+    order = np.argsort(subjects.account[subject], kind="stable")
     subject = subject[order]
     sizes = [len(part.subject) for part in parts]
-    cases = pd.concat([part.cases for part in parts], ignore_index=True)
-    first_case = np.cumsum([0, *(len(part.cases) for part in parts)])[:-1]
+    first_case = np.cumsum([0, *(len(part.cases.outcome) for part in parts)])[:-1]
     case = (np.repeat(first_case, sizes) + np.concatenate([part.case for part in parts]))[order]
     control = np.repeat(np.arange(len(parts)), sizes)[order]
-    controls = pd.Series([part.control.value for part in parts], dtype="string").array
-    severities = pd.Series([policy.severities[part.control].value for part in parts], dtype="string").array
-    told: dict[str, Any] = {name: subjects[name].array.take(subject) for name in _SUBJECT}
-    created = _instants(subjects["created_at"])
+    told: dict[str, Any] = {name: column.take(subject) for name, column in subjects.columns.items()}
+    created = _instants(pd.Series(subjects.columns["created_at"]))
     days = pd.arrays.IntegerArray(_whole_days(now - created).clip(min=0), np.isnat(created))
     told |= {
         "age_days": days.take(subject),
-        "control": controls.take(control),
-        "severity": severities.take(control),
-        "outcome": cases["outcome"].array.take(case),
-        "reason": cases["reason"].array.take(case),
+        "control": texts([part.control.value for part in parts]).take(control),
+        "severity": texts([policy.severities[part.control].value for part in parts]).take(control),
+        "outcome": texts(np.concatenate([part.cases.outcome for part in parts])).take(case),
+        "reason": texts(np.concatenate([part.cases.reason for part in parts])).take(case),
         "due_at": pd.Series(np.concatenate([part.due_at for part in parts])[order]).dt.tz_localize("UTC").array,
     }
     return pd.DataFrame({name: told[name] for name in FINDINGS}, copy=False)

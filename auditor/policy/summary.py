@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -83,12 +83,14 @@ def tally(findings: pd.DataFrame, snapshot: Snapshot) -> Tally:
     audited = snapshot.accounts["audited"].fillna(value=False).astype(bool)
     users = snapshot.users
     more_than_shown = users["additional_credentials"].notna() & users["listing"].ne("live")
-    ages = findings[findings["control"].eq(ControlId.KEY_AGE.value) & findings["key_status"].eq(KeyStatus.ACTIVE.value)]
-    bands = (ages["age_days"].dropna().to_numpy(np.int64) // AGE_BAND.days).clip(max=AGE_BANDS - 1)
-    oldest = ages["created_at"].min()
+    control, outcome, status = (_Coded.of(findings[name]) for name in ("control", "outcome", "key_status"))
+    active = control.are(ControlId.KEY_AGE) & status.are(KeyStatus.ACTIVE)
+    days = findings["age_days"].to_numpy(np.int64, na_value=-1)[active]
+    bands = (days[days >= 0] // AGE_BAND.days).clip(max=AGE_BANDS - 1)
+    oldest = findings["created_at"][active].min()
     return Tally(
-        keys=_worst_outcomes(findings),
-        verdicts=_counts(findings, "control"),
+        keys=_worst_outcomes(control, outcome, ~status.are(KeyStatus.DELETED) & (status.codes >= 0)),
+        verdicts=_counts(control, outcome),
         audited=int(audited.sum()),
         not_audited=int((~audited).sum()),
         unlisted=int((users["known_keys"].isna() | more_than_shown).sum()),
@@ -104,20 +106,37 @@ def summarise(findings: pd.DataFrame, snapshot: Snapshot) -> Summary:
 
 def count_by_account(findings: pd.DataFrame) -> Counts:
     """Verdicts by account id, then by outcome."""
-    return _counts(findings, "account_id")
+    return _counts(_Coded.of(findings["account_id"]), _Coded.of(findings["outcome"]))
 
 
-def _worst_outcomes(findings: pd.DataFrame) -> Mapping[str, int]:
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    """A column of texts, of which there are few: the place of each in `texts`, -1 for a missing one."""
+
+    codes: npt.NDArray[np.intp]
+    texts: Sequence[str]
+
+    @classmethod
+    def of(cls, column: "pd.Series[str]") -> "_Coded":
+        """The column's texts, in their order."""
+        codes, texts = pd.factorize(column.to_numpy(object), sort=True)
+        return cls(codes, [str(text) for text in texts])
+
+    def are(self, text: str) -> npt.NDArray[np.bool_]:
+        """Which rows hold this text."""
+        return np.equal(self.codes, self.texts.index(text) if text in self.texts else len(self.texts))
+
+
+def _worst_outcomes(control: _Coded, outcome: _Coded, on_keys: npt.NDArray[np.bool_]) -> Mapping[str, int]:
     """Keys by their worst outcome; verdicts on users and accounts are left out, and keys that are gone.
 
     Age and use are judged of every key, and their verdicts come in the same order of keys, also of keys that cannot be
     told apart. Root keys have the verdict of their own control, and neither age nor use applies to them.
     """
-    on_keys = findings["key_status"].notna() & findings["key_status"].ne(KeyStatus.DELETED.value)
-    outcomes, control = findings["outcome"][on_keys], findings["control"][on_keys]
-    rank, names = _ranks(outcomes)
+    names = [worst.value for worst in WORST_FIRST]
+    ranks = np.array([names.index(name) for name in outcome.texts], np.intp)
     age, unused, root = (
-        rank[control.eq(name.value).to_numpy(bool)]
+        ranks[outcome.codes[control.are(name) & on_keys]]
         for name in (ControlId.KEY_AGE, ControlId.KEY_UNUSED, ControlId.ROOT_ACCESS_KEY)
     )
     numbers = np.bincount(np.minimum(age, unused), minlength=len(names)) + np.bincount(root, minlength=len(names))
@@ -125,20 +144,13 @@ def _worst_outcomes(findings: pd.DataFrame) -> Mapping[str, int]:
     return {name: number for name, number in zip(names, numbers.tolist(), strict=True) if number}
 
 
-def _ranks(outcomes: "pd.Series[str]") -> tuple[npt.NDArray[np.int64], list[str]]:
-    names = [outcome.value for outcome in WORST_FIRST]
-    codes, found = pd.factorize(outcomes)
-    return np.array([names.index(name) for name in found], np.int64)[codes], names
-
-
-def _counts(findings: pd.DataFrame, column: str) -> Counts:
-    """How many findings have which outcome, by the values of a column."""
-    of, values = pd.factorize(findings[column], sort=True)
-    by, outcomes = pd.factorize(findings["outcome"], sort=True)
-    numbers = np.bincount(of * len(outcomes) + by, minlength=len(values) * len(outcomes))
+def _counts(of: _Coded, outcome: _Coded) -> Counts:
+    """How many rows have which outcome, by the values of another column."""
+    shape = (len(of.texts), len(outcome.texts))
+    numbers = np.bincount(of.codes * shape[1] + outcome.codes, minlength=shape[0] * shape[1]).reshape(shape)
     return {
-        str(value): {str(name): number for name, number in zip(outcomes, row, strict=True) if number}
-        for value, row in zip(values, numbers.reshape(len(values), len(outcomes)).tolist(), strict=True)
+        value: {name: number for name, number in zip(outcome.texts, row, strict=True) if number}
+        for value, row in zip(of.texts, numbers.tolist(), strict=True)
     }
 
 
