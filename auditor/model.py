@@ -1,6 +1,6 @@
 """The words of the product: frozen records and enumerations that every room shares. Standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -188,11 +188,11 @@ class ReportUser:
 
 @dataclass(frozen=True, slots=True)
 class CredentialReport:
-    """A parsed credential report of one account."""
+    """A parsed credential report of one account. Its users are columns that make a record when one is asked for."""
 
     account_id: str
     partition: str
-    users: tuple[ReportUser, ...]
+    users: Sequence[ReportUser]
     has_additional_column: bool
     """Whether the report has the optional column `additional_credentials_info`."""
 

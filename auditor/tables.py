@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from auditor.model import RunManifest
 
@@ -111,6 +112,18 @@ def table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataF
     return pd.DataFrame(
         {name: pd.Series(column, dtype=dtype) for (name, dtype), column in zip(columns.items(), values, strict=True)}
     )
+
+
+def texts(values: Any) -> ExtensionArray:
+    """A sequence or an array of texts, None for what is missing, as a column of a table holds them."""
+    return pd.Series(values, dtype=TEXT).array
+
+
+def table_of(columns: Mapping[str, str], values: Mapping[str, Any], rows: int) -> pd.DataFrame:
+    """Arrays, or a value that holds for all rows, as a table of the declared dtypes; NA where there is neither."""
+    index = pd.RangeIndex(rows)
+    series = {name: pd.Series(values.get(name, pd.NA), index, dtype) for name, dtype in columns.items()}
+    return pd.DataFrame(series, copy=False)
 
 
 def conform(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from auditor.credential_report import (
     WrongAccountError,
     parse_credential_report,
 )
+from auditor.credential_report.plain import read_plain
 from auditor.errors import ReportFormatError
 from auditor.model import (
     CredentialReport,
@@ -254,6 +255,25 @@ def test_partition(name: str, partition: str) -> None:
     """The partition comes from the ARNs, those that are not known yet included."""
     report = parsed(sample(name), "444455556666")
     assert (report.partition, report.account_id, len(report.users)) == (partition, "444455556666", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("aws-2026", True), ("china", True), ("govcloud", True), ("aws-2016", False), ("guide", False), ("moto", False)],
+)
+def test_the_form_of_today_is_read_by_columns(name: str, *, plain: bool) -> None:
+    """What AWS writes today takes the fast way; older and other forms go row by row."""
+    assert (read_plain(sample(name)) is not None) == plain
+
+
+@pytest.mark.parametrize("longest", [2_000, 2_001])
+def test_a_long_header_is_read_whole(longest: int) -> None:
+    """The fast way reads no header in part, however long it is."""
+    strange = "x" * (longest - len(HEADER) - 1)
+    columns = (*COLUMNS, strange)
+    content = written(root(), {**row(), strange: "true"}, columns=columns)
+    assert [user.name for user in parsed(content).users] == ["<root_account>", "alice"]
+    assert (read_plain(content) is not None) == (longest == 2_000)
 
 
 # ------------------------------------------------------------------------------------------------- forms of the file

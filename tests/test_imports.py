@@ -24,7 +24,7 @@ LAYERS = (
     {"gather", "history", "formats", "demo"},
     {"answers"},
     {"aws", "policy", "credential_report", "inventory", "config"},
-    {"tables"},
+    {"tables", "report_columns"},
     {"model", "errors"},
 )
 """The rooms from the top down: a room imports rooms below its own layer, itself, and the version in `auditor`."""
@@ -58,6 +58,7 @@ PACKAGES = {
     "cli": {"typer", "click", "rich"},
     "config": {"pydantic", "pydantic_core", "tomli_w"},
     "tables": {"pandas"},
+    "report_columns": {"numpy"},
     "model": set[str](),
     "errors": set[str](),
 }
@@ -69,6 +70,7 @@ PURE = (
     "auditor.inventory",
     "auditor.model",
     "auditor.tables",
+    "auditor.report_columns",
     "auditor.formats.view",
 )
 """Modules without file, clock, environment or network: same arguments, same answer."""

@@ -74,6 +74,8 @@ def follow_renamed(
     Raises:
         AwsFailure: the session is over.
     """
+    if not lookups:
+        return {}
     doubtful = [user for user in report.users if user.name in lookups and _may_be_another(user, lookups[user.name])]
     if not doubtful:
         return dict(lookups)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from auditor.formats import words
 from auditor.model import ControlId, NotAuditedAccount, Outcome, RunManifest, Severity, Source
-from auditor.policy import CONTROLS, describe_rule
+from auditor.policy import CONTROLS, describe_rule, gravest_first
 from auditor.tables import FINDINGS, Run
 
 SHOWN = (Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT)
@@ -217,7 +217,7 @@ def _records(frame: pd.DataFrame) -> Iterable[dict[str, Any]]:
 
 def _findings(run: Run, outcomes: Iterable[Outcome]) -> tuple[FindingView, ...]:
     names = [outcome.value for outcome in outcomes]
-    chosen = run.findings[run.findings["outcome"].isin(names)]
+    chosen = gravest_first(run.findings[run.findings["outcome"].isin(names)])
     return tuple(FindingView(**record) for record in _records(chosen[list(FINDINGS)]))
 
 

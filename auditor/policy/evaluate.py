@@ -1,222 +1,280 @@
-"""Facts → verdicts: every control on every key or user, vectorised. The same inputs give the same table, always.
+"""Facts → verdicts: every control on every key or user, by whole columns. The same inputs give the same table, always.
 
-A verdict that would be non-compliant but rests on something that could not be confirmed is `unknown`; a compliant one
-needs no confirmation, because nothing that may have happened since can make a key older or its last use earlier.
+What is judged is put into cases first: keys of the same age in days, due on the same day, with nothing else to tell
+them apart, get the same verdict in the same words, so each case is judged and worded once (`auditor.policy.rules`).
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
-from auditor.model import ControlId, KeyStatus, Outcome, Policy, Severity
-from auditor.policy.limits import is_broken
-from auditor.policy.selection import SLOTS
-from auditor.tables import FINDINGS, Snapshot, conform
+from auditor.model import ROOT_USER, ControlId, Outcome, Policy, Severity
+from auditor.policy import rules
+from auditor.policy.limits import instant, is_broken
+from auditor.policy.rules import UNKNOWN_NUMBER, Cases, Verdicts
+from auditor.tables import FINDINGS, KEYS, Snapshot, texts
 
 DAY = timedelta(days=1)
+
+Positions = npt.NDArray[np.intp]
+Instants = npt.NDArray[np.datetime64]
+
+_SUBJECT = {name: dtype for name, dtype in FINDINGS.items() if name in KEYS}
+"""What a verdict tells of the key, user or account that is judged."""
+_STANDING = ("key_status", "identity", "identity_problem", "is_root")
+
+
+@dataclass(frozen=True)
+class _Subjects:
+    """What verdicts tell of the keys, the users and the accounts that are judged, one after the other."""
+
+    columns: Mapping[str, ExtensionArray]
+    account: Positions
+    """The place of each one's account among all."""
+
+    @classmethod
+    def of(cls, *frames: pd.DataFrame) -> "_Subjects":
+        """What is not known of one kind is missing; when a user was created is not told."""
+
+        def column(frame: pd.DataFrame, name: str) -> "pd.Series[Any]":
+            told = name in frame and (name != "created_at" or "key_status" in frame)
+            return frame[name] if told else pd.Series(pd.NA, frame.index, _SUBJECT[name])
+
+        columns = {name: pd.concat([column(frame, name) for frame in frames]).array for name in _SUBJECT}
+        return cls(columns, pd.factorize(columns["account_id"].to_numpy(object), sort=True)[0])
+
+    def in_order(self, first: int, frame: pd.DataFrame) -> Positions:
+        """The frame's rows, of which the first is this subject, by account, user, slot and id; missing ones last."""
+        order = np.arange(len(frame))
+        for name in ("access_key_id", "slot"):
+            if name in frame and frame[name].notna().any():
+                codes = pd.factorize(frame[name], sort=True, use_na_sentinel=False)[0]
+                order = order[np.argsort(codes[order], kind="stable")]
+        order = order[np.argsort(frame["user"].to_numpy(object)[order], kind="stable")]
+        return order[np.argsort(self.account[first + order], kind="stable")]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Verdicts of one control, in the order of their subjects."""
+
+    control: ControlId
+    subject: Positions
+    """Place in `_Subjects`."""
+    case: Positions
+    """Place in `cases`."""
+    cases: Verdicts
+    due_at: Instants
+
+    @classmethod
+    def by_case(cls, control: ControlId, subject: Positions, case: Positions, cases: Verdicts) -> "_Judged":
+        """Verdicts that are not due at any time."""
+        return cls(control, subject, case, cases, np.full(len(subject), "NaT", "datetime64[us]"))
 
 
 def evaluate(snapshot: Snapshot, policy: Policy, as_of: datetime) -> pd.DataFrame:
     """Judge every key and user of the snapshot under the policy at the instant `as_of`.
 
     Returns:
-        A table of `auditor.tables.FINDINGS`, one row per verdict, compliant ones too; the gravest first, then by
-        account, user and slot.
+        A table of `auditor.tables.FINDINGS`, one row per verdict, compliant ones too; by account, then the gravest
+        first, then by user and slot. So the tables of batches of accounts, one after the other, are the table of all.
     """
-    keys = snapshot.keys
-    users = snapshot.users
-    verdicts = pd.concat(
-        [
-            _key_age(keys, policy, as_of),
-            _key_unused(keys, policy, as_of),
-            _root_keys(keys, policy),
-            _accounts_without_root_key(snapshot.accounts, users),
-            _one_active_key(users, policy),
-            _extra_keys(users),
-        ],
-        ignore_index=True,
-    )
-    severities = {control.value: severity.value for control, severity in policy.severities.items()}
-    verdicts["severity"] = verdicts["control"].map(severities)
-    verdicts["age_days"] = _whole_days(as_of - verdicts["created_at"])
-    return _in_order(conform(verdicts, FINDINGS))
+    keys, users, accounts = snapshot.keys, snapshot.users, _accounts_without_root_key(snapshot)
+    subjects = _Subjects.of(keys, users, accounts)
+    by_key = subjects.in_order(0, keys)
+    by_user = subjects.in_order(len(keys), users)
+    now = instant(as_of)
+    standing = _standing(keys, now)
+    judged = [
+        _key_age(keys, by_key, standing, policy, now),
+        _key_unused(keys, by_key, standing, policy, now),
+        _root_keys(keys, by_key, policy),
+        _root_of_accounts(accounts, len(keys) + len(users)),
+        *_controls_on_users(users, by_user, len(keys), policy),
+    ]
+    return _findings(subjects, sorted(judged, key=lambda part: _gravity(policy, part.control)), policy, now)
+
+
+def gravest_first(findings: pd.DataFrame) -> pd.DataFrame:
+    """Findings in the order of `evaluate`, or some of them, with the gravest of all accounts first, by control."""
+    ranks = {severity.value: -severity.rank for severity in Severity}
+    controls = {control.value: position for position, control in enumerate(ControlId)}
+    severity, control = findings["severity"].map(ranks), findings["control"].map(controls)
+    order = np.lexsort((control.to_numpy(np.int64), severity.to_numpy(np.int64)))
+    return findings.take(order).reset_index(drop=True)
+
+
+def _gravity(policy: Policy, control: ControlId) -> tuple[int, int]:
+    return -policy.severities[control].rank, list(ControlId).index(control)
 
 
 # ------------------------------------------------------------------------------------------------- keys
 
 
-def _key_age(keys: pd.DataFrame, policy: Policy, as_of: datetime) -> pd.DataFrame:
-    created = keys["created_at"]
-    old = is_broken(policy.key_age, created, as_of)
-    verdict = _start(keys, ControlId.KEY_AGE)
-    verdict["due_at"] = created + policy.key_age.maximum
-    age = _days(as_of - created)
-    due = _date(verdict["due_at"])
-    _say(verdict, ~old, Outcome.COMPLIANT, age + " old; due on " + due + ".")
-    _say(verdict, old, Outcome.NON_COMPLIANT, age + f" old: {policy.key_age} fails; it was due on " + due + ".")
-    _say(verdict, created.isna(), Outcome.UNKNOWN, "The creation date is not known, so neither is the age.")
-    return _settle(verdict, keys, as_of)
+def _standing(keys: pd.DataFrame, now: np.datetime64) -> tuple[Cases, Positions]:
+    """What is known of keys whatever the control, as cases: where they stand, and which were created after `now`."""
+    return _cases({**_plain(keys, *_STANDING), "future": _instants(keys["created_at"]) > now})
 
 
-def _key_unused(keys: pd.DataFrame, policy: Policy, as_of: datetime) -> pd.DataFrame:
-    """Idle time from the last use, or from creation where there is none on record (CIS 1.12, audit text)."""
-    created, used = keys["created_at"], keys["last_used_at"]
-    start = used.fillna(created)
-    idle = is_broken(policy.key_unused, start, as_of)
-    young = used.isna() & (as_of - created < policy.unused_grace)
-    verdict = _start(keys, ControlId.KEY_UNUSED)
-    verdict["due_at"] = start + policy.key_unused.maximum
-    ago = _days(as_of - start)
-    activity = ("Last used " + ago + " ago").where(used.notna(), "Created " + ago + " ago, no use on record")
-    due = _date(verdict["due_at"])
-    fails = f": not used for {policy.key_unused} fails; it was due on "
-    _say(verdict, ~idle, Outcome.COMPLIANT, activity + "; due on " + due + ".")
-    _say(verdict, idle, Outcome.NON_COMPLIANT, activity + fails + due + ".")
-    _say(verdict, young, Outcome.COMPLIANT, activity + ": too young to be judged unused.")
-    unsure = idle & ~young & keys["last_used_state"].eq("unknown")
-    why = keys["last_used_problem"].fillna("no reason given")
-    _say(verdict, unsure, Outcome.UNKNOWN, "Last use is not known: " + why + ". Otherwise: " + activity + ".")
-    _say(verdict, start.isna(), Outcome.UNKNOWN, "Neither creation nor last use is known.")
-    return _settle(verdict, keys, as_of)
+def _key_age(
+    keys: pd.DataFrame,
+    by_key: Positions,
+    standing: tuple[Cases, Positions],
+    policy: Policy,
+    now: np.datetime64,
+) -> _Judged:
+    created = _instants(keys["created_at"])
+    due: Instants = np.add(created, np.timedelta64(policy.key_age.maximum, "us"))
+    broken = is_broken(policy.key_age, created, now)
+    cases, case = _cases(_elapsed(created, due, broken, now), standing)
+    return _due(ControlId.KEY_AGE, by_key, case[by_key], rules.key_age(cases, policy), due[by_key])
 
 
-def _settle(verdict: pd.DataFrame, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """What holds for every key-level control: who is out of scope, and what could not be confirmed."""
-    unconfirmed = keys["identity"].eq("unknown") & verdict["outcome"].eq(Outcome.NON_COMPLIANT.value)
-    problem = keys["identity_problem"].fillna("no reason given")
-    doubt = "Not confirmed: " + problem + ". As far as is known: " + verdict["reason"]
-    _say(verdict, unconfirmed, Outcome.UNKNOWN, doubt)
-    status = keys["key_status"]
-    inactive = status.eq(KeyStatus.INACTIVE.value) & ~unconfirmed
-    deleted = status.eq(KeyStatus.DELETED.value)
-    future = keys["created_at"] > as_of
-    _say(verdict, inactive, Outcome.NOT_APPLICABLE, "The key is inactive.")
-    _say(verdict, deleted, Outcome.NOT_APPLICABLE, "The key was deleted after the credential report was made.")
-    _say(verdict, future, Outcome.NOT_APPLICABLE, "The key was created after the instant of judgement.")
-    root = keys["is_root"].fillna(value=False).astype(bool)
-    _say(verdict, root, Outcome.NOT_APPLICABLE, f"Root keys are judged by {ControlId.ROOT_ACCESS_KEY}.")
-    verdict.loc[verdict["outcome"].eq(Outcome.NOT_APPLICABLE.value), "due_at"] = pd.NaT
-    return verdict
+def _key_unused(
+    keys: pd.DataFrame,
+    by_key: Positions,
+    standing: tuple[Cases, Positions],
+    policy: Policy,
+    now: np.datetime64,
+) -> _Judged:
+    created, used = _instants(keys["created_at"]), _instants(keys["last_used_at"])
+    start = np.where(np.isnat(used), created, used)
+    due: Instants = np.add(start, np.timedelta64(policy.key_unused.maximum, "us"))
+    broken = is_broken(policy.key_unused, start, now)
+    young = np.isnat(used) & (now - created < np.timedelta64(policy.unused_grace, "us"))
+    facts = {
+        **_elapsed(start, due, broken, now),
+        "used": ~np.isnat(used),
+        "young": young,
+        **_plain(keys, "last_used_state", "last_used_problem"),
+    }
+    cases, case = _cases(facts, standing)
+    return _due(ControlId.KEY_UNUSED, by_key, case[by_key], rules.key_unused(cases, policy), due[by_key])
 
 
-def _root_keys(keys: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    """One verdict per root key; both readings of the standards, active and present, are told."""
-    keys = keys[keys["is_root"].fillna(value=False).astype(bool)]
-    verdict = _start(keys, ControlId.ROOT_ACCESS_KEY)
-    active = keys["key_status"].eq(KeyStatus.ACTIVE.value)
-    present = Outcome.NON_COMPLIANT if policy.inactive_root_key_fails else Outcome.COMPLIANT
-    _say(verdict, active, Outcome.NON_COMPLIANT, "The root user has an active access key.")
-    _say(verdict, ~active, present, "The root user has an inactive access key: present, not active. Delete it.")
-    return verdict
+def _elapsed(
+    start: Instants, due: Instants, broken: npt.NDArray[np.bool_], now: np.datetime64
+) -> dict[str, npt.NDArray[Any]]:
+    """Days since a start and the day of its end, as whole numbers; 0 where there is no start."""
+    missing = np.isnat(start)
+    days = {"days": _whole_days(now - start).clip(min=0), "due": _whole_days(due - np.datetime64(0, "us"))}
+    return {name: np.where(missing, 0, number) for name, number in days.items()} | {
+        "broken": broken,
+        "missing": missing,
+    }
+
+
+def _due(control: ControlId, subject: Positions, case: Positions, verdicts: Verdicts, due: Instants) -> _Judged:
+    """Verdicts on keys; what does not apply is not due."""
+    applies = ~verdicts.are(Outcome.NOT_APPLICABLE)
+    due_at = np.where(applies[case], due, np.datetime64("NaT"))
+    return _Judged(control, subject, case, verdicts, due_at)
+
+
+def _root_keys(keys: pd.DataFrame, by_key: Positions, policy: Policy) -> _Judged:
+    subject = by_key[keys["is_root"].to_numpy(bool, na_value=False)[by_key]]
+    cases, case = _cases(_plain(keys.take(subject), "key_status"))
+    return _Judged.by_case(ControlId.ROOT_ACCESS_KEY, subject, case, rules.root_keys(cases, policy))
 
 
 # ------------------------------------------------------------------------------------------------- users and accounts
 
 
-def _accounts_without_root_key(accounts: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
-    """A verdict for each audited account that has no root key to judge: none there, or none to be seen."""
+def _accounts_without_root_key(snapshot: Snapshot) -> pd.DataFrame:
+    """The audited accounts that have no root key to judge: none there, or none to be seen; with their root user."""
+    accounts, users = snapshot.accounts, snapshot.users
     audited = accounts[accounts["audited"].fillna(value=False).astype(bool)]
     present, active = audited["root_keys_present"], audited["root_keys_active"]
     audited = audited[present.isna() | active.isna() | present.eq(0).fillna(value=False)]
     root = users.loc[users["is_root"].fillna(value=False).astype(bool), ["account_id", "user", "user_arn"]]
     rows = audited.merge(root, on="account_id", how="left")
-    rows["user"] = rows["user"].fillna("<root_account>")
+    rows["user"] = rows["user"].fillna(ROOT_USER)
     arn = "arn:" + rows["partition"] + ":iam::" + rows["account_id"] + ":root"
     rows["user_arn"] = rows["user_arn"].fillna(arn)
-    verdict = _start(rows, ControlId.ROOT_ACCESS_KEY)
-    present = rows["root_keys_present"]
-    seen = present.gt(0).fillna(value=False)
-    _say(verdict, ~seen, Outcome.COMPLIANT, "The root user has no access key.")
-    _say(verdict, seen, Outcome.NON_COMPLIANT, "The account summary says that a root access key is present.")
-    _say(verdict, present.isna(), Outcome.UNKNOWN, "Neither the credential report nor the account summary tells.")
-    return verdict
+    return rows.sort_values("account_id", kind="stable", ignore_index=True)
 
 
-def _one_active_key(users: pd.DataFrame, policy: Policy) -> pd.DataFrame:
-    users = users[~users["is_root"].fillna(value=False).astype(bool)]
-    verdict = _start(users, ControlId.ONE_ACTIVE_KEY)
-    active = users["active_keys"]
-    count = _count(active, "active access key")
-    too_many = active.gt(policy.max_active_keys)
-    _say(verdict, ~too_many, Outcome.COMPLIANT, count + ".")
-    _say(verdict, too_many, Outcome.NON_COMPLIANT, count + f": more than {policy.max_active_keys}.")
-    doubt = "Not confirmed: the live look-up failed (" + users["listing_failed"].fillna("") + "). The report says "
-    _say(verdict, too_many & users["listing"].eq("failed"), Outcome.UNKNOWN, doubt + count + ".")
-    return _without_keys(verdict, users)
+def _root_of_accounts(accounts: pd.DataFrame, first: int) -> _Judged:
+    cases, case = _cases(_plain(accounts, "root_keys_present"))
+    verdicts = rules.accounts_without_root_key(cases)
+    return _Judged.by_case(ControlId.ROOT_ACCESS_KEY, first + np.arange(len(accounts)), case, verdicts)
 
 
-def _extra_keys(users: pd.DataFrame) -> pd.DataFrame:
-    """More than two keys: counted by the listing, or told by the report's optional last column."""
-    users = users[~users["is_root"].fillna(value=False).astype(bool)]
-    verdict = _start(users, ControlId.EXTRA_KEYS)
-    known = users["known_keys"]
-    count = _count(known, "access key")
-    listed = users["listing"].eq("live")
-    extra = known.gt(SLOTS)
-    full = known.eq(SLOTS) & ~listed
-    silent = ~users["additional_column"].fillna(value=False).astype(bool)
-    hint = users["additional_credentials"]
-    _say(verdict, ~extra, Outcome.COMPLIANT, count + ".")
-    _say(verdict, extra, Outcome.NON_COMPLIANT, count + ": more than two.")
-    cannot_tell = "Both slots are taken, and this credential report does not say whether there are more keys."
-    _say(verdict, full & silent, Outcome.NOT_APPLICABLE, cannot_tell)
-    _say(verdict, full & users["listing"].eq("failed"), Outcome.UNKNOWN, "The keys could not be listed.")
-    told = "The report tells of more keys or certificates (" + hint.fillna("") + "), and they were not listed."
-    _say(verdict, hint.notna() & ~listed, Outcome.UNKNOWN, told)
-    return _without_keys(verdict, users)
-
-
-def _without_keys(verdict: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
-    none = users["known_keys"].eq(0) & users["additional_credentials"].isna()
-    _say(verdict, none, Outcome.NOT_APPLICABLE, "The user has no access key.")
-    why = "The user's keys could not be listed: " + users["listing_failed"].fillna("no reason given") + "."
-    _say(verdict, users["known_keys"].isna(), Outcome.UNKNOWN, why)
-    _say(verdict, users["listing"].eq("deleted"), Outcome.NOT_APPLICABLE, "The user was deleted after the report.")
-    return verdict
+def _controls_on_users(users: pd.DataFrame, by_user: Positions, first: int, policy: Policy) -> list[_Judged]:
+    rows = by_user[~users["is_root"].to_numpy(bool, na_value=False)[by_user]]
+    known = ("active_keys", "known_keys", "listing", "listing_failed", "additional_column", "additional_credentials")
+    cases, case = _cases({name: column[rows] for name, column in _plain(users, *known).items()})
+    verdicts = {
+        ControlId.ONE_ACTIVE_KEY: rules.one_active_key(cases, policy),
+        ControlId.EXTRA_KEYS: rules.extra_keys(cases),
+    }
+    return [_Judged.by_case(control, first + rows, case, verdict) for control, verdict in verdicts.items()]
 
 
 # ------------------------------------------------------------------------------------------------- parts
 
 
-def _start(things: pd.DataFrame, control: ControlId) -> pd.DataFrame:
-    """A verdict per thing, with what is known of it and nothing judged yet."""
-    known = set(things.columns)
-    if "key_status" not in known:
-        known.discard("created_at")  # a user's own creation date is not a key's
-    columns = {
-        name: things[name] if name in known else pd.Series(None, index=things.index, dtype=dtype)
-        for name, dtype in FINDINGS.items()
+def _plain(frame: pd.DataFrame, *names: str) -> Cases:
+    """Columns of a table as the rules read them."""
+    missing: Mapping[str, tuple[type[np.generic], Any]] = {
+        "Int64": (np.int64, UNKNOWN_NUMBER),
+        "boolean": (np.bool_, False),
+        "string": (np.object_, None),
     }
-    verdict = pd.DataFrame(columns, index=things.index)
-    verdict["control"] = control.value
-    return verdict
+
+    def plain(column: "pd.Series[Any]") -> npt.NDArray[Any]:
+        dtype, value = missing[str(column.dtype)]
+        return column.to_numpy(dtype, na_value=value)
+
+    return {name: plain(frame[name]) for name in names}
 
 
-def _say(verdict: pd.DataFrame, where: "pd.Series[bool]", outcome: Outcome, reason: "str | pd.Series[str]") -> None:
-    mask = where.fillna(value=False).astype(bool)
-    verdict.loc[mask, "outcome"] = outcome.value
-    verdict.loc[mask, "reason"] = reason if isinstance(reason, str) else reason[mask]
+def _cases(columns: Cases, further: tuple[Cases, Positions] | None = None) -> tuple[Cases, Positions]:
+    """The distinct rows of these columns, and which of them each row is; `further` are such cases to be told apart."""
+    case = further[1] if further else np.zeros(len(next(iter(columns.values()))), np.intp)
+    for column in columns.values():
+        codes, values = pd.factorize(column)
+        case = pd.factorize(case * (len(values) + 1) + codes + 1)[0]
+    example = np.empty(case.max(initial=-1) + 1, np.intp)
+    example[case[::-1]] = np.arange(len(case))[::-1]
+    cases = {name: column[example] for name, column in columns.items()}
+    if further:
+        cases |= {name: column[further[1][example]] for name, column in further[0].items()}
+    return cases, case
 
 
-def _whole_days(elapsed: "pd.Series[pd.Timedelta]") -> "pd.Series[int]":
-    return (elapsed // DAY).astype("Int64").clip(lower=0)
+def _findings(subjects: _Subjects, parts: Sequence[_Judged], policy: Policy, now: np.datetime64) -> pd.DataFrame:
+    subject = np.concatenate([part.subject for part in parts])
+    order = np.argsort(subjects.account[subject], kind="stable")
+    subject = subject[order]
+    sizes = [len(part.subject) for part in parts]
+    first_case = np.cumsum([0, *(len(part.cases.outcome) for part in parts)])[:-1]
+    case = (np.repeat(first_case, sizes) + np.concatenate([part.case for part in parts]))[order]
+    control = np.repeat(np.arange(len(parts)), sizes)[order]
+    told: dict[str, Any] = {name: column.take(subject) for name, column in subjects.columns.items()}
+    created = _instants(pd.Series(subjects.columns["created_at"]))
+    days = pd.arrays.IntegerArray(_whole_days(now - created).clip(min=0), np.isnat(created))
+    told |= {
+        "age_days": days.take(subject),
+        "control": texts([part.control.value for part in parts]).take(control),
+        "severity": texts([policy.severities[part.control].value for part in parts]).take(control),
+        "outcome": texts(np.concatenate([part.cases.outcome for part in parts])).take(case),
+        "reason": texts(np.concatenate([part.cases.reason for part in parts])).take(case),
+        "due_at": pd.Series(np.concatenate([part.due_at for part in parts])[order]).dt.tz_localize("UTC").array,
+    }
+    return pd.DataFrame({name: told[name] for name in FINDINGS}, copy=False)
 
 
-def _days(elapsed: "pd.Series[pd.Timedelta]") -> "pd.Series[str]":
-    return _count(_whole_days(elapsed), "day")
+def _instants(column: "pd.Series[pd.Timestamp]") -> Instants:
+    return column.to_numpy("datetime64[us]")
 
 
-def _count(number: "pd.Series[int]", noun: str) -> "pd.Series[str]":
-    return (number.astype("string") + f" {noun}s").where(number.ne(1), f"1 {noun}")
-
-
-def _date(instant: "pd.Series[pd.Timestamp]") -> "pd.Series[str]":
-    return instant.dt.strftime("%Y-%m-%d").astype("string")
-
-
-def _in_order(verdicts: pd.DataFrame) -> pd.DataFrame:
-    rank = {severity.value: -severity.rank for severity in Severity}
-    controls = {control.value: position for position, control in enumerate(ControlId)}
-    keyed = verdicts.assign(_rank=verdicts["severity"].map(rank), _control=verdicts["control"].map(controls))
-    order = ["_rank", "_control", "account_id", "user", "slot", "access_key_id"]
-    return keyed.sort_values(order, kind="stable", ignore_index=True)[list(FINDINGS)]
+def _whole_days(elapsed: npt.NDArray[np.timedelta64]) -> npt.NDArray[np.int64]:
+    """Rounded down; what is missing gives any number."""
+    return elapsed.view(np.int64) // (DAY // timedelta(microseconds=1))

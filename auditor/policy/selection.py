@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from auditor.model import CredentialReport, KeyStatus, Policy, ReportKey, ReportUser, UsedAt
-from auditor.policy.limits import is_broken
+import numpy as np
+import pandas as pd
 
-SLOTS = 2
-"""Keys that a credential report can show per user."""
+from auditor.model import CredentialReport, Policy
+from auditor.policy.limits import instant, is_broken
+from auditor.report_columns import SLOTS, Flags, ReportColumns
 
 
 def users_to_look_up(
@@ -24,28 +25,22 @@ def users_to_look_up(
         as_of: the instant of judgement.
         every_key: look up every user that has a key (`key_ids = "all"`).
     """
-    horizon = as_of + policy.warning_window
-
-    def deserves(user: ReportUser) -> bool:
-        if user.is_root or not (user.keys or user.additional_credentials):
-            return False
-        active = sum(key.status is KeyStatus.ACTIVE for key in user.keys)
-        return (
-            every_key
-            or user.additional_credentials is not None
-            or (len(user.keys) == SLOTS and not report.has_additional_column)
-            or active > policy.max_active_keys
-            or any(is_due(key, policy, horizon) for key in user.keys)
-        )
-
-    return tuple(user.name for user in report.users if deserves(user))
+    users = ReportColumns.of(report.users)
+    keys = users.has_key.sum(axis=1)
+    active = users.has_key & users.key_active
+    told_of_more = pd.notna(users.additional)
+    flagged = told_of_more | (active.sum(axis=1) > policy.max_active_keys)
+    flagged |= (active & _is_due(users, policy, instant(as_of + policy.warning_window))).any(axis=1)
+    if every_key:
+        flagged |= keys > 0
+    elif not report.has_additional_column:
+        flagged |= keys == SLOTS
+    return tuple(users.name[flagged & ~users.is_root])
 
 
-def is_due(key: ReportKey, policy: Policy, horizon: datetime) -> bool:
-    """Whether an active key fails age or use at `horizon`, as far as the report knows; without a date it may."""
-    if key.status is not KeyStatus.ACTIVE:
-        return False
-    if key.created_at is None:
-        return True
-    last_activity = key.last_used.at if isinstance(key.last_used, UsedAt) else key.created_at
-    return is_broken(policy.key_age, key.created_at, horizon) or is_broken(policy.key_unused, last_activity, horizon)
+def _is_due(users: ReportColumns, policy: Policy, horizon: np.datetime64) -> Flags:
+    """Which keys fail age or use at `horizon`, as far as the report knows; without a creation date a key may."""
+    created, used = users.key_created_at, users.key_used_at
+    last_activity = np.where(np.isnat(used), created, used)
+    broken = is_broken(policy.key_age, created, horizon) | is_broken(policy.key_unused, last_activity, horizon)
+    return np.isnat(created) | broken

@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditor.credential_report import ADDITIONAL_COLUMN, REQUIRED_COLUMNS, parse_credential_report
+from auditor.credential_report.plain import read_plain
+from auditor.credential_report.rows import read_rows
 from auditor.errors import ReportFormatError
 from auditor.model import (
     ROOT_USER,
@@ -337,4 +339,52 @@ def test_any_line_twice_or_gone(content: bytes, data: st.DataObject) -> None:
         assert isinstance(fewer, ReportFormatError)
     else:
         assert isinstance(fewer, CredentialReport)
-        assert fewer.users == whole.users[: number - 1] + whole.users[number:]
+        assert fewer.users == (*whole.users[: number - 1], *whole.users[number:])
+
+
+# ------------------------------------------------------------------------------------------------- the plain form
+
+
+PLAIN = Form(LIVE_COLUMNS, "Z", "", str.lower, "none", "\n", "", b"")
+PLAIN_TABLES = tables().filter(lambda report: not any("," in user.arn for user in report.users))
+BYTES = st.binary(min_size=1, max_size=1) | st.sampled_from(
+    [b",", b'"', b"\n", b"\r", b"\0", b"\x7f", b"\x1f", b"/", b":", b"0", b"9", b"Z", b"N/A", b"true", b"\xc3\xa9"]
+)
+
+
+@settings(deadline=None)
+@given(PLAIN_TABLES, st.booleans())
+def test_the_plain_form_is_read_by_columns(report: CredentialReport, additional: bool) -> None:  # noqa: FBT001
+    """Whatever AWS may write in its plain form is read at once, and just as the row parser reads it."""
+    columns = (*LIVE_COLUMNS, ADDITIONAL_COLUMN) if additional else LIVE_COLUMNS
+    content = written(report.users, replace(PLAIN, columns=columns))
+    at_once = read_plain(content)
+    assert at_once is not None
+    assert at_once == read_rows(content, "any", None) == as_told_by(replace(PLAIN, columns=columns), report)
+
+
+@st.composite
+def nearly_plain(draw: st.DrawFn) -> bytes:
+    """A plain report in which bytes or cells were changed, removed, added or swapped."""
+    content = draw(st.sampled_from(SAMPLES) | PLAIN_TABLES.map(lambda report: written(report.users, PLAIN)))
+    for _ in range(draw(st.integers(0, 3))):
+        position = draw(st.integers(0, len(content)))
+        content = content[:position] + draw(BYTES | st.just(b"")) + content[position + draw(st.integers(0, 2)) :]
+    for _ in range(draw(st.integers(0, 2))):
+        cells = re.split(rb"([,\n])", content)
+        one, other = (draw(st.integers(0, (len(cells) - 1) // 2)) * 2 for _ in range(2))
+        cells[one] = draw(st.sampled_from([cells[other], *map(str.encode, CELL_WORDS)]))
+        content = b"".join(cells)
+    return content
+
+
+CELL_WORDS = ("true", "TRUE", "false", "N/A", "no_information", "not_supported", "", "2026-02-30T00:00:00Z", "a")
+
+
+@settings(deadline=None, max_examples=1000)
+@given(nearly_plain())
+def test_both_ways_of_reading_agree(content: bytes) -> None:
+    """What is read at once is what the row parser reads; where the row parser refuses, nothing is read at once."""
+    at_once = read_plain(content)
+    if at_once is not None:
+        assert at_once == read_rows(content, "any", None)
