@@ -7,7 +7,7 @@ no `repr` and no stored run shows one.
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -356,11 +356,35 @@ _Problem = tuple[_Path, str]
 _NEXT_STEP = 'Correct it and run "auditor config check"; "auditor config schema" describes every key, for editors too.'
 
 
-def load_config(path: Path) -> Config:
-    """The settings in a TOML file; UsageError when it cannot be read, and as `parse_config` says."""
+Overrides = Mapping[str, Mapping[str, Any]]
+"""Values by section and key, such as the command line gives; None where nothing is given."""
+
+
+def load_config(path: Path, over: Callable[[str], Overrides] | None = None) -> Config:
+    """The settings in a TOML file, with other values laid over them and checked as a whole.
+
+    Args:
+        path: the file.
+        over: gives the other values, told the file's `accounts.source`.
+
+    Raises:
+        UsageError: the file cannot be read, or as `parse_config`; it says whether file or command line is to blame.
+    """
+    data = _read(path)
+    if over is None:
+        return _validated(data, str(path))
+    values = _given(over(_at(data, str, "accounts", "source") or AccountSource.CALLER.value))
+    if not all(isinstance(data.get(section, {}), dict) for section in values):
+        return _validated(data, str(path))
+    for section, keys in values.items():
+        _lay_over(data.setdefault(section, {}), keys)
+    return _validated(data, str(path), frozenset(_leaves(values)))
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
-        return parse_config(content.decode("utf-8-sig"), origin=str(path))
+        return _parsed(content.decode("utf-8-sig"), str(path))
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         what = f"line {line} holds the byte 0x{error.object[error.start]:02x}, which is not UTF-8"
@@ -376,20 +400,30 @@ def parse_config(text: str, *, origin: str) -> Config:
     return _validated(_parsed(text, origin), origin)
 
 
-def override(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Config:
+def override(config: Config, values: Overrides) -> Config:
     """The settings with other values by section and key, where they are not None; UsageError as `parse_config` says."""
     data = _null_free(config.model_dump(mode="json", by_alias=True))
-    for section, keys in values.items():
+    for section, keys in _given(values).items():
         _lay_over(data[section], keys)
     return _validated(data, "command line")
 
 
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are not None, as TOML would bring them."""
+    return {
+        key: _given(value) if isinstance(value, Mapping) else list(value) if isinstance(value, tuple) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
 def _lay_over(table: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Put the values into the table, key by key; a table of them is left out where the file has something else."""
     for key, value in values.items():
-        if isinstance(value, dict):
-            _lay_over(table.setdefault(key, {}), value)
-        elif value is not None:
-            table[key] = list(value) if isinstance(value, tuple) else value
+        if not isinstance(value, dict):
+            table[key] = value
+        elif isinstance(table.setdefault(key, {}), dict):
+            _lay_over(table[key], value)
 
 
 def effective_toml(config: Config) -> str:
@@ -445,12 +479,17 @@ def _parsed(text: str, origin: str) -> dict[str, Any]:
     raise UsageError(f"not valid TOML: {what}", where=origin, next_step=_NEXT_STEP)
 
 
-def _validated(data: Mapping[str, Any], origin: str) -> Config:
+def _validated(data: Mapping[str, Any], origin: str, given: frozenset[_Path] = frozenset()) -> Config:
+    """The settings in raw tables, of which those at the paths given are the command line's."""
     try:
         return Config.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
         problems = [_problem(found) for found in error.errors() if found["type"] != "conflict"]
-    raise _refusal([*problems, *_conflicts(data)], origin)
+    problems += _conflicts(data)
+    theirs = [any(path[:depth] in given for depth in range(len(path) + 1)) for path, _ in problems]
+    if any(theirs):
+        origin = "command line" if all(theirs) else f"{origin} and the command line"
+    raise _refusal(problems, origin)
 
 
 def _refusal(problems: Iterable[_Problem], origin: str) -> UsageError:

@@ -688,3 +688,37 @@ def test_an_external_id_of_the_wrong_type_is_not_repeated() -> None:
         parse_config("[accounts]\nexternal_id = 998877665544\n", origin="config.toml")
     assert "998877665544" not in str(caught.value)
     assert "external_id" in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "where"),
+    [
+        ('accounts = {source = "organisation"}', {"accounts": {"role_name": None}}, "my.toml"),
+        ('accounts = {source = "organisation"}', {"accounts": {"role_name": "a b"}}, "command line"),
+        ("accounts = 5", {"accounts": {"role_name": "r"}}, "my.toml"),
+        ("accounts = {include = 5}", {"accounts": {"include": {"ous": ("/a",)}}}, "my.toml"),
+        ("aws = {colour = 1}", {"output": {"fail_on": "worst"}}, "my.toml and the command line"),
+        ("", {"accounts": {"include": {"ous": ("/a",)}}}, "command line"),
+    ],
+)
+def test_file_and_command_line_are_refused_where_the_mistake_is(
+    text: str, values: dict[str, Any], where: str, tmp_path: Path
+) -> None:
+    """Both are checked as one, and the refusal names the one to correct."""
+    (tmp_path / "my.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        load_config(tmp_path / "my.toml", lambda _: values)
+    assert caught.value.where.replace(str(tmp_path / "my.toml"), "my.toml") == where
+
+
+def test_the_command_line_completes_the_file(tmp_path: Path) -> None:
+    """A file that lacks what is given on the command line is no mistake; nested tables are laid over key by key."""
+    file = tmp_path / "my.toml"
+    file.write_text('accounts = {source = "organisation", include = {ids = ["111111111111"]}}')
+    values = {"accounts": {"role_name": "r", "include": {"ous": ("/a",), "tags": None}}}
+    accounts = load_config(file, lambda source: values if source == "organisation" else {}).accounts
+    assert accounts.role_name == "r"
+    assert accounts.include == AccountFilter(ids=("111111111111",), ous=("/a",))

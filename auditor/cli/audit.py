@@ -162,17 +162,22 @@ def effective_config(
     """
     from auditor.config import Config, load_config, override
 
-    loaded = load_config(path or DEFAULT_CONFIG) if path or DEFAULT_CONFIG.is_file() else Config()
-    accounts = overrides.get("accounts", {})
-    if accounts.get("role_name") and loaded.accounts.list:
-        entries = loaded.accounts.model_dump(mode="json")["list"]
-        accounts["list"] = [
-            {name: value for name, value in entry.items() if value and name != "role_name"} for entry in entries
-        ]
-    if accounts.get("role_name") and loaded.accounts.source == "caller":
+    def over(source: str) -> dict[str, dict[str, Any]]:
+        accounts = overrides.get("accounts", {})
+        if not accounts.get("role_name") or source != "caller":
+            return overrides
         listed = [{"id": account_id} for account_id in dict.fromkeys(entered)]
-        accounts |= {"source": "list", "list": listed} if listed else {"source": "organisation"}
-    return override(loaded, overrides)
+        chosen = {"source": "list", "list": listed} if listed else {"source": "organisation"}
+        return overrides | {"accounts": accounts | chosen}
+
+    if not (path or DEFAULT_CONFIG.is_file()):
+        return override(Config(), over("caller"))
+    config = load_config(path or DEFAULT_CONFIG, over)
+    if not overrides.get("accounts", {}).get("role_name"):
+        return config
+    entries = config.accounts.model_dump(mode="json")["list"]  # the role of the command line outranks theirs
+    listed = [{name: value for name, value in entry.items() if value and name != "role_name"} for entry in entries]
+    return override(config, {"accounts": {"list": listed}})
 
 
 def _request(config: "Config", as_of: str | None, accounts: list[str], paths: list[Path]) -> "AuditRequest":

@@ -273,7 +273,8 @@ def test_an_organisational_unit_is_audited_alone(cli: CommandLine, start_cloud: 
     )
     cloud = start_cloud(OrganisationSeed(accounts))
     cli.log_in(cloud)
-    (cli.folder / "config.toml").write_text(f'[accounts]\nexternal_id = "{cloud.external_id}"\n')
+    text = f'[accounts]\nsource = "organisation"\nexternal_id = "{cloud.external_id}"\n'
+    (cli.folder / "config.toml").write_text(text)  # and no role, which the command line gives
     chosen = ("audit", "--role-name", cloud.role_name, "--as-of", AS_OF, "--format", "csv", "--ou", "/Workloads")
     finished = cli.run(*chosen)
     ended(finished, 0)
@@ -292,7 +293,9 @@ def test_an_organisational_unit_is_audited_alone(cli: CommandLine, start_cloud: 
     mistaken = cli.run(*chosen, "--ou", "/Securty")
     ended(mistaken, 4)
     assert 'accounts.include.ous "/Securty"' in mistaken.err
-    ended(cli.run("audit", "--ou", "/Security"), 2)
+    unentered = cli.run("audit", "--ou", "/Security")
+    ended(unentered, 2)
+    assert "config.toml: accounts.role_name" in unentered.err
 
 
 def test_sessions_are_shorter_where_the_caller_is_a_role(cli: CommandLine, start_cloud: StartCloud) -> None:
