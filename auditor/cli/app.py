@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from auditor import __version__
-from auditor.cli import audit, config, demo, report, runs
+from auditor.cli import audit, config, demo, iam_policy, report, runs
 from auditor.cli.output import open_streams, print_error
 from auditor.errors import AuditorError
 
@@ -51,6 +51,7 @@ def root(
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
 app.command("report")(report.report)
+app.command("iam-policy")(iam_policy.iam_policy)
 app.add_typer(runs.app, name="runs")
 app.add_typer(config.app, name="config")
 

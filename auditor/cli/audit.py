@@ -105,7 +105,7 @@ def audit(
         raise UsageError(f"What is {more_reports[0]}?", next_step=step)
     if paths:
         _confirm_no_aws(account, ou, role_name, endpoint_url, profile, scheduler, resume)
-    _confirm_ids(account or ())
+    confirm_ids(account or (), where="--account")
     overrides: dict[str, dict[str, Any]] = {
         "aws": {"profile": profile, "endpoint_url": endpoint_url},
         "accounts": {"role_name": role_name, "include": {"ous": tuple(ou) if ou else None}},
@@ -139,11 +139,12 @@ def _resuming(request: "AuditRequest", run: str) -> "AuditRequest":
     return replace(request, as_of=instant, resumed=folder)
 
 
-def _confirm_ids(accounts: Iterable[str]) -> None:
+def confirm_ids(accounts: Iterable[str], *, where: str) -> None:
+    """UsageError at an option that was given something else than account ids."""
     wrong = [account for account in accounts if not ACCOUNT_ID.fullmatch(account)]
     if wrong:
         what = f"{wrong[0]!r} is not an account id."
-        raise UsageError(what, where="--account", next_step="An account id has exactly 12 digits.")
+        raise UsageError(what, where=where, next_step="An account id has exactly 12 digits.")
 
 
 def effective_config(

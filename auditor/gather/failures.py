@@ -21,7 +21,7 @@ def not_audited(account: Account, failure: AwsFailure) -> NotAudited:
     match failure.kind:
         case Kind.DENIED:
             code, what = NotAuditedCode.ACCESS_DENIED, "A permission is missing"
-            step = f"Allow {failure.operation} to {who} in {account.id}; the README has the whole policy."
+            step = f"Allow {failure.operation} to {who} in {account.id}; `auditor iam-policy` prints the whole policy."
         case Kind.THROTTLED | Kind.LIMIT:
             code, what = NotAuditedCode.THROTTLED, "AWS throttled the calls to the end"
         case Kind.UNREACHABLE | Kind.TIMED_OUT:

@@ -1,0 +1,174 @@
+"""Every permission that an audit uses, once: the policies are made from this list, and `auditor doctor` tries it.
+
+Actions are named as `Caller.counts` names operations. Which resource an action is authorised on is from AWS's Service
+Authorization Reference: of these, only the per-user ones know a resource type (`user*`), and AssumeRole (`role*`).
+GetCallerIdentity is not here, since it needs no permission.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+POLICY_VERSION = "2012-10-17"
+"""The policy language's version, not a date of ours (AWS: IAM JSON policy elements, Version)."""
+
+SHORTEST_LIMIT = 3600
+"""The least that a role's MaxSessionDuration can be, in seconds (AWS IAM API reference, CreateRole)."""
+
+SHORTEST_EXTERNAL_ID = 2
+"""Characters (AWS STS API reference, AssumeRole)."""
+
+ASSUME_ROLE = "sts:AssumeRole"
+LIST_ACCOUNTS = "organizations:ListAccounts"
+FIND_UNITS = (
+    "organizations:ListRoots",
+    "organizations:ListOrganizationalUnitsForParent",
+    "organizations:ListAccountsForParent",
+)
+LIST_TAGS = "organizations:ListTagsForResource"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """An action, the statement it stands in, and what it is needed for."""
+
+    action: str
+    sid: str
+    needed: str
+
+
+ACCOUNT_LEVEL, PER_USER = "AccountLevel", "PerUser"
+
+READING = (
+    Permission("iam:GenerateCredentialReport", ACCOUNT_LEVEL, "has the credential report made"),
+    Permission("iam:GetCredentialReport", ACCOUNT_LEVEL, "reads the credential report"),
+    Permission("iam:GetAccountSummary", ACCOUNT_LEVEL, "tells of root keys where the report has no root row"),
+    Permission("iam:ListUsers", ACCOUNT_LEVEL, "lists users where AWS makes no report, and finds renamed ones"),
+    Permission("iam:ListAccessKeys", PER_USER, "looks up the keys that are about to be flagged"),
+    Permission("iam:GetAccessKeyLastUsed", PER_USER, "looks up when such a key was last used"),
+    Permission("iam:ListUserTags", PER_USER, "names a key's owner and description"),
+)
+"""What is needed in every account: by the role there, or by the caller in an account that is entered without one."""
+
+
+def read_policy(partition: str) -> dict[str, Any]:
+    """The read role's policy, as a document of IAM's."""
+    return _document(_read_statements(partition))
+
+
+def caller_policy(
+    partition: str, roles: Iterable[str], *, organisation: Sequence[str], reads_itself: bool
+) -> dict[str, Any]:
+    """What the auditing principal needs.
+
+    Args:
+        partition: such as "aws".
+        roles: names of the roles that it assumes, each in any account: whom a role lets in is the role's to say.
+        organisation: the actions of AWS Organizations that find the accounts; none where they come from elsewhere.
+        reads_itself: whether an account is entered without a role, as the caller's own is.
+    """
+    arns = [f"arn:{partition}:iam::*:role/{role}" for role in sorted(set(roles))]
+    statements = [_statement("EnterAccounts", [ASSUME_ROLE], arns if len(arns) > 1 else arns[0])] if arns else []
+    if organisation:
+        statements.append(_statement("FindAccounts", organisation, "*"))
+    if reads_itself:
+        statements += _read_statements(partition)
+    return _document(statements)
+
+
+def _read_statements(partition: str) -> list[dict[str, Any]]:
+    resources = {ACCOUNT_LEVEL: "*", PER_USER: f"arn:{partition}:iam::*:user/*"}
+    return [
+        _statement(sid, [permission.action for permission in group], resources[sid])
+        for sid, group in groupby(READING, key=lambda permission: permission.sid)
+    ]
+
+
+def _statement(sid: str, actions: Sequence[str], resource: str | Sequence[str]) -> dict[str, Any]:
+    return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
+
+
+def _document(statements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"Version": POLICY_VERSION, "Statement": list(statements)}
+
+
+# ------------------------------------------------------------------------------------------------- CloudFormation
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRole:
+    """The role that a template makes in every account.
+
+    `trusted_account` and `external_id` become defaults of the template's parameters; where an external id is needed
+    but not to be written down, `asks_external_id` makes the template ask for it.
+    """
+
+    name: str
+    partition: str
+    trusted_account: str | None = None
+    external_id: str | None = None
+    asks_external_id: bool = False
+    session_seconds: int = SHORTEST_LIMIT
+
+
+def role_template(role: ReadRole) -> dict[str, Any]:
+    """A CloudFormation template of the read role: whom it trusts, and its policy (AWS::IAM::Role)."""
+    path, _, name = role.name.rpartition("/")
+    trusted = {"AWS": {"Fn::Sub": f"arn:{role.partition}:iam::${{AuditingAccount}}:root"}}
+    external_id = {"StringEquals": {"sts:ExternalId": {"Ref": "ExternalId"}}}
+    trust = {
+        "Effect": "Allow",
+        "Principal": trusted,
+        "Action": ASSUME_ROLE,
+        "Condition": {"Fn::If": ["HasExternalId", external_id, {"Ref": "AWS::NoValue"}]},
+    }
+    properties = {
+        "RoleName": {"Ref": "RoleName"},
+        "Path": f"/{path}/" if path else "/",
+        "Description": "Lets auditor read what proves that access keys are under control.",
+        "MaxSessionDuration": max(SHORTEST_LIMIT, role.session_seconds),
+        "AssumeRolePolicyDocument": _document([trust]),
+        "Policies": [{"PolicyName": "audit-access-keys", "PolicyDocument": read_policy(role.partition)}],
+    }
+    return _template(
+        "The role that auditor enters an account by; it can only read.",
+        {"Type": "AWS::IAM::Role", "Properties": properties},
+        Parameters={
+            "RoleName": {"Type": "String", "Default": name, "Description": "As accounts.role_name without its path."},
+            "AuditingAccount": {
+                "Type": "String",
+                "AllowedPattern": "[0-9]{12}",
+                "Description": "The account whose principals may assume the role, where they are allowed to.",
+                **({"Default": role.trusted_account} if role.trusted_account else {}),
+            },
+            "ExternalId": {
+                "Type": "String",
+                "NoEcho": True,
+                "Description": "As accounts.external_id; empty for a role that asks for none.",
+                **(
+                    {"MinLength": SHORTEST_EXTERNAL_ID}
+                    if role.asks_external_id
+                    else {"Default": role.external_id or ""}
+                ),
+            },
+        },
+        Conditions={"HasExternalId": {"Fn::Not": [{"Fn::Equals": [{"Ref": "ExternalId"}, ""]}]}},
+    )
+
+
+def caller_template(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """A CloudFormation template of the auditing principal's policy, to be attached to it (AWS::IAM::ManagedPolicy)."""
+    properties = {"Description": "What auditor's caller needs.", "PolicyDocument": policy}
+    return _template(
+        "What the principal that runs auditor needs.", {"Type": "AWS::IAM::ManagedPolicy", "Properties": properties}
+    )
+
+
+def _template(description: str, resource: Mapping[str, Any], **sections: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": description,
+        **sections,
+        "Resources": {"Auditor": resource},
+    }
