@@ -20,7 +20,7 @@ EVERYTHING = sorted(path for top in ROOT.glob("[a-z]*/") for path in top.rglob("
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"pipeline"},
+    {"pipeline", "doctor"},
     {"gather", "history", "formats", "demo"},
     {"answers"},
     {"aws", "policy", "credential_report", "inventory", "config"},

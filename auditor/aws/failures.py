@@ -1,7 +1,10 @@
 """AWS's errors as ours, told apart by wire code: `e.response["Error"]["Code"]`, never the exception class's name."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -91,14 +94,26 @@ PASSING = frozenset({Kind.THROTTLED, Kind.SERVICE, Kind.UNREACHABLE, Kind.TIMED_
 class AwsFailure(Exception):  # noqa: N818 - a value as often as an exception
     """A call that AWS refused or never answered; `str()` is one line for people, without secrets."""
 
-    def __init__(self, kind: Kind, operation: str, code: str, message: str, request_id: str | None = None) -> None:
-        """Where `operation` reads like `iam:ListAccessKeys` and `code` is the wire code or the exception's name."""
-        super().__init__(kind, operation, code, message, request_id)
+    def __init__(  # noqa: PLR0913, PLR0917
+        self,
+        kind: Kind,
+        operation: str,
+        code: str,
+        message: str,
+        request_id: str | None = None,
+        answered_at: datetime | None = None,
+    ) -> None:
+        """Where `operation` reads like `iam:ListAccessKeys` and `code` is the wire code or the exception's name.
+
+        `answered_at` is when AWS refused, by AWS's clock; None where nothing came back.
+        """
+        super().__init__(kind, operation, code, message, request_id, answered_at)
         self.kind = kind
         self.operation = operation
         self.code = code
         self.message = message
         self.request_id = request_id
+        self.answered_at = answered_at
 
     def __str__(self) -> str:
         """Operation, code and AWS's own words."""
@@ -132,6 +147,16 @@ def failure_of(error: ClientError | BotoCoreError, operation: str) -> AwsFailure
     return AwsFailure(kind, operation, type(error).__name__, str(error))
 
 
+def answered_at(answer: Mapping[str, Any]) -> datetime | None:
+    """When AWS gave an answer, by its own clock, to the second: the HTTP header Date; None where there is none."""
+    said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        at = parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def _refused(error: ClientError, operation: str) -> AwsFailure:
     said = error.response.get("Error", {})
     about = error.response.get("ResponseMetadata", {})
@@ -140,4 +165,6 @@ def _refused(error: ClientError, operation: str) -> AwsFailure:
     kind = WIRE_CODES.get(code)
     if kind is None:
         kind = Kind.SERVICE if status >= FIRST_SERVER_ERROR else Kind.OTHER
-    return AwsFailure(kind, operation, code, str(said.get("Message", "")), about.get("RequestId"))
+    return AwsFailure(
+        kind, operation, code, str(said.get("Message", "")), about.get("RequestId"), answered_at(error.response)
+    )

@@ -4,13 +4,14 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from botocore.credentials import ReadOnlyCredentials
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients, CredentialSource
-from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.failures import AwsFailure, Kind, answered_at
 from auditor.aws.timing import Timing
 from auditor.model import Account
 
@@ -32,6 +33,8 @@ class Identity:
     arn: str
     account_id: str
     partition: str
+    answered_at: datetime | None = field(default=None, compare=False)
+    """When AWS said so, by AWS's clock."""
 
     @property
     def is_role(self) -> bool:
@@ -50,7 +53,7 @@ def caller_identity(caller: Caller) -> Identity:
     if arn is None:
         what = "GetCallerIdentity named no account; is this an AWS endpoint?"
         raise AwsFailure(Kind.UNREADABLE, "sts:GetCallerIdentity", "UnreadableAnswer", what)
-    return Identity(arn.group(0), arn["account"], arn["partition"])
+    return Identity(arn.group(0), arn["account"], arn["partition"], answered_at(answer))
 
 
 @dataclass

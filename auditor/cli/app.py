@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from auditor import __version__
-from auditor.cli import audit, config, demo, iam_policy, report, runs
+from auditor.cli import audit, config, demo, doctor, iam_policy, report, runs
 from auditor.cli.output import open_streams, print_error
 from auditor.errors import AuditorError
 
@@ -41,7 +41,8 @@ def root(
     """Proves, every month, that a company's AWS IAM access keys are under control.
 
     Start with `auditor demo`: the whole job on an embedded organisation, no AWS account needed.
-    Then `auditor audit` with your own credentials. It reads; it never changes anything in AWS.
+    Then `auditor iam-policy` for the read role, `auditor doctor` to see that all is in place, and `auditor audit` with
+    your own credentials. It reads; it never changes anything in AWS.
 
     Exit codes: 0 all compliant, 1 violations found, 2 wrong usage or configuration, 3 incomplete: something in scope
     could not be audited, 4 nothing could be audited.
@@ -51,6 +52,7 @@ def root(
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
 app.command("report")(report.report)
+app.command("doctor")(doctor.doctor)
 app.command("iam-policy")(iam_policy.iam_policy)
 app.add_typer(runs.app, name="runs")
 app.add_typer(config.app, name="config")

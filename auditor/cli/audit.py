@@ -10,12 +10,16 @@ import typer
 
 from auditor.cli.options import (
     DEFAULT_CONFIG,
+    Accounts,
     AsOf,
     ConfigPath,
+    EndpointUrl,
     Formats,
     Json,
     Output,
+    Profile,
     Quiet,
+    RoleName,
     Verbose,
     now,
     parse_instant,
@@ -29,16 +33,10 @@ from auditor.cli.output import (
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
+    from auditor.aws.clients import Connection
     from auditor.config import Config
     from auditor.pipeline import AuditRequest
 
-RoleName = Annotated[
-    str | None,
-    typer.Option(help="Role to assume: in every account of the organisation, or in those given by --account."),
-]
-Accounts = Annotated[
-    list[str] | None, typer.Option(metavar="ID", help="Only this account; may be given several times.")
-]
 FromReports = Annotated[
     list[Path] | None,
     typer.Option(metavar="PATH", help="Judge downloaded credential reports (files or folders); no AWS access."),
@@ -68,11 +66,11 @@ Units = Annotated[
 
 def audit(
     config: ConfigPath = None,
-    profile: Annotated[str | None, typer.Option(help="Profile of the AWS configuration files.")] = None,
+    profile: Profile = None,
     role_name: RoleName = None,
     account: Accounts = None,
     ou: Units = None,
-    endpoint_url: Annotated[str | None, typer.Option(help="An AWS endpoint other than AWS's own.")] = None,
+    endpoint_url: EndpointUrl = None,
     from_reports: FromReports = None,
     scheduler: Scheduler = None,
     resume: Resume = None,
@@ -183,12 +181,18 @@ def effective_config(
 
 def _request(config: "Config", as_of: str | None, accounts: list[str], paths: list[Path]) -> "AuditRequest":
     instant = parse_instant(as_of) or now()
-    from auditor.aws.clients import Connection
-    from auditor.aws.identity import Via
     from auditor.pipeline import AuditRequest
 
+    return AuditRequest(config, connection_for(config), instant, tuple(accounts), tuple(paths))
+
+
+def connection_for(config: "Config") -> "Connection":
+    """How the configuration has AWS reached."""
+    from auditor.aws.clients import Connection
+    from auditor.aws.identity import Via
+
     aws, entered = config.aws, config.accounts
-    connection = Connection(
+    return Connection(
         endpoint_url=aws.endpoint_url,
         profile=aws.profile,
         region=aws.region,
@@ -197,7 +201,6 @@ def _request(config: "Config", as_of: str | None, accounts: list[str], paths: li
         max_connections=config.gather.calls_in_flight,
         via=Via(entered.via, entered.session_name, entered.session_minutes * 60) if entered.via else None,
     )
-    return AuditRequest(config, connection, instant, tuple(accounts), tuple(paths))
 
 
 def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration: bool = False) -> None:

@@ -17,6 +17,15 @@ ConfigPath = Annotated[
     Path | None,
     typer.Option("--config", help="Configuration file; `config.toml` here, if there is one, else built-in defaults."),
 ]
+Profile = Annotated[str | None, typer.Option(help="Profile of the AWS configuration files.")]
+RoleName = Annotated[
+    str | None,
+    typer.Option(help="Role to assume: in every account of the organisation, or in those given by --account."),
+]
+Accounts = Annotated[
+    list[str] | None, typer.Option("--account", metavar="ID", help="Only this account; may be given several times.")
+]
+EndpointUrl = Annotated[str | None, typer.Option(help="An AWS endpoint other than AWS's own.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the runs; `reports/` by default.")]
 Formats = Annotated[
     list[str] | None,

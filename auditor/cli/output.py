@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
+    from auditor.doctor import Diagnosis
     from auditor.model import RunManifest
     from auditor.pipeline import AuditOutcome
 
@@ -257,6 +258,51 @@ def progress_for(*, quiet: bool) -> PlainProgress | BarProgress:
     if quiet:
         return SilentProgress()
     return BarProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+# ------------------------------------------------------------------------------------------------- checkup
+
+LABEL = 9
+"""Columns that `problem` and its like take."""
+
+COLOURS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+
+
+def print_diagnosis(diagnosis: "Diagnosis") -> None:
+    """Each check with the next step below it where there is one, accounts up to a number; and what it comes to."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    width = console.width if sys.stdout.isatty() else WIDTH
+    accounts = [check.account_id for check in diagnosis.checks if check.account_id]
+    left_out = set(accounts[MOST_ACCOUNTS:])
+    shown = [check for check in diagnosis.checks if check.account_id not in left_out]
+    with console.capture() as written:
+        for check in shown:
+            text = _filled(f"{check.subject}: {check.found}", width)
+            label = (f"{check.health.value:<{LABEL}}", COLOURS[check.health.value])
+            console.print(Text.assemble(label, text.lstrip()))
+            if check.next_step:
+                console.print(Text(_filled(f"Next: {check.next_step}", width), "dim"))
+        if left_out:
+            console.print(Text(_filled(f"and {len(left_out):,} more accounts; --json names them all.", width)))
+        console.print()
+        console.print(Text(diagnosis.verdict, "bold"))
+    sys.stdout.write(written.get())
+
+
+def _filled(text: str, width: int) -> str:
+    """The text wrapped to the right of the labels."""
+    space = " " * LABEL
+    return textwrap.fill(
+        printable(text),
+        width,
+        initial_indent=space,
+        subsequent_indent=space,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 # ------------------------------------------------------------------------------------------------- summary

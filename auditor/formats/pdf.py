@@ -51,7 +51,7 @@ def render_pdf(view: ReportView, *, max_rows: int = 1000) -> bytes:
         OutputError: where a library that WeasyPrint loads, or a part of the package, is missing.
     """
     with _quiet():
-        weasyprint = _weasyprint()
+        weasyprint = load_weasyprint()
         try:
             document: bytes = weasyprint.HTML(string=_page(view, max_rows), url_fetcher=_fetch).write_pdf(
                 pdf_variant="pdf/ua-1", pdf_identifier=hashlib.sha256(view.manifest.id.encode()).digest()[:16]
@@ -82,8 +82,12 @@ def _page(view: ReportView, max_rows: int) -> str:
 
 
 @cache
-def _weasyprint() -> ModuleType:
-    """WeasyPrint, which talks on stdout where it finds no libraries and warns where it finds no fonts of the system."""
+def load_weasyprint() -> ModuleType:
+    """WeasyPrint, which talks on stdout where it finds no libraries and warns where it finds no fonts of the system.
+
+    Raises:
+        OutputError: a system library that it needs is missing; with how to install it.
+    """
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -101,7 +105,7 @@ def _weasyprint() -> ModuleType:
 
 def _fetch(url: str) -> Any:
     """The style sheet and the fonts of the package, and nothing else, whatever the document asks for."""
-    urls = _weasyprint().urls
+    urls = load_weasyprint().urls
     name = url.removeprefix(_ASSET)
     if url.startswith(_ASSET) and name in _asset_names():
         suffix = name[name.rindex(".") :]

@@ -152,7 +152,7 @@ def test_printable_text_is_visible_and_stays_so(text: str) -> None:
 )
 def test_markup_that_got_through_could_fetch_nothing(markup: str) -> None:
     """The fetcher refuses whatever is not the package's own style sheet or font, and that ends the rendering."""
-    weasyprint = pdf._weasyprint()
+    weasyprint = pdf.load_weasyprint()
     with pytest.raises(weasyprint.urls.FatalURLFetchingError, match="not part of the report"):
         weasyprint.HTML(string=f"<html lang=en><title>x</title>{markup}", url_fetcher=pdf._fetch).write_pdf()
 

@@ -1,0 +1,193 @@
+"""What an audit may do in each account, tried before the first run: every permission once, and nothing is changed."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from auditor.aws.calls import Caller
+from auditor.aws.clients import Connection, CredentialSource, shared_clients
+from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.identity import RoleSession
+from auditor.aws.permissions import READING
+from auditor.aws.spending import Ledger, Pace
+from auditor.aws.timing import Timing
+from auditor.gather.failures import not_audited
+from auditor.gather.settings import Progress
+from auditor.model import Account, NotAudited, NotAuditedCode
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Accounts that are tried at the same time; each takes some ten calls."""
+
+USERS = 3
+"""Users of an account among whom one with a key is looked for."""
+
+PROOF = frozenset({Kind.NOT_FOUND, Kind.LIMIT, Kind.REPORT_NOT_PRESENT, Kind.REPORT_IN_PROGRESS, Kind.REPORT_EXPIRED})
+"""Refusals that come after AWS has authorised the call."""
+
+
+ACTIONS = tuple(permission.action for permission in READING)
+BY_METHOD = {re.sub("(?!^)([A-Z])", r"_\1", action.partition(":")[2]).lower(): action for action in ACTIONS}
+"""The actions by the client's methods, such as "list_users"."""
+
+
+class Answer(StrEnum):
+    """Whether a permission is there."""
+
+    ALLOWED = "allowed"
+    REFUSED = "refused"
+    UNTRIED = "not tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A permission that was tried, or why it was not; `why` has AWS's words where it refused."""
+
+    action: str
+    answer: Answer
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCheckup:
+    """The permissions of the policy in one account, in the policy's order; or what kept the checkup out."""
+
+    account: Account
+    trials: tuple[Trial, ...] = ()
+    failed: NotAudited | None = None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the account was entered and refused nothing."""
+        return not self.failed and not self.with_answer(Answer.REFUSED)
+
+    def with_answer(self, answer: Answer) -> list[Trial]:
+        """The trials that ended so."""
+        return [trial for trial in self.trials if trial.answer is answer]
+
+
+@dataclass(frozen=True)
+class CheckupSettings:
+    """How the accounts are entered: as an audit enters them, so that what works here works there."""
+
+    connection: Connection
+    session_name: str = "auditor"
+    session_seconds: int = 3600
+    attempts: int = 6
+    account_calls_per_second: float = 20.0
+    timing: Timing = field(default_factory=Timing)
+
+
+def check_accounts(
+    accounts: Sequence[Account], settings: CheckupSettings, progress: Progress
+) -> tuple[AccountCheckup, ...]:
+    """Try every permission in every account, several accounts at once; in the accounts' order.
+
+    Where AWS does not answer for the first account, that one alone is handed back: the others would only take long.
+
+    Raises:
+        UsageError: AWS cannot be called at all with these settings.
+    """
+    progress.phase("Checking accounts", len(accounts))
+    checkups: list[AccountCheckup] = []
+    for account in accounts[:1]:
+        checkups.append(check_account(account, settings))
+        progress.advance(account.name or account.id)
+    if any(checkup.failed and checkup.failed.code is NotAuditedCode.UNREACHABLE for checkup in checkups):
+        return tuple(checkups)
+    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="checkup")
+    try:
+        running = {pool.submit(check_account, account, settings): account for account in accounts[1:]}
+        for done in as_completed(running):
+            progress.advance(running[done].name or running[done].id)
+        return (*checkups, *(future.result() for future in running))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def check_account(account: Account, settings: CheckupSettings) -> AccountCheckup:
+    """Enter the account and try each permission once; what fails is a value.
+
+    Raises:
+        UsageError: AWS cannot be called at all with these settings.
+    """
+    examination, failed = _Examination(), None
+    try:
+        examination.try_all(_enter(account, settings))
+    except AwsFailure as failure:
+        log.debug("account %s: %s", account.id, failure)
+        failed = not_audited(account, failure)
+    return AccountCheckup(account, examination.trials(), failed)
+
+
+def _enter(account: Account, settings: CheckupSettings) -> Caller:
+    clients = shared_clients(settings.connection)
+    ledger = Ledger(pace=Pace(settings.account_calls_per_second))
+
+    def caller(credentials: CredentialSource) -> Caller:
+        return Caller(clients, credentials, account.partition, settings.timing, settings.attempts, ledger)
+
+    ambient = caller(clients.ambient())
+    if account.role_name is None:
+        return ambient
+    session = RoleSession(account, ambient, settings.session_name, settings.session_seconds, settings.timing)
+    session.get_frozen_credentials()
+    return caller(session)
+
+
+class _Examination:
+    """The permissions of one account, as they are tried one after the other."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Trial] = {}
+        self._why_untried = ""
+
+    def trials(self) -> tuple[Trial, ...]:
+        """What came out, in the policy's order."""
+        untried = {action: Trial(action, Answer.UNTRIED, self._why_untried) for action in ACTIONS}
+        return tuple((untried | self._found)[action] for action in ACTIONS)
+
+    def try_all(self, caller: Caller) -> None:
+        """Try each permission; AwsFailure for what tells of no permission and would meet every further call."""
+        self._why_untried = "the checkup ended before"
+        self._ask(caller, "generate_credential_report")
+        self._ask(caller, "get_credential_report")
+        self._ask(caller, "get_account_summary")
+        listed = self._ask(caller, "list_users", MaxItems=USERS)
+        if listed is None:
+            self._why_untried = "who the users are is not known without iam:ListUsers"
+            return
+        names = [str(user["UserName"]) for user in listed.get("Users", ())]
+        if not names:
+            self._why_untried = "there is no IAM user"
+            return
+        self._why_untried = f"no access key was found at {', '.join(names)}"
+        self._ask(caller, "list_user_tags", UserName=names[0])
+        for name in names:
+            keys = self._ask(caller, "list_access_keys", UserName=name)
+            if keys is None:
+                self._why_untried = "which keys there are is not known without iam:ListAccessKeys"
+                return
+            if keys.get("AccessKeyMetadata"):
+                self._ask(caller, "get_access_key_last_used", AccessKeyId=keys["AccessKeyMetadata"][0]["AccessKeyId"])
+                return
+
+    def _ask(self, caller: Caller, method: str, **params: Any) -> Mapping[str, Any] | None:
+        """The answer, nothing in it where AWS refused for another reason than a permission; None where for that."""
+        action = BY_METHOD[method]
+        try:
+            answer = caller.call("iam", method, **params)
+        except AwsFailure as failure:
+            if failure.kind is Kind.DENIED:
+                self._found[action] = Trial(action, Answer.REFUSED, failure.message)
+                return None
+            if failure.kind not in PROOF:
+                raise
+            answer = {}
+        self._found[action] = Trial(action, Answer.ALLOWED)
+        return answer
