@@ -107,6 +107,7 @@ def examine(
         session_name=config.accounts.session_name,
         session_seconds=config.accounts.session_minutes * 60,
         attempts=config.gather.call_attempts,
+        calls_in_flight=config.gather.calls_in_flight,
         account_calls_per_second=config.gather.account_calls_per_second,
         timing=timing,
     )
@@ -125,7 +126,7 @@ def examine(
 
 
 def libraries(config: Config) -> Check:
-    """The libraries of the reports; that this module was imported has shown the others to be there."""
+    """Those that are loaded only when a report is written; without the others `auditor.cli.doctor` comes to nothing."""
     about = f"All are there, under Python {platform.python_version()}"
     try:
         templates_folder()

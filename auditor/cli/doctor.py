@@ -36,7 +36,7 @@ def doctor(
 ) -> None:
     """Check, before the first run, every account and every permission that `auditor audit` needs with these options.
 
-    Says what to fix. It changes nothing, and takes some ten calls in each account.
+    Says what to fix. It changes nothing, and takes some eight calls in each account.
 
     Exit codes: 0 an audit can run completely, 2 wrong usage or configuration, 3 something is missing,
     4 nothing could be checked.
@@ -50,6 +50,7 @@ def doctor(
     }
     settings = effective_config(config, overrides, entered=account or ())
     try:
+        import auditor.pipeline  # noqa: F401 - loads every library that an audit loads
         from auditor.doctor import examine
     except ImportError as error:
         step = "Install auditor again with its dependencies (`pip install auditor`)."

@@ -21,9 +21,6 @@ from auditor.model import Account, NotAudited, NotAuditedCode
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 16
-"""Accounts that are tried at the same time; each takes some ten calls."""
-
 USERS = 3
 """Users of an account among whom one with a key is looked for."""
 
@@ -79,6 +76,8 @@ class CheckupSettings:
     session_name: str = "auditor"
     session_seconds: int = 3600
     attempts: int = 6
+    calls_in_flight: int = 64
+    """Accounts that are tried at the same time: each takes some eight calls, one after the other."""
     account_calls_per_second: float = 20.0
     timing: Timing = field(default_factory=Timing)
 
@@ -100,7 +99,7 @@ def check_accounts(
         progress.advance(account.name or account.id)
     if any(checkup.failed and checkup.failed.code is NotAuditedCode.UNREACHABLE for checkup in checkups):
         return tuple(checkups)
-    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="checkup")
+    pool = ThreadPoolExecutor(settings.calls_in_flight, thread_name_prefix="checkup")
     try:
         running = {pool.submit(check_account, account, settings): account for account in accounts[1:]}
         for done in as_completed(running):

@@ -1,5 +1,6 @@
 """`auditor doctor` as a user meets it: a process, its lines, its JSON, its exit code."""
 
+import os
 import re
 
 import pytest
@@ -93,6 +94,31 @@ def test_missing_credentials_are_a_line(cli: CommandLine) -> None:
     assert finished.code == 4
     assert "problem  credentials: None were found" in finished.out
     assert "--profile" in finished.out
+
+
+@pytest.mark.parametrize(
+    ("library", "failure", "said"),
+    [
+        ("weasyprint", "OSError(\"cannot load library 'libpango-1.0-0'\")", "problem  libraries: libpango-1.0-0: "),
+        ("weasyprint", "ModuleNotFoundError('No module named weasyprint')", "problem  libraries: WeasyPrint: "),
+        ("duckdb", "ModuleNotFoundError('No module named duckdb')", "No module named duckdb"),
+    ],
+)
+def test_a_missing_library_is_told(
+    cli: CommandLine, start_cloud: StartCloud, library: str, failure: str, said: str
+) -> None:
+    """Pango costs the PDF, and how to install it is said; without the database there is nothing to check by."""
+    cli.log_in(start_cloud(organisation()))
+    (cli.folder / "broken").mkdir()
+    (cli.folder / "broken" / f"{library}.py").write_text(f"raise {failure}\n")
+    cli.environment["PYTHONPATH"] = os.pathsep.join([str(cli.folder / "broken"), os.environ.get("PYTHONPATH", "")])
+    finished = cli.run("doctor")
+    assert finished.code == (3 if library == "weasyprint" else 4)
+    assert said in finished.out + finished.err
+    assert "nstall" in finished.out + finished.err
+    if library == "weasyprint":
+        (cli.folder / "config.toml").write_text('[output]\nformats = ["html"]\n')
+        assert cli.run("doctor").code == 0
 
 
 @pytest.mark.parametrize(
