@@ -117,7 +117,9 @@ def examine(
     if len(checkups) < len(active):
         left = f"The other {counted(len(active) - len(checkups))} were not tried, because AWS did not answer."
         step = "Run `auditor doctor` again when it answers."
-        return Diagnosis((*checks, Check("permissions", Health.PROBLEM, left, step)), EXIT_NOTHING)
+        checks.append(Check("permissions", Health.PROBLEM, left, step))
+    if checkups and all(checkup.is_unreachable for checkup in checkups):
+        return Diagnosis(tuple(checks), EXIT_NOTHING)
     complete = all(check.health is not Health.PROBLEM for check in checks)
     return Diagnosis(tuple(checks), EXIT_OK if complete else EXIT_INCOMPLETE)
 

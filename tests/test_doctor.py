@@ -132,6 +132,15 @@ def test_where_nothing_can_be_checked_the_code_is_4(
     assert problems(diagnosis)[0].subject == subject
 
 
+def test_a_single_account_that_does_not_answer_is_nothing_checked(start_cloud: StartCloud, tmp_path: Path) -> None:
+    """There is no other account to be left out: one problem, exit 4."""
+    seed = OrganisationSeed((AccountSeed(MAIN, "main", (ANN,)),))
+    cloud = start_cloud(seed, fault=lambda call: DropFault() if call.action == "GetAccountSummary" else None)
+    diagnosis = diagnose(cloud, tmp_path)
+    assert [check.account_id for check in problems(diagnosis)] == [MAIN]
+    assert diagnosis.exit_code == 4
+
+
 def test_an_endpoint_that_nobody_listens_at(start_cloud: StartCloud, tmp_path: Path) -> None:
     """Its address is named, and neither clock nor credentials are spoken of."""
     with socket.socket() as closed:

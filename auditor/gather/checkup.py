@@ -59,6 +59,11 @@ class AccountCheckup:
     failed: NotAudited | None = None
 
     @property
+    def is_unreachable(self) -> bool:
+        """Whether AWS did not answer."""
+        return self.failed is not None and self.failed.code is NotAuditedCode.UNREACHABLE
+
+    @property
     def is_well(self) -> bool:
         """Whether the account was entered and refused nothing."""
         return not self.failed and not self.with_answer(Answer.REFUSED)
@@ -97,7 +102,7 @@ def check_accounts(
     for account in accounts[:1]:
         checkups.append(check_account(account, settings))
         progress.advance(account.name or account.id)
-    if any(checkup.failed and checkup.failed.code is NotAuditedCode.UNREACHABLE for checkup in checkups):
+    if any(checkup.is_unreachable for checkup in checkups):
         return tuple(checkups)
     pool = ThreadPoolExecutor(settings.calls_in_flight, thread_name_prefix="checkup")
     try:
