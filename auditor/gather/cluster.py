@@ -56,10 +56,12 @@ def share_out_on_cluster(
     """
     client = _connected(address)
     try:
-        threads = sum(client.nthreads().values())
-        if not threads:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError as error:
             step = "Start workers with `dask worker` and the scheduler's address."
-            raise NothingAuditedError("The Dask cluster has no workers.", where=address, next_step=step)
+            raise NothingAuditedError("The Dask cluster has no workers.", where=address, next_step=step) from error
+        threads = sum(client.nthreads().values())
         workers = len(client.nthreads())
         aws = replace(settings.connection, sts_per_second=settings.connection.sts_per_second / workers)
         remote = replace(settings, connection=aws, store=_Collected())

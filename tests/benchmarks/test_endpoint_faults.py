@@ -87,11 +87,11 @@ def test_a_slow_answer_is_true_and_late(endpoint: Endpoint, inside: Caller) -> N
     endpoint.set_rules([Rule(Fault.SLOW, (2,), seconds=0.2), Rule(Fault.SLOW, action="GetAccountSummary", seconds=0.1)])
     began = time.monotonic()
     assert root_keys_present(inside) is False
-    assert 0.3 <= time.monotonic() - began < 1.2
+    assert time.monotonic() - began >= 0.3
     endpoint.set_rules([Rule(Fault.SLOW, seconds=0.2), Rule(Fault.DENIED)])
     began = time.monotonic()
     assert outcome(root_keys_present, inside) is Kind.DENIED
-    assert 0.2 <= time.monotonic() - began < 1.1
+    assert time.monotonic() - began >= 0.2
 
 
 def test_a_rule_hits_its_accounts_and_its_action_alone(endpoint: Endpoint, caller: Caller) -> None:
