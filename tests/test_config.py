@@ -29,7 +29,7 @@ from auditor.config import (
     config_schema,
     effective_toml,
     load_config,
-    override,
+    load_output,
     parse_config,
     policy_from_toml,
 )
@@ -507,25 +507,6 @@ def test_records_cannot_be_changed_and_survive_a_process_border() -> None:
     assert pickle.loads(pickle.dumps(config)) == config
 
 
-def test_values_of_the_command_line_are_laid_over_the_files() -> None:
-    """Given values replace the file's, None leaves them, external ids stay, and all is checked as a whole."""
-    loaded = parse_config(
-        'accounts = {source = "organisation", role_name = "old", external_id = "an-id"}\naws = {profile = "p"}',
-        origin="t",
-    )
-    laid = override(loaded, {"accounts": {"role_name": "new"}, "output": {"formats": ("csv",), "folder": None}})
-    assert (laid.accounts.role_name, laid.accounts.external_id, laid.aws.profile) == ("new", "an-id", "p")
-    assert (laid.output.formats, laid.output.folder) == ((ReportFormat.CSV,), "reports")
-    assert override(loaded, {}) == loaded
-    with pytest.raises(UsageError) as caught:
-        override(loaded, {"accounts": {"role_name": "a b"}, "output": {"formats": ("csv", "csv"), "fail_on": "worst"}})
-    assert [line.partition(":")[0] for line in caught.value.what.splitlines()] == [
-        "accounts.role_name",
-        "output.fail_on",
-        "output.formats[1]",
-    ]
-
-
 # ------------------------------------------------------------------------------------------------- secrets
 
 SECRET = "T0pSecretExternalId"
@@ -693,6 +674,76 @@ def test_an_external_id_of_the_wrong_type_is_not_repeated() -> None:
 # ------------------------------------------------------------------------------------------------- the command line
 
 
+def test_values_of_the_command_line_are_laid_over_the_files(tmp_path: Path) -> None:
+    """Given values replace the file's, None leaves them, external ids stay, and all is checked as a whole."""
+    file = tmp_path / "config.toml"
+    file.write_text(
+        'accounts = {source = "organisation", role_name = "old", external_id = "an-id"}\naws = {profile = "p"}'
+    )
+    loaded = load_config(file)
+    laid = load_config(file, {"accounts": {"role_name": "new"}, "output": {"formats": ("csv",), "folder": None}})
+    assert (laid.accounts.role_name, laid.accounts.external_id, laid.aws.profile) == ("new", "an-id", "p")
+    assert (laid.output.formats, laid.output.folder) == ((ReportFormat.CSV,), "reports")
+    assert load_config(file, {}) == loaded
+    with pytest.raises(UsageError) as caught:
+        load_config(file, {"accounts": {"role_name": "a b"}, "output": {"formats": ("csv", "csv"), "fail_on": "worst"}})
+    assert caught.value.where == "command line"
+    assert [line.partition(":")[0] for line in caught.value.what.splitlines()] == [
+        "accounts.role_name",
+        "output.fail_on",
+        "output.formats[1]",
+    ]
+
+
+def test_the_command_line_completes_a_file(tmp_path: Path) -> None:
+    """A file that says "organisation" and leaves the role to the command line is whole with it, and not without."""
+    file = tmp_path / "config.toml"
+    file.write_text('accounts.source = "organisation"')
+    assert load_config(file, {"accounts": {"role_name": "r"}}).accounts.role_name == "r"
+    with pytest.raises(UsageError, match=r"accounts\.role_name: .* needs the role.*--role-name") as caught:
+        load_config(file)
+    assert caught.value.where == str(file)
+
+
+def test_mistakes_of_file_and_command_line_are_told_apart(tmp_path: Path) -> None:
+    """All of them at once, and which are not the file's is said; a file that is no table at all is no trap."""
+    file = tmp_path / "config.toml"
+    file.write_text('accounts = 7\n[output]\nfail_on = "worst"\nformat = ["csv"]')
+    with pytest.raises(UsageError) as caught:
+        load_config(file, {"accounts": {"role_name": "r"}, "output": {"formats": ["docx"]}})
+    assert caught.value.where == str(file)
+    assert [(line.partition(":")[0], line.endswith("(command line)")) for line in caught.value.what.splitlines()] == [
+        ("accounts", False),
+        ("output.formats[0]", True),
+        ("output.fail_on", False),
+        ("output.format", False),
+    ]
+
+
+@pytest.mark.parametrize("file_says", ["", 'accounts.source = "caller"'])
+def test_a_role_on_the_command_line_means_accounts_beyond_the_callers(tmp_path: Path, file_says: str) -> None:
+    """Those that are given, or the whole organisation; a file that says which accounts is not talked over."""
+    file = tmp_path / "config.toml"
+    file.write_text(file_says)
+    role = {"accounts": {"role_name": "r"}}
+    assert load_config(file, role).accounts.source is AccountSource.ORGANISATION
+    listed = load_config(file, role, entered=["111111111111", "111111111111"]).accounts
+    assert (listed.source, [entry.id for entry in listed.list]) == (AccountSource.LIST, ["111111111111"])
+    assert load_config(file, {}, entered=["111111111111"]).accounts.source is AccountSource.CALLER
+    file.write_text("[accounts]\nsource = 'list'\n" + TWO)
+    assert len(load_config(file, role, entered=["111111111111"]).accounts.list) == 2
+
+
+def test_what_reads_stored_runs_needs_no_accounts(tmp_path: Path) -> None:
+    """A run is listed and rendered whatever the file says of accounts; mistakes under [output] are told."""
+    file = tmp_path / "config.toml"
+    file.write_text('accounts.source = "organisation"\noutput.folder = "runs"')
+    assert load_output(file, {"output": {"folder": None, "formats": ["csv"]}}).folder == "runs"
+    file.write_text("output.folder = 7")
+    with pytest.raises(UsageError, match=r"output\.folder: found the number 7"):
+        load_output(file, {})
+
+
 @pytest.mark.parametrize(
     ("text", "values", "where"),
     [
@@ -700,7 +751,7 @@ def test_an_external_id_of_the_wrong_type_is_not_repeated() -> None:
         ('accounts = {source = "organisation"}', {"accounts": {"role_name": "a b"}}, "command line"),
         ("accounts = 5", {"accounts": {"role_name": "r"}}, "my.toml"),
         ("accounts = {include = 5}", {"accounts": {"include": {"ous": ("/a",)}}}, "my.toml"),
-        ("aws = {colour = 1}", {"output": {"fail_on": "worst"}}, "my.toml and the command line"),
+        ("aws = {colour = 1}", {"output": {"fail_on": "worst"}}, "my.toml"),
         ("", {"accounts": {"include": {"ous": ("/a",)}}}, "command line"),
     ],
 )
@@ -710,15 +761,23 @@ def test_file_and_command_line_are_refused_where_the_mistake_is(
     """Both are checked as one, and the refusal names the one to correct."""
     (tmp_path / "my.toml").write_text(text)
     with pytest.raises(UsageError) as caught:
-        load_config(tmp_path / "my.toml", lambda _: values)
+        load_config(tmp_path / "my.toml", values)
     assert caught.value.where.replace(str(tmp_path / "my.toml"), "my.toml") == where
 
 
-def test_the_command_line_completes_the_file(tmp_path: Path) -> None:
-    """A file that lacks what is given on the command line is no mistake; nested tables are laid over key by key."""
+def test_nested_tables_are_laid_over_key_by_key(tmp_path: Path) -> None:
+    """What the command line does not name stays as the file has it."""
     file = tmp_path / "my.toml"
     file.write_text('accounts = {source = "organisation", include = {ids = ["111111111111"]}}')
-    values = {"accounts": {"role_name": "r", "include": {"ous": ("/a",), "tags": None}}}
-    accounts = load_config(file, lambda source: values if source == "organisation" else {}).accounts
-    assert accounts.role_name == "r"
+    accounts = load_config(file, {"accounts": {"role_name": "r", "include": {"ous": ("/a",), "tags": None}}}).accounts
     assert accounts.include == AccountFilter(ids=("111111111111",), ous=("/a",))
+
+
+def test_a_role_on_the_command_line_enters_the_listed_accounts(tmp_path: Path) -> None:
+    """It outranks a listed account's own; an override stays, for it is the exception."""
+    file = tmp_path / "my.toml"
+    role = {"accounts": {"role_name": "r"}}
+    file.write_text('accounts = {source = "list", list = [{id = "111111111111", role_name = "own"}]}')
+    assert load_config(file, role).accounts.list[0].role_name is None
+    file.write_text('accounts = {source = "organisation", override = [{id = "111111111111", role_name = "own"}]}')
+    assert load_config(file, role).accounts.override[0].role_name == "own"
