@@ -69,6 +69,8 @@ def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 def toml_at(path: tuple[str, ...], value: object) -> str:
     data: dict[str, Any] = {path[-1]: value}
+    if path[:2] == ("accounts", "partition") and path[-1] == "via":
+        data["profile"] = "p"
     for name in reversed(path[:-1]):
         data = {name: data}
     if path in ORGANISATIONAL:
@@ -76,9 +78,11 @@ def toml_at(path: tuple[str, ...], value: object) -> str:
     return tomli_w.dumps(data)
 
 
-ORGANISATIONAL = {("accounts", "role_name"), ("accounts", "via")} | {
-    ("accounts", side, kind) for side in ("include", "exclude") for kind in AccountFilter.model_fields
-}
+ORGANISATIONAL = (
+    {("accounts", "role_name"), ("accounts", "via")}
+    | {("accounts", side, kind) for side in ("include", "exclude") for kind in AccountFilter.model_fields}
+    | {("accounts", "partition", name, key) for name in ("aws", "aws-cn", "aws-us-gov") for key in ("profile", "via")}
+)
 """Keys that mean something for an organisation only."""
 
 LISTS = {("accounts", "list"), ("accounts", "override")}
@@ -107,7 +111,7 @@ def test_example_has_every_key() -> None:
 def test_commented_list_in_the_example_is_valid() -> None:
     """Taking the comment signs away from the example's list gives a valid list of accounts."""
     lines = EXAMPLE.read_text("utf-8").split('# For source = "list"')[1].split("# For the whole")[0].splitlines()
-    listed = "\n".join(line.removeprefix("# ") for line in lines[2:])
+    listed = "\n".join(line.removeprefix("# ") for line in lines[3:])
     config = parse_config('[accounts]\nsource = "list"\n' + listed, origin="example")
     assert [entry.id for entry in config.accounts.list] == ["012345678901", "210987654321"]
     assert config.accounts.list[1] == AccountEntry(
@@ -196,7 +200,9 @@ def test_empty_text_means_not_set() -> None:
 GOOD: dict[str, list[object]] = {
     "accounts.role_name": ["auditor-read", "audit/auditor-read", "a/b/" + "r" * 64, "a+b=c,d.e@f_g-h"],
     "accounts.external_id": ["ab", "x" * 1224, "arn:aws:iam::1/a_b=c,d.e@f-g+"],
-    "accounts.via": ["arn:aws:iam::111111111111:role/audit/hub", "arn:aws-us-gov:iam::111111111111:role/hub"],
+    "accounts.via": [["arn:aws:iam::111111111111:role/audit/hub"], ["arn:aws-us-gov:iam::111111111111:role/hub"]],
+    "accounts.partition.aws-cn.profile": ["china"],
+    "accounts.partition.aws-cn.via": [["arn:aws-cn:iam::111111111111:role/a", "arn:aws-cn:iam::111111111111:role/b"]],
     "accounts.session_name": ["ab", "s" * 64],
     "accounts.session_minutes": [15, 720],
     "accounts.include.ids": [["000000000000"]],
@@ -228,7 +234,8 @@ BAD: dict[str, list[object]] = {
         "auditor\n",
     ],
     "accounts.external_id": ["x", "x" * 1225, "a b"],
-    "accounts.via": ["hub", "arn:aws:iam::1:role/hub", "arn:aws:sts::111111111111:assumed-role/hub/me"],
+    "accounts.via": [["hub"], ["arn:aws:iam::1:role/hub"], ["arn:aws:sts::111111111111:assumed-role/hub/me"]],
+    "accounts.partition.aws-us-gov.via": [["hub"]],
     "accounts.session_name": ["s", "", "s" * 65, "a/b"],
     "accounts.session_minutes": [14, 721],
     "accounts.exclude.ids": [["12345678901"], ["1234567890123"], ["12345678901२"], ["123456789012\n"]],
@@ -424,7 +431,8 @@ def test_numbers_and_keys_of_any_size_are_told() -> None:
 # ------------------------------------------------------------------------------------------------- contradictions
 
 HUB = "arn:aws:iam::111111111111:role/hub"
-ENTERED = f'[accounts]\nsource = "organisation"\nrole_name = "r"\nvia = "{HUB}"\n'
+ENTERED = f'[accounts]\nsource = "organisation"\nrole_name = "r"\nvia = ["{HUB}"]\n'
+ORGANISED = '[accounts]\nsource = "organisation"\nrole_name = "r"\n'
 TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "222222222222"\n'
 
 
@@ -435,10 +443,6 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
         ('[accounts]\nsource = "list"\nlist = []', 'accounts.list: source = "list" needs at least one account'),
         ('accounts.role_name = "r"', 'accounts.role_name: source = "caller" assumes no role'),
         (TWO, 'accounts.source: "caller" does not read [[accounts.list]]'),
-        (
-            '[accounts]\nsource = "organisation"\nrole_name = "r"\n' + TWO,
-            'accounts.source: "organisation" does not read [[accounts.list]]',
-        ),
         ('[accounts]\nsource = "organisation"', 'accounts.role_name: source = "organisation" needs the role'),
         (
             '[accounts]\nsource = "organisation"\nrole_name = ""',
@@ -453,10 +457,30 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
             'accounts.exclude.ids: source = "list" has no organisation to choose from',
         ),
         (ENTERED + "session_minutes = 61", "accounts.session_minutes: is more than the 60 that AWS gives"),
-        (f'accounts.via = "{HUB}"', 'accounts.via: source = "caller" assumes no role'),
+        (f'accounts.via = ["{HUB}"]', 'accounts.via: source = "caller" assumes no role'),
+        (
+            f'[accounts]\nsource = "list"\nvia = ["{HUB}", "{HUB.replace("aws", "aws-cn", 1)}"]\n' + TWO,
+            "accounts.via[1]: is a role in aws-cn, which cannot be assumed from aws",
+        ),
+        (
+            f'{ORGANISED}partition.aws-cn = {{profile = "china", via = ["{HUB}"]}}',
+            "accounts.partition.aws-cn.via[0]: is a role in aws, which cannot be assumed from aws-cn",
+        ),
+        (
+            f'{ORGANISED}partition.aws.via = ["{HUB}"]',
+            "accounts.partition.aws.profile: is missing; the first of these roles is assumed with its credentials",
+        ),
+        (
+            f'{ORGANISED}session_minutes = 61\npartition.aws = {{profile = "p", via = ["{HUB}"]}}',
+            "accounts.session_minutes: is more than the 60 that AWS gives",
+        ),
+        (
+            'accounts.partition.aws-cn.profile = "china"',
+            'accounts.partition.aws-cn.profile: source = "caller" enters no other account',
+        ),
         (
             ENTERED + '[[accounts.override]]\nid = "111111111111"',
-            "accounts.override[0]: changes nothing; give role_name or external_id",
+            "accounts.override[0]: changes nothing; give name, role_name or external_id",
         ),
         (
             ENTERED + '[[accounts.override]]\nid = "111111111111"\nrole_name = "r"\n' * 2,
@@ -641,7 +665,7 @@ def test_schema_describes_every_key_with_its_default() -> None:
     """Each key has a description and a default that TOML can say; only an account's id has none."""
     schema = config_schema()
     tables = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
-    assert len(tables) == 15
+    assert len(tables) == 17
     without = [name for table in tables for name, key in table["properties"].items() if "default" not in key]
     assert without == ["id", "id"]
     keys = [key for table in tables for key in table["properties"].values()]

@@ -33,7 +33,6 @@ from auditor.cli.output import (
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.aws.clients import Connection
     from auditor.config import Config, Values
     from auditor.pipeline import AuditRequest
 
@@ -149,26 +148,10 @@ def confirm_ids(accounts: Iterable[str], *, where: str) -> None:
 
 def _request(config: "Config", as_of: str | None, accounts: list[str], paths: list[Path]) -> "AuditRequest":
     instant = parse_instant(as_of) or now()
+    from auditor.gather import connection_for
     from auditor.pipeline import AuditRequest
 
     return AuditRequest(config, connection_for(config), instant, tuple(accounts), tuple(paths))
-
-
-def connection_for(config: "Config") -> "Connection":
-    """How the configuration has AWS reached."""
-    from auditor.aws.clients import Connection
-    from auditor.aws.identity import Via
-
-    aws, entered = config.aws, config.accounts
-    return Connection(
-        endpoint_url=aws.endpoint_url,
-        profile=aws.profile,
-        region=aws.region,
-        connect_timeout=aws.connect_timeout_seconds,
-        read_timeout=aws.read_timeout_seconds,
-        max_connections=config.gather.calls_in_flight,
-        via=Via(entered.via, entered.session_name, entered.session_minutes * 60) if entered.via else None,
-    )
 
 
 def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration: bool = False) -> None:

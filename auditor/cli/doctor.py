@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from auditor.cli.audit import confirm_ids, connection_for
+from auditor.cli.audit import confirm_ids
 from auditor.cli.options import (
     Accounts,
     ConfigPath,
@@ -51,6 +51,7 @@ def doctor(
         "output": {"folder": str(output) if output else None},
     }
     from auditor.config import load_config
+    from auditor.gather import connection_for
 
     settings = load_config(config_file(config), given, entered=account or ())
     try:

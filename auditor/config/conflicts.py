@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 from auditor.config.words import KeyPath, Problem, dotted, quoted
 
+PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
+
 CHAINED_MINUTES = 60
 """The longest session of a role that is assumed from a role (AWS IAM: role chaining)."""
 
@@ -18,8 +20,8 @@ def conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
     source = accounts.get("source", "caller")
     if source == "list" and not accounts.get("list"):
         yield ("accounts", "list"), 'source = "list" needs at least one account under [[accounts.list]]'
-    if source in ("caller", "organisation") and listed:
-        yield ("accounts", "source"), f'"{source}" does not read [[accounts.list]]; set it to "list" or remove the list'
+    if source == "caller" and listed:
+        yield ("accounts", "source"), '"caller" does not read [[accounts.list]]; set it to "list" or remove the list'
     if source == "caller" and accounts.get("role_name"):
         said = 'source = "caller" assumes no role; set source to "organisation" or "list", or remove this key'
         yield ("accounts", "role_name"), said
@@ -53,15 +55,34 @@ def _entry_conflicts(accounts: Mapping[str, Any], source: object) -> Iterator[Pr
         yield ("accounts", "override"), said
     yield from _repeated([at(entry, str, "id") for entry in overrides], ("accounts", "override"), "id")
     for index, entry in enumerate(overrides):
-        if isinstance(entry, dict) and not (entry.get("role_name") or entry.get("external_id")):
-            yield ("accounts", "override", index), "changes nothing; give role_name or external_id"
-    if accounts.get("via"):
-        if source == "caller":
-            yield ("accounts", "via"), 'source = "caller" assumes no role; set source to "organisation" or "list"'
-        minutes = accounts.get("session_minutes")
-        if type(minutes) is int and minutes > CHAINED_MINUTES:
-            said = f"is more than the {CHAINED_MINUTES} that AWS gives a role assumed from another (accounts.via)"
-            yield ("accounts", "session_minutes"), said
+        if isinstance(entry, dict) and not any(entry.get(key) for key in ("name", "role_name", "external_id")):
+            yield ("accounts", "override", index), "changes nothing; give name, role_name or external_id"
+    chains: dict[KeyPath, list[Any]] = {("accounts", "via"): at(accounts, list, "via")}
+    for partition in PARTITIONS:
+        table, path = at(accounts, dict, "partition", partition), ("accounts", "partition", partition)
+        chains[*path, "via"] = at(table, list, "via")
+        if source == "caller" and table.get("profile"):
+            yield (*path, "profile"), 'source = "caller" enters no other account; set it to "organisation" or "list"'
+        if chains[*path, "via"] and not table.get("profile"):
+            yield (*path, "profile"), "is missing; the first of these roles is assumed with its credentials"
+    for place, chain in chains.items():
+        yield from _chain_conflicts(place, chain, source)
+    minutes = accounts.get("session_minutes")
+    if any(chains.values()) and type(minutes) is int and minutes > CHAINED_MINUTES:
+        said = f"is more than the {CHAINED_MINUTES} that AWS gives a role assumed from another (via)"
+        yield ("accounts", "session_minutes"), said
+
+
+def _chain_conflicts(path: KeyPath, chain: list[Any], source: object) -> Iterator[Problem]:
+    if chain and source == "caller":
+        yield path, 'source = "caller" assumes no role; set source to "organisation" or "list"'
+    yield from _repeated(chain, path)
+    home = str(path[2]) if path[1] == "partition" else ""
+    for index, arn in enumerate(chain):
+        partition = arn.split(":")[1] if isinstance(arn, str) and arn.count(":") > 1 else ""
+        home = home or partition
+        if partition in PARTITIONS and partition != home:
+            yield (*path, index), f"is a role in {partition}, which cannot be assumed from {home}"
 
 
 def _repeated(values: list[Any], path: KeyPath, *last: str) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """The settings as typed, frozen records. In TOML an empty text means "not set"; here that is None."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Literal, Self, TypeVar
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from auditor.config.conflicts import conflicts
+from auditor.config.conflicts import PARTITIONS, conflicts
 from auditor.config.forms import (
     ACCOUNT_ID,
     ENDPOINT,
@@ -59,9 +60,9 @@ class ReportFormat(StrEnum):
 
 
 def _name_in_toml(field_name: str) -> str:
-    """A field that is named after a control is written as the control's id: `key_age` is [policy.key-age]."""
+    """A field that is named after a control or a partition is written as its id: `key_age` is [policy.key-age]."""
     dashed = field_name.replace("_", "-")
-    return dashed if dashed in set(ControlId) else field_name
+    return dashed if dashed in {*ControlId, *PARTITIONS} else field_name
 
 
 class _Section(BaseModel):
@@ -97,6 +98,8 @@ class AccountOverride(_Section):
 
     id: Annotated[str, ACCOUNT_ID]
     """The account's id: 12 digits, in quotes because leading zeros matter."""
+    name: _OptionalLine = None
+    """The account's name in the reports."""
     role_name: _OptionalRole = None
     """The role to assume in this account."""
     external_id: _OptionalExternalId = Field(default=None, repr=False)
@@ -116,6 +119,30 @@ class AccountFilter(_Section):
     """Tags of the account, as key or key=value."""
 
 
+class PartitionConfig(_Section):
+    """Credentials for the accounts of one partition: roles cannot be assumed across partitions."""
+
+    profile: _OptionalLine = None
+    """The profile of the AWS configuration files that has them."""
+    via: _Many[Annotated[str, ROLE_ARN]] = ()
+    """ARNs of roles assumed first, one from the other; accounts are entered from the last."""
+
+
+class PartitionsConfig(_Section):
+    """The credentials for partitions other than the caller's."""
+
+    aws: PartitionConfig = PartitionConfig()
+    """For accounts in the commercial Regions."""
+    aws_cn: PartitionConfig = PartitionConfig()
+    """For accounts in China."""
+    aws_us_gov: PartitionConfig = PartitionConfig()
+    """For accounts in AWS GovCloud (US)."""
+
+    def as_mapping(self) -> Mapping[str, PartitionConfig]:
+        """By the partition's name."""
+        return {"aws": self.aws, "aws-cn": self.aws_cn, "aws-us-gov": self.aws_us_gov}
+
+
 class AccountsConfig(_Section):
     """Which accounts are audited, and how they are entered."""
 
@@ -125,8 +152,8 @@ class AccountsConfig(_Section):
     """The role to assume in every account, with its path if it has one, without its ARN."""
     external_id: _OptionalExternalId = Field(default=None, repr=False)
     """The external id that the role's trust policy asks for."""
-    via: Annotated[Annotated[str, ROLE_ARN] | None, _UNSET] = None
-    """The ARN of a role that is assumed first; the organisation is listed and every account entered from there."""
+    via: _Many[Annotated[str, ROLE_ARN]] = ()
+    """ARNs of roles assumed first, one from the other; the organisation is listed and accounts entered from there."""
     session_name: Annotated[str, SESSION_NAME] = "auditor"
     """The role session's name, as every account's CloudTrail shows it."""
     session_minutes: int = Field(default=60, ge=15, le=720)
@@ -137,8 +164,10 @@ class AccountsConfig(_Section):
     """Accounts of the organisation that are left out, even where they are included."""
     override: _Many[AccountOverride] = ()
     """Accounts of the organisation that are entered otherwise than the rest."""
+    partition: PartitionsConfig = PartitionsConfig()
+    """The credentials for partitions other than the caller's."""
     list: _Many[AccountEntry] = ()
-    """The accounts to audit where source is "list"."""
+    """The accounts to audit where source is "list"; else accounts beside those of the organisation."""
 
 
 class KeyAgeConfig(_Section):
