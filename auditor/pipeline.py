@@ -358,7 +358,8 @@ def _settings(request: AuditRequest, store: RawStore, scope: Scope) -> GatherSet
 
 def _lowers_sessions(config: Config, scope: Scope) -> bool:
     """Whether the sessions that are asked for are longer than AWS gives a caller who is a role itself."""
-    chained = scope.caller.is_role and any(account.role_name for account in scope.accounts)
+    is_role = any(caller.is_role for caller in (scope.caller, *scope.others))
+    chained = is_role and any(account.role_name for account in scope.accounts)
     return chained and config.accounts.session_minutes * 60 > CHAINED_SECONDS
 
 

@@ -29,7 +29,7 @@ from auditor.config import (
     config_schema,
     effective_toml,
     load_config,
-    override,
+    load_output,
     parse_config,
     policy_from_toml,
 )
@@ -69,6 +69,8 @@ def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
 
 def toml_at(path: tuple[str, ...], value: object) -> str:
     data: dict[str, Any] = {path[-1]: value}
+    if path[:2] == ("accounts", "partition") and path[-1] == "via":
+        data["profile"] = "p"
     for name in reversed(path[:-1]):
         data = {name: data}
     if path in ORGANISATIONAL:
@@ -76,9 +78,11 @@ def toml_at(path: tuple[str, ...], value: object) -> str:
     return tomli_w.dumps(data)
 
 
-ORGANISATIONAL = {("accounts", "role_name"), ("accounts", "via")} | {
-    ("accounts", side, kind) for side in ("include", "exclude") for kind in AccountFilter.model_fields
-}
+ORGANISATIONAL = (
+    {("accounts", "role_name"), ("accounts", "via")}
+    | {("accounts", side, kind) for side in ("include", "exclude") for kind in AccountFilter.model_fields}
+    | {("accounts", "partition", name, key) for name in ("aws", "aws-cn", "aws-us-gov") for key in ("profile", "via")}
+)
 """Keys that mean something for an organisation only."""
 
 LISTS = {("accounts", "list"), ("accounts", "override")}
@@ -107,7 +111,7 @@ def test_example_has_every_key() -> None:
 def test_commented_list_in_the_example_is_valid() -> None:
     """Taking the comment signs away from the example's list gives a valid list of accounts."""
     lines = EXAMPLE.read_text("utf-8").split('# For source = "list"')[1].split("# For the whole")[0].splitlines()
-    listed = "\n".join(line.removeprefix("# ") for line in lines[2:])
+    listed = "\n".join(line.removeprefix("# ") for line in lines[3:])
     config = parse_config('[accounts]\nsource = "list"\n' + listed, origin="example")
     assert [entry.id for entry in config.accounts.list] == ["012345678901", "210987654321"]
     assert config.accounts.list[1] == AccountEntry(
@@ -196,7 +200,9 @@ def test_empty_text_means_not_set() -> None:
 GOOD: dict[str, list[object]] = {
     "accounts.role_name": ["auditor-read", "audit/auditor-read", "a/b/" + "r" * 64, "a+b=c,d.e@f_g-h"],
     "accounts.external_id": ["ab", "x" * 1224, "arn:aws:iam::1/a_b=c,d.e@f-g+"],
-    "accounts.via": ["arn:aws:iam::111111111111:role/audit/hub", "arn:aws-us-gov:iam::111111111111:role/hub"],
+    "accounts.via": [["arn:aws:iam::111111111111:role/audit/hub"], ["arn:aws-us-gov:iam::111111111111:role/hub"]],
+    "accounts.partition.aws-cn.profile": ["china"],
+    "accounts.partition.aws-cn.via": [["arn:aws-cn:iam::111111111111:role/a", "arn:aws-cn:iam::111111111111:role/b"]],
     "accounts.session_name": ["ab", "s" * 64],
     "accounts.session_minutes": [15, 720],
     "accounts.include.ids": [["000000000000"]],
@@ -228,7 +234,8 @@ BAD: dict[str, list[object]] = {
         "auditor\n",
     ],
     "accounts.external_id": ["x", "x" * 1225, "a b"],
-    "accounts.via": ["hub", "arn:aws:iam::1:role/hub", "arn:aws:sts::111111111111:assumed-role/hub/me"],
+    "accounts.via": [["hub"], ["arn:aws:iam::1:role/hub"], ["arn:aws:sts::111111111111:assumed-role/hub/me"]],
+    "accounts.partition.aws-us-gov.via": [["hub"]],
     "accounts.session_name": ["s", "", "s" * 65, "a/b"],
     "accounts.session_minutes": [14, 721],
     "accounts.exclude.ids": [["12345678901"], ["1234567890123"], ["12345678901२"], ["123456789012\n"]],
@@ -424,7 +431,8 @@ def test_numbers_and_keys_of_any_size_are_told() -> None:
 # ------------------------------------------------------------------------------------------------- contradictions
 
 HUB = "arn:aws:iam::111111111111:role/hub"
-ENTERED = f'[accounts]\nsource = "organisation"\nrole_name = "r"\nvia = "{HUB}"\n'
+ENTERED = f'[accounts]\nsource = "organisation"\nrole_name = "r"\nvia = ["{HUB}"]\n'
+ORGANISED = '[accounts]\nsource = "organisation"\nrole_name = "r"\n'
 TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "222222222222"\n'
 
 
@@ -435,10 +443,6 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
         ('[accounts]\nsource = "list"\nlist = []', 'accounts.list: source = "list" needs at least one account'),
         ('accounts.role_name = "r"', 'accounts.role_name: source = "caller" assumes no role'),
         (TWO, 'accounts.source: "caller" does not read [[accounts.list]]'),
-        (
-            '[accounts]\nsource = "organisation"\nrole_name = "r"\n' + TWO,
-            'accounts.source: "organisation" does not read [[accounts.list]]',
-        ),
         ('[accounts]\nsource = "organisation"', 'accounts.role_name: source = "organisation" needs the role'),
         (
             '[accounts]\nsource = "organisation"\nrole_name = ""',
@@ -453,10 +457,30 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
             'accounts.exclude.ids: source = "list" has no organisation to choose from',
         ),
         (ENTERED + "session_minutes = 61", "accounts.session_minutes: is more than the 60 that AWS gives"),
-        (f'accounts.via = "{HUB}"', 'accounts.via: source = "caller" assumes no role'),
+        (f'accounts.via = ["{HUB}"]', 'accounts.via: source = "caller" assumes no role'),
+        (
+            f'[accounts]\nsource = "list"\nvia = ["{HUB}", "{HUB.replace("aws", "aws-cn", 1)}"]\n' + TWO,
+            "accounts.via[1]: is a role in aws-cn, which cannot be assumed from aws",
+        ),
+        (
+            f'{ORGANISED}partition.aws-cn = {{profile = "china", via = ["{HUB}"]}}',
+            "accounts.partition.aws-cn.via[0]: is a role in aws, which cannot be assumed from aws-cn",
+        ),
+        (
+            f'{ORGANISED}partition.aws.via = ["{HUB}"]',
+            "accounts.partition.aws.profile: is missing; the first of these roles is assumed with its credentials",
+        ),
+        (
+            f'{ORGANISED}session_minutes = 61\npartition.aws = {{profile = "p", via = ["{HUB}"]}}',
+            "accounts.session_minutes: is more than the 60 that AWS gives",
+        ),
+        (
+            'accounts.partition.aws-cn.profile = "china"',
+            'accounts.partition.aws-cn.profile: source = "caller" enters no other account',
+        ),
         (
             ENTERED + '[[accounts.override]]\nid = "111111111111"',
-            "accounts.override[0]: changes nothing; give role_name or external_id",
+            "accounts.override[0]: changes nothing; give name, role_name or external_id",
         ),
         (
             ENTERED + '[[accounts.override]]\nid = "111111111111"\nrole_name = "r"\n' * 2,
@@ -505,25 +529,6 @@ def test_records_cannot_be_changed_and_survive_a_process_border() -> None:
     with pytest.raises(ValidationError):
         config.output.folder = "elsewhere"
     assert pickle.loads(pickle.dumps(config)) == config
-
-
-def test_values_of_the_command_line_are_laid_over_the_files() -> None:
-    """Given values replace the file's, None leaves them, external ids stay, and all is checked as a whole."""
-    loaded = parse_config(
-        'accounts = {source = "organisation", role_name = "old", external_id = "an-id"}\naws = {profile = "p"}',
-        origin="t",
-    )
-    laid = override(loaded, {"accounts": {"role_name": "new"}, "output": {"formats": ("csv",), "folder": None}})
-    assert (laid.accounts.role_name, laid.accounts.external_id, laid.aws.profile) == ("new", "an-id", "p")
-    assert (laid.output.formats, laid.output.folder) == ((ReportFormat.CSV,), "reports")
-    assert override(loaded, {}) == loaded
-    with pytest.raises(UsageError) as caught:
-        override(loaded, {"accounts": {"role_name": "a b"}, "output": {"formats": ("csv", "csv"), "fail_on": "worst"}})
-    assert [line.partition(":")[0] for line in caught.value.what.splitlines()] == [
-        "accounts.role_name",
-        "output.fail_on",
-        "output.formats[1]",
-    ]
 
 
 # ------------------------------------------------------------------------------------------------- secrets
@@ -660,7 +665,7 @@ def test_schema_describes_every_key_with_its_default() -> None:
     """Each key has a description and a default that TOML can say; only an account's id has none."""
     schema = config_schema()
     tables = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
-    assert len(tables) == 15
+    assert len(tables) == 17
     without = [name for table in tables for name, key in table["properties"].items() if "default" not in key]
     assert without == ["id", "id"]
     keys = [key for table in tables for key in table["properties"].values()]
@@ -693,6 +698,76 @@ def test_an_external_id_of_the_wrong_type_is_not_repeated() -> None:
 # ------------------------------------------------------------------------------------------------- the command line
 
 
+def test_values_of_the_command_line_are_laid_over_the_files(tmp_path: Path) -> None:
+    """Given values replace the file's, None leaves them, external ids stay, and all is checked as a whole."""
+    file = tmp_path / "config.toml"
+    file.write_text(
+        'accounts = {source = "organisation", role_name = "old", external_id = "an-id"}\naws = {profile = "p"}'
+    )
+    loaded = load_config(file)
+    laid = load_config(file, {"accounts": {"role_name": "new"}, "output": {"formats": ("csv",), "folder": None}})
+    assert (laid.accounts.role_name, laid.accounts.external_id, laid.aws.profile) == ("new", "an-id", "p")
+    assert (laid.output.formats, laid.output.folder) == ((ReportFormat.CSV,), "reports")
+    assert load_config(file, {}) == loaded
+    with pytest.raises(UsageError) as caught:
+        load_config(file, {"accounts": {"role_name": "a b"}, "output": {"formats": ("csv", "csv"), "fail_on": "worst"}})
+    assert caught.value.where == "command line"
+    assert [line.partition(":")[0] for line in caught.value.what.splitlines()] == [
+        "accounts.role_name",
+        "output.fail_on",
+        "output.formats[1]",
+    ]
+
+
+def test_the_command_line_completes_a_file(tmp_path: Path) -> None:
+    """A file that says "organisation" and leaves the role to the command line is whole with it, and not without."""
+    file = tmp_path / "config.toml"
+    file.write_text('accounts.source = "organisation"')
+    assert load_config(file, {"accounts": {"role_name": "r"}}).accounts.role_name == "r"
+    with pytest.raises(UsageError, match=r"accounts\.role_name: .* needs the role.*--role-name") as caught:
+        load_config(file)
+    assert caught.value.where == str(file)
+
+
+def test_mistakes_of_file_and_command_line_are_told_apart(tmp_path: Path) -> None:
+    """All of them at once, and which are not the file's is said; a file that is no table at all is no trap."""
+    file = tmp_path / "config.toml"
+    file.write_text('accounts = 7\n[output]\nfail_on = "worst"\nformat = ["csv"]')
+    with pytest.raises(UsageError) as caught:
+        load_config(file, {"accounts": {"role_name": "r"}, "output": {"formats": ["docx"]}})
+    assert caught.value.where == str(file)
+    assert [(line.partition(":")[0], line.endswith("(command line)")) for line in caught.value.what.splitlines()] == [
+        ("accounts", False),
+        ("output.formats[0]", True),
+        ("output.fail_on", False),
+        ("output.format", False),
+    ]
+
+
+@pytest.mark.parametrize("file_says", ["", 'accounts.source = "caller"'])
+def test_a_role_on_the_command_line_means_accounts_beyond_the_callers(tmp_path: Path, file_says: str) -> None:
+    """Those that are given, or the whole organisation; a file that says which accounts is not talked over."""
+    file = tmp_path / "config.toml"
+    file.write_text(file_says)
+    role = {"accounts": {"role_name": "r"}}
+    assert load_config(file, role).accounts.source is AccountSource.ORGANISATION
+    listed = load_config(file, role, entered=["111111111111", "111111111111"]).accounts
+    assert (listed.source, [entry.id for entry in listed.list]) == (AccountSource.LIST, ["111111111111"])
+    assert load_config(file, {}, entered=["111111111111"]).accounts.source is AccountSource.CALLER
+    file.write_text("[accounts]\nsource = 'list'\n" + TWO)
+    assert len(load_config(file, role, entered=["111111111111"]).accounts.list) == 2
+
+
+def test_what_reads_stored_runs_needs_no_accounts(tmp_path: Path) -> None:
+    """A run is listed and rendered whatever the file says of accounts; mistakes under [output] are told."""
+    file = tmp_path / "config.toml"
+    file.write_text('accounts.source = "organisation"\noutput.folder = "runs"')
+    assert load_output(file, {"output": {"folder": None, "formats": ["csv"]}}).folder == "runs"
+    file.write_text("output.folder = 7")
+    with pytest.raises(UsageError, match=r"output\.folder: found the number 7"):
+        load_output(file, {})
+
+
 @pytest.mark.parametrize(
     ("text", "values", "where"),
     [
@@ -700,7 +775,7 @@ def test_an_external_id_of_the_wrong_type_is_not_repeated() -> None:
         ('accounts = {source = "organisation"}', {"accounts": {"role_name": "a b"}}, "command line"),
         ("accounts = 5", {"accounts": {"role_name": "r"}}, "my.toml"),
         ("accounts = {include = 5}", {"accounts": {"include": {"ous": ("/a",)}}}, "my.toml"),
-        ("aws = {colour = 1}", {"output": {"fail_on": "worst"}}, "my.toml and the command line"),
+        ("aws = {colour = 1}", {"output": {"fail_on": "worst"}}, "my.toml"),
         ("", {"accounts": {"include": {"ous": ("/a",)}}}, "command line"),
     ],
 )
@@ -710,15 +785,23 @@ def test_file_and_command_line_are_refused_where_the_mistake_is(
     """Both are checked as one, and the refusal names the one to correct."""
     (tmp_path / "my.toml").write_text(text)
     with pytest.raises(UsageError) as caught:
-        load_config(tmp_path / "my.toml", lambda _: values)
+        load_config(tmp_path / "my.toml", values)
     assert caught.value.where.replace(str(tmp_path / "my.toml"), "my.toml") == where
 
 
-def test_the_command_line_completes_the_file(tmp_path: Path) -> None:
-    """A file that lacks what is given on the command line is no mistake; nested tables are laid over key by key."""
+def test_nested_tables_are_laid_over_key_by_key(tmp_path: Path) -> None:
+    """What the command line does not name stays as the file has it."""
     file = tmp_path / "my.toml"
     file.write_text('accounts = {source = "organisation", include = {ids = ["111111111111"]}}')
-    values = {"accounts": {"role_name": "r", "include": {"ous": ("/a",), "tags": None}}}
-    accounts = load_config(file, lambda source: values if source == "organisation" else {}).accounts
-    assert accounts.role_name == "r"
+    accounts = load_config(file, {"accounts": {"role_name": "r", "include": {"ous": ("/a",), "tags": None}}}).accounts
     assert accounts.include == AccountFilter(ids=("111111111111",), ous=("/a",))
+
+
+def test_a_role_on_the_command_line_enters_the_listed_accounts(tmp_path: Path) -> None:
+    """It outranks a listed account's own; an override stays, for it is the exception."""
+    file = tmp_path / "my.toml"
+    role = {"accounts": {"role_name": "r"}}
+    file.write_text('accounts = {source = "list", list = [{id = "111111111111", role_name = "own"}]}')
+    assert load_config(file, role).accounts.list[0].role_name is None
+    file.write_text('accounts = {source = "organisation", override = [{id = "111111111111", role_name = "own"}]}')
+    assert load_config(file, role).accounts.override[0].role_name == "own"

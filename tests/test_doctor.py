@@ -9,7 +9,7 @@ import pytest
 
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.timing import Timing
-from auditor.config import Config, override
+from auditor.config import load_config
 from auditor.demo import (
     AccountSeed,
     Call,
@@ -47,7 +47,7 @@ def diagnose(
 ) -> Diagnosis:
     """The checkup of the whole organisation."""
     accounts = {"source": "organisation", "role_name": cloud.role_name, "external_id": cloud.external_id}
-    config = override(Config(), {"accounts": accounts, "output": {"folder": str(tmp_path / "runs")}})
+    config = load_config(None, {"accounts": accounts, "output": {"folder": str(tmp_path / "runs")}})
     return examine(config, connection or connect(cloud), (), NoProgress(), timing=timing or quickly())
 
 

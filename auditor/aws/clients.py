@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Protocol, runtime_checkable
@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError, ConfigParseError, NoCredentialsEr
 
 from auditor import __version__
 from auditor.aws.failures import AwsFailure, Kind, failure_of
-from auditor.aws.spending import Pace
+from auditor.aws.spending import Ledger, Pace
 from auditor.errors import UsageError
 
 REGIONS: Mapping[str, str] = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
@@ -76,6 +76,15 @@ class StaticCredentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Entrance:
+    """Credentials of their own for one partition: a role of another cannot be assumed with any other."""
+
+    partition: str
+    profile: str
+    via: FirstHop | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """How AWS is reached. Seconds for the timeouts.
 
@@ -94,6 +103,14 @@ class Connection:
     isolated: StaticCredentials | None = None
     via: FirstHop | None = None
     """What the ambient credentials lead to first; everything is called from there."""
+    entrances: tuple[Entrance, ...] = ()
+
+    def to(self, partition: str) -> "Connection":
+        """The connection to accounts of a partition: with the credentials, and the Region, that it has of its own."""
+        for entrance in self.entrances:
+            if entrance.partition == partition:
+                return replace(self, profile=entrance.profile, via=entrance.via, region=None, entrances=())
+        return self
 
 
 _acting: ContextVar[CredentialSource] = ContextVar("acting")
@@ -137,6 +154,8 @@ class Clients:
         self._clients: dict[tuple[str, str], Any] = {}
         self._ambient: CredentialSource | None = None
         self.sts_pace = Pace(connection.sts_per_second)
+        self.ledger = Ledger()
+        """What the first roles take, which is nobody's until somebody takes it over."""
         core = _isolated_session() if connection.isolated else botocore.session.Session(profile=connection.profile)
         core.register_component("credential_provider", _ContextResolver())
         self._core = core

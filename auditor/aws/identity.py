@@ -113,18 +113,20 @@ class RoleSession:
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """A role that is assumed first, by its ARN, and from which everything else is called (role chaining)."""
+    """Roles that are assumed first, one from the other, and from the last of which all is called (role chaining)."""
 
-    role_arn: str
+    role_arns: tuple[str, ...]
     session_name: str
     seconds: int
 
     def credentials(self, clients: Clients, ambient: CredentialSource) -> CredentialSource:
-        """See `auditor.aws.clients.FirstHop`; raises ValueError where `role_arn` is none."""
-        arn = ROLE_ARN.fullmatch(self.role_arn)
-        if arn is None:
-            raise ValueError(f"not a role's ARN: {self.role_arn}")
-        account = Account(arn["account"], partition=arn["partition"], role_name=arn["role"])
+        """See `auditor.aws.clients.FirstHop`; raises ValueError where one of the ARNs is not a role's."""
         timing = Timing()
-        caller = Caller(clients, ambient, account.partition, timing)
-        return RoleSession(account, caller, self.session_name, self.seconds, timing)
+        for role_arn in self.role_arns:
+            arn = ROLE_ARN.fullmatch(role_arn)
+            if arn is None:
+                raise ValueError(f"not a role's ARN: {role_arn}")
+            account = Account(arn["account"], partition=arn["partition"], role_name=arn["role"])
+            caller = Caller(clients, ambient, account.partition, timing, ledger=clients.ledger)
+            ambient = RoleSession(account, caller, self.session_name, self.seconds, timing)
+        return ambient

@@ -69,6 +69,21 @@ class Ledger:
             self.retries += 1
             return True
 
+    def take_over(self, other: "Ledger") -> None:
+        """Count what the other one has counted as this one's, so that it is counted once; the other begins anew."""
+        counts, throttles, retries = other.drain()
+        with self._lock:
+            self.counts.update(counts)
+            self.throttles += throttles
+            self.retries += retries
+
+    def drain(self) -> tuple[Mapping[str, int], int, int]:
+        """Calls by operation, throttles and retries so far; they are counted from nothing again."""
+        with self._lock:
+            drained = self.counts, self.throttles, self.retries
+            self.counts, self.throttles, self.retries = Counter(), 0, 0
+            return drained
+
     def calls(self) -> Mapping[str, int]:
         """Requests by operation, so far."""
         with self._lock:

@@ -1,15 +1,14 @@
 """`auditor audit`: gather, evaluate, archive the run, write the reports."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from auditor.cli.options import (
-    DEFAULT_CONFIG,
     Accounts,
     AsOf,
     ConfigPath,
@@ -21,6 +20,7 @@ from auditor.cli.options import (
     Quiet,
     RoleName,
     Verbose,
+    config_file,
     now,
     parse_instant,
     split_formats,
@@ -33,8 +33,7 @@ from auditor.cli.output import (
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.aws.clients import Connection
-    from auditor.config import Config
+    from auditor.config import Config, Values
     from auditor.pipeline import AuditRequest
 
 FromReports = Annotated[
@@ -104,7 +103,7 @@ def audit(
     if paths:
         _confirm_no_aws(account, ou, role_name, endpoint_url, profile, scheduler, resume)
     confirm_ids(account or (), where="--account")
-    overrides: dict[str, dict[str, Any]] = {
+    given: Values = {
         "aws": {"profile": profile, "endpoint_url": endpoint_url},
         "accounts": {"role_name": role_name, "include": {"ous": tuple(ou) if ou else None}},
         "output": {
@@ -113,10 +112,12 @@ def audit(
             "fail_on": fail_on,
         },
     }
-    settings = effective_config(config, overrides, entered=() if ou else account or ())
     if resume and as_of:
         step = "Leave out --as-of: a run is gone on with as of its own instant."
         raise UsageError("--as-of does not go with --resume.", next_step=step)
+    from auditor.config import load_config
+
+    settings = load_config(config_file(config), given, entered=() if ou else account or ())
     request = replace(_request(settings, as_of, account or [], paths), scheduler=scheduler or "")
     run_audit(_resuming(request, resume) if resume else request, json=json, quiet=quiet)
 
@@ -145,62 +146,12 @@ def confirm_ids(accounts: Iterable[str], *, where: str) -> None:
         raise UsageError(what, where=where, next_step="An account id has exactly 12 digits.")
 
 
-def effective_config(
-    path: Path | None, overrides: dict[str, dict[str, Any]], *, entered: Sequence[str] = ()
-) -> "Config":
-    """The configuration file with the command line's values laid over it, checked as a whole.
-
-    Args:
-        path: the file; None for `config.toml` where present.
-        overrides: values by section and key; None where the option was not given.
-        entered: account ids that the command line gives. With a role they are the scope, and a role without them
-            means the whole organisation, unless the file says which accounts are audited.
-
-    Raises:
-        UsageError: every mistake at once.
-    """
-    from auditor.config import Config, load_config, override
-
-    def over(source: str) -> dict[str, dict[str, Any]]:
-        accounts = overrides.get("accounts", {})
-        if not accounts.get("role_name") or source != "caller":
-            return overrides
-        listed = [{"id": account_id} for account_id in dict.fromkeys(entered)]
-        chosen = {"source": "list", "list": listed} if listed else {"source": "organisation"}
-        return overrides | {"accounts": accounts | chosen}
-
-    if not (path or DEFAULT_CONFIG.is_file()):
-        return override(Config(), over("caller"))
-    config = load_config(path or DEFAULT_CONFIG, over)
-    if not overrides.get("accounts", {}).get("role_name"):
-        return config
-    entries = config.accounts.model_dump(mode="json")["list"]  # the role of the command line outranks theirs
-    listed = [{name: value for name, value in entry.items() if value and name != "role_name"} for entry in entries]
-    return override(config, {"accounts": {"list": listed}})
-
-
 def _request(config: "Config", as_of: str | None, accounts: list[str], paths: list[Path]) -> "AuditRequest":
     instant = parse_instant(as_of) or now()
+    from auditor.gather import connection_for
     from auditor.pipeline import AuditRequest
 
     return AuditRequest(config, connection_for(config), instant, tuple(accounts), tuple(paths))
-
-
-def connection_for(config: "Config") -> "Connection":
-    """How the configuration has AWS reached."""
-    from auditor.aws.clients import Connection
-    from auditor.aws.identity import Via
-
-    aws, entered = config.aws, config.accounts
-    return Connection(
-        endpoint_url=aws.endpoint_url,
-        profile=aws.profile,
-        region=aws.region,
-        connect_timeout=aws.connect_timeout_seconds,
-        read_timeout=aws.read_timeout_seconds,
-        max_connections=config.gather.calls_in_flight,
-        via=Via(entered.via, entered.session_name, entered.session_minutes * 60) if entered.via else None,
-    )
 
 
 def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration: bool = False) -> None:

@@ -29,12 +29,12 @@ def demo(
         raise UsageError(f"The demonstration needs the simulator ({error.name}).", next_step=step) from error
     from auditor.aws.clients import Connection, StaticCredentials
     from auditor.aws.timing import Timing
-    from auditor.config import Config, override
+    from auditor.config import load_config
     from auditor.pipeline import AuditRequest
 
     with EmbeddedOrganisation(demo_organisation(instant), as_of=instant) as cloud:
-        config = override(
-            Config(),
+        config = load_config(
+            None,
             {
                 "accounts": {
                     "source": "organisation",

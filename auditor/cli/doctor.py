@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from auditor.cli.audit import confirm_ids, connection_for, effective_config
+from auditor.cli.audit import confirm_ids
 from auditor.cli.options import (
     Accounts,
     ConfigPath,
@@ -15,11 +15,13 @@ from auditor.cli.options import (
     Quiet,
     RoleName,
     Verbose,
+    config_file,
 )
 from auditor.cli.output import print_diagnosis, print_json, progress_for, set_up_logging
 from auditor.errors import NothingAuditedError
 
 if TYPE_CHECKING:
+    from auditor.config import Values
     from auditor.doctor import Diagnosis
 
 
@@ -43,12 +45,15 @@ def doctor(
     """
     set_up_logging(verbose)
     confirm_ids(account or (), where="--account")
-    overrides: dict[str, dict[str, Any]] = {
+    given: Values = {
         "aws": {"profile": profile, "endpoint_url": endpoint_url},
         "accounts": {"role_name": role_name},
         "output": {"folder": str(output) if output else None},
     }
-    settings = effective_config(config, overrides, entered=account or ())
+    from auditor.config import load_config
+    from auditor.gather import connection_for
+
+    settings = load_config(config_file(config), given, entered=account or ())
     try:
         import auditor.pipeline  # noqa: F401 - loads every library that an audit loads
         from auditor.doctor import examine

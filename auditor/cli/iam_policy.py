@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from auditor.cli.audit import confirm_ids, effective_config
-from auditor.cli.options import ConfigPath
+from auditor.cli.audit import confirm_ids
+from auditor.cli.options import ConfigPath, config_file
 from auditor.cli.output import print_json
 from auditor.errors import UsageError
 
@@ -73,11 +73,12 @@ def iam_policy(
     if (role_name or trust) and for_ is Principal.MEMBER and not has_trust_policy:
         step = "Add --format cloudformation, which prints the role and whom it trusts."
         raise UsageError("The read role's policy names neither role nor account.", next_step=step)
-    overrides = {"accounts": {"role_name": role_name, "external_id": external_id}}
-    settings = effective_config(config, overrides).accounts
+    given = {"accounts": {"role_name": role_name, "external_id": external_id}}
     from auditor.aws.permissions import ReadRole, caller_template, read_policy, role_template
+    from auditor.config import load_config
     from auditor.gather.access import policy_of_caller
 
+    settings = load_config(config_file(config), given).accounts
     document: dict[str, Any]
     if for_ is Principal.CALLER:
         document = policy_of_caller(settings, partition.value, own=trust)

@@ -40,6 +40,11 @@ Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say m
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
+def config_file(given: Path | None) -> Path | None:
+    """The configuration file that is meant; None where there is none, and the defaults hold."""
+    return given or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
+
+
 def split_formats(given: list[str] | None) -> list[str] | None:
     """`--format pdf,html -f csv` as one list; None where nothing was given.
 

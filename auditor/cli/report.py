@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from auditor.cli.audit import effective_config
-from auditor.cli.options import ConfigPath, Formats, Json, Output, Quiet, Verbose, split_formats
+from auditor.cli.options import ConfigPath, Formats, Json, Output, Quiet, Verbose, config_file, split_formats
 from auditor.cli.output import (
     print_outcome,
     progress_for,
@@ -32,14 +31,16 @@ def report(
     """
     set_up_logging(verbose)
     chosen = split_formats(formats)
-    settings = effective_config(config, {"output": {"folder": str(output) if output else None, "formats": chosen}})
+    from auditor.config import load_output
     from auditor.pipeline import render_stored
 
-    names = [name.value for name in settings.output.formats]
+    given = {"output": {"folder": str(output) if output else None, "formats": chosen}}
+    settings = load_output(config_file(config), given)
+    names = [name.value for name in settings.formats]
     progress = progress_for(quiet=quiet)
     try:
-        rows = settings.output.pdf_max_rows
-        outcome = render_stored(run, Path(settings.output.folder), names, progress, pdf_max_rows=rows)
+        rows = settings.pdf_max_rows
+        outcome = render_stored(run, Path(settings.folder), names, progress, pdf_max_rows=rows)
     finally:
         progress.close()
     print_outcome(outcome, json=json)

@@ -5,15 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from auditor.cli.audit import effective_config
-from auditor.cli.options import ConfigPath, Json, Output
+from auditor.cli.options import ConfigPath, Json, Output, config_file
 from auditor.cli.output import print_json, print_outcome, printable
 
 app = typer.Typer(no_args_is_help=True, help="The archive of runs: list them, show one.")
 
 
 def _folder(config: Path | None, output: Path | None) -> Path:
-    return Path(effective_config(config, {"output": {"folder": str(output) if output else None}}).output.folder)
+    from auditor.config import load_output
+
+    return Path(load_output(config_file(config), {"output": {"folder": str(output) if output else None}}).folder)
 
 
 @app.command("list")

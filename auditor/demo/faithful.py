@@ -189,7 +189,7 @@ class FaithfulAws:
         reply = REPLIES.get(request.service, {}).get(request.action)
         try:
             if request.service == "organizations" and request.action not in organizations.OPEN_ACTIONS:
-                organizations.require_management(question)
+                organizations.require_permission(question)
             payload = reply(question) if reply is not None else None
             if payload is None:
                 return self._ask_moto(question, environ, start_response)

@@ -162,8 +162,9 @@ def _completed(role: RoleSeed | None, seed: OrganisationSeed) -> RoleSeed | None
 
 
 def _plant_role(cloud: Cloud, account_id: str, role: RoleSeed) -> None:
-    trusted = derived_text(account_id, "former owner", alphabet=string.digits, length=12)
-    principal = cloud.arn(trusted if role.refuses else cloud.management_account_id, "root")
+    former_owner = derived_text(account_id, "former owner", alphabet=string.digits, length=12)
+    trusted = former_owner if role.refuses else role.trusted_account_id or cloud.management_account_id
+    principal = cloud.arn(trusted, "root")
     statement: dict[str, object] = {"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole"}
     if role.external_id is not None:
         statement["Condition"] = {"StringEquals": {"sts:ExternalId": role.external_id}}

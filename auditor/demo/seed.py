@@ -147,6 +147,8 @@ class RoleSeed:
     max_session_seconds: int = 3600
     refuses: bool = False
     """The trust policy names somebody else, as after a merger."""
+    trusted_account_id: str = ""
+    """Whom the trust policy names; empty for the management account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +236,10 @@ class OrganisationSeed:
     """
     partition: str = "aws"
     has_organizations: bool = True
+    delegated_administrator_ids: tuple[str, ...] = ()
+    """Member accounts that may list and describe the organisation."""
     has_empty_pages: bool = False
-    """ListAccounts answers an empty page with a NextToken before each page."""
+    """Organizations answers an empty page with a NextToken before each page of a list."""
     shows_state: bool = True
     shows_status: bool = True
     """Organizations is replacing an account's `Status` by `State`; either may be missing."""

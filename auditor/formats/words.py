@@ -122,11 +122,14 @@ def population(manifest: RunManifest) -> str:
     coverage = manifest.coverage
     if not coverage.left_out:
         return ""
-    of = counted(coverage.organisation_accounts or 0, "account")
-    be = "is" if coverage.accounts_in_scope == 1 else "are"
+    of = coverage.organisation_accounts or 0
+    kept = of - coverage.left_out
+    be = "is" if kept == 1 else "are"
+    beside = coverage.accounts_in_scope - kept
+    more = f" {counted(beside, 'more account')} in scope by the configuration's list." if beside else ""
     return (
-        f"Of the organisation's {of}, {coverage.accounts_in_scope:,} {be} in scope and {coverage.left_out:,} left out "
-        "by the configuration or the command line; population.json names each, with the filter."
+        f"Of the organisation's {counted(of, 'account')}, {kept:,} {be} in scope and {coverage.left_out:,} left out "
+        f"by the configuration or the command line; population.json names each, with the filter.{more}"
     )
 
 

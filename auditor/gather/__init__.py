@@ -1,6 +1,7 @@
 """Accounts → facts: one account is one unit of work, and what could not be read is a value, never a gap."""
 
 from auditor.gather.account import audit_account
+from auditor.gather.entering import connection_for
 from auditor.gather.fan_out import gather_accounts
 from auditor.gather.files import read_reports
 from auditor.gather.scope import Scope, resolve_scope
@@ -12,6 +13,7 @@ __all__ = [
     "RawStore",
     "Scope",
     "audit_account",
+    "connection_for",
     "gather_accounts",
     "read_reports",
     "resolve_scope",

@@ -23,7 +23,7 @@ def policy_of_caller(accounts: AccountsConfig, partition: str, *, own: str | Non
         own: the id of the principal's own account, where it is known; it is entered without a role unless the list
             names one for it.
     """
-    entries = accounts.list if accounts.source is AccountSource.LIST else ()
+    entries = [entry for entry in accounts.list if entry.partition in {None, partition}]
     roles = [entry.role_name or accounts.role_name for entry in entries if entry.id != own or entry.role_name]
     if accounts.source is AccountSource.ORGANISATION:
         roles += [accounts.role_name, *(entry.role_name for entry in accounts.override)]

@@ -7,15 +7,14 @@ from datetime import timedelta
 
 from auditor import answers
 from auditor.aws.calls import Caller
-from auditor.aws.clients import CredentialSource, shared_clients
 from auditor.aws.credential_report import FetchedReport, ReportRefusedError, fetch_credential_report
 from auditor.aws.failures import AwsFailure
-from auditor.aws.identity import RoleSession
 from auditor.aws.keys import follow_renamed, list_users, look_up_users, root_keys_present
 from auditor.aws.spending import Ledger, Pace
 from auditor.aws.steps import Steps, carry_out
 from auditor.credential_report import WrongAccountError, parse_credential_report
 from auditor.errors import AuditorError, ReportFormatError
+from auditor.gather.entering import enter
 from auditor.gather.failures import not_audited
 from auditor.gather.settings import GatherSettings, RawStore
 from auditor.model import (
@@ -81,7 +80,7 @@ def _outcome(account: Account, settings: GatherSettings, ledger: Ledger) -> Step
         return _not_active(account)
     outcome: AccountFacts | NotAudited
     try:
-        outcome = yield from _facts(_enter(account, settings, ledger), account, settings)
+        outcome = yield from _facts(enter(account, settings, ledger), account, settings)
     except AwsFailure as failure:
         outcome = not_audited(account, failure)
     except ReportFormatError as error:
@@ -111,20 +110,6 @@ def _unreadable(account: Account, error: ReportFormatError) -> NotAudited:
         "the line named; the bytes received are kept in the run's folder."
     )
     return NotAudited(code, f"{error.where}: {error.what}", step)
-
-
-def _enter(account: Account, settings: GatherSettings, ledger: Ledger) -> Caller:
-    clients = shared_clients(settings.connection)
-
-    def caller(credentials: CredentialSource) -> Caller:
-        return Caller(clients, credentials, account.partition, settings.timing, settings.attempts, ledger)
-
-    ambient = caller(clients.ambient())
-    if account.role_name is None:
-        return ambient
-    session = RoleSession(account, ambient, settings.session_name, settings.session_seconds, settings.timing)
-    session.get_frozen_credentials()  # refused here, a role is told from a missing permission
-    return caller(session)
 
 
 def _facts(caller: Caller, account: Account, settings: GatherSettings) -> Steps[AccountFacts]:

@@ -9,12 +9,12 @@ from enum import StrEnum
 from typing import Any
 
 from auditor.aws.calls import Caller
-from auditor.aws.clients import Connection, CredentialSource, shared_clients
+from auditor.aws.clients import Connection
 from auditor.aws.failures import AwsFailure, Kind
-from auditor.aws.identity import RoleSession
 from auditor.aws.permissions import READING
 from auditor.aws.spending import Ledger, Pace
 from auditor.aws.timing import Timing
+from auditor.gather.entering import enter
 from auditor.gather.failures import not_audited
 from auditor.gather.settings import Progress
 from auditor.model import Account, NotAudited, NotAuditedCode
@@ -122,26 +122,11 @@ def check_account(account: Account, settings: CheckupSettings) -> AccountCheckup
     """
     examination, failed = _Examination(), None
     try:
-        examination.try_all(_enter(account, settings))
+        examination.try_all(enter(account, settings, Ledger(pace=Pace(settings.account_calls_per_second))))
     except AwsFailure as failure:
         log.debug("account %s: %s", account.id, failure)
         failed = not_audited(account, failure)
     return AccountCheckup(account, examination.trials(), failed)
-
-
-def _enter(account: Account, settings: CheckupSettings) -> Caller:
-    clients = shared_clients(settings.connection)
-    ledger = Ledger(pace=Pace(settings.account_calls_per_second))
-
-    def caller(credentials: CredentialSource) -> Caller:
-        return Caller(clients, credentials, account.partition, settings.timing, settings.attempts, ledger)
-
-    ambient = caller(clients.ambient())
-    if account.role_name is None:
-        return ambient
-    session = RoleSession(account, ambient, settings.session_name, settings.session_seconds, settings.timing)
-    session.get_frozen_credentials()
-    return caller(session)
 
 
 class _Examination:

@@ -10,8 +10,16 @@ from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import Identity, caller_identity
 from auditor.aws.organisation import account_tags, list_accounts, locate_accounts, walk_units
 from auditor.aws.timing import Timing
-from auditor.config import AccountEntry, AccountsConfig, AccountSource
+from auditor.config import AccountsConfig, AccountSource
 from auditor.errors import AuditorError, NothingAuditedError, UsageError
+from auditor.gather.entering import (
+    Callers,
+    callers_elsewhere,
+    clients_elsewhere,
+    confirm_partitions,
+    listed_account,
+    member_accounts,
+)
 from auditor.gather.selection import select_accounts
 from auditor.model import Account, Member, PopulationEntry
 
@@ -36,6 +44,8 @@ class Scope:
     """API calls that finding this out took, by operation."""
     population: tuple[PopulationEntry, ...] = ()
     """Every account of the organisation, in scope or not; empty where the scope is no organisation."""
+    others: tuple[Identity, ...] = ()
+    """Who calls in the partitions that have credentials of their own."""
 
 
 def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Connection, timing: Timing) -> Scope:
@@ -57,14 +67,16 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
         if missing:
             what = f"Not among the accounts listed in the configuration: {', '.join(missing)}."
             raise UsageError(what, where="--account", next_step="Add it to accounts.list, or leave out --account.")
-    clients = shared_clients(connection)
+    clients, others = shared_clients(connection), clients_elsewhere(connection)
     try:
         caller = Caller(clients, clients.ambient(), "", timing, IDENTITY_ATTEMPTS)
         identity = caller_identity(caller)
     except AwsFailure as failure:
         raise _no_entry(failure, connection) from failure
     caller = replace(caller, partition=identity.partition, attempts=ORGANISATION_ATTEMPTS)
-    found, description, population = _accounts(wanted, identity, caller)
+    callers = {identity.partition: identity, **callers_elsewhere(others, caller)}
+    found, description, population = _accounts(wanted, callers, identity, caller)
+    confirm_partitions(found, callers, others)
     if only:
         found = _narrow(found, only, {entry.member.id: entry.left_out for entry in population})
         description += f", narrowed to {_named(account.id for account in found)}"
@@ -72,22 +84,36 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
             replace(entry, left_out=entry.left_out or NARROWED) if entry.member.id not in only else entry
             for entry in population
         )
-    return Scope(tuple(found), identity, description, dict(caller.counts), population)
+    for used in (clients, *others.values()):
+        caller.ledger.take_over(used.ledger)
+    elsewhere = tuple(other for other in callers.values() if other is not identity)
+    return Scope(tuple(found), identity, description, dict(caller.counts), population, elsewhere)
 
 
 def _accounts(
-    wanted: AccountsConfig, identity: Identity, caller: Caller
+    wanted: AccountsConfig, callers: Callers, identity: Identity, caller: Caller
 ) -> tuple[list[Account], str, tuple[PopulationEntry, ...]]:
+    listed = [listed_account(wanted, entry, identity.partition, callers) for entry in wanted.list]
     match wanted.source:
         case AccountSource.CALLER:
             return [Account(identity.account_id, partition=identity.partition)], "the caller's own account", ()
         case AccountSource.LIST:
-            listed = [_listed(wanted, entry, identity) for entry in wanted.list]
             return listed, "accounts listed in the configuration", ()
         case AccountSource.ORGANISATION:
             population = _population(wanted, caller)
+            _confirm_beside(listed, population)
             members = [entry.member for entry in population if entry.left_out is None]
-            return _members(wanted, members, identity), _described(population, identity), population
+            found = member_accounts(wanted, members, identity.partition, callers)
+            beside = f", and {_named(account.id for account in listed)} beside it" if listed else ""
+            return [*found, *listed], _described(population, identity) + beside, population
+
+
+def _confirm_beside(listed: Iterable[Account], population: Iterable[PopulationEntry]) -> None:
+    twice = sorted({account.id for account in listed} & {entry.member.id for entry in population})
+    if twice:
+        what = f"Accounts of accounts.list that belong to the organisation: {', '.join(twice)}."
+        step = "Say under [[accounts.override]] what differs for them, or leave them out."
+        raise NothingAuditedError(what, next_step=step)
 
 
 def _described(population: Sequence[PopulationEntry], identity: Identity) -> str:
@@ -100,37 +126,6 @@ def _named(account_ids: Iterable[str]) -> str:
     """A few accounts by id, many by number; policy.toml and the tables have them all."""
     ids = sorted(account_ids)
     return ", ".join(ids) if len(ids) <= FEW else f"{len(ids)} accounts"
-
-
-def _listed(wanted: AccountsConfig, entry: AccountEntry, identity: Identity) -> Account:
-    partition = entry.partition or identity.partition
-    account = Account(entry.id, entry.name, partition, role_name=entry.role_name, external_id=entry.external_id)
-    return _entered(wanted, account, identity)
-
-
-def _members(wanted: AccountsConfig, members: Sequence[Member], identity: Identity) -> list[Account]:
-    overrides = {entry.id: entry for entry in wanted.override}
-    absent = overrides.keys() - {member.id for member in members}
-    if absent:
-        what = f"Accounts of accounts.override that are not in scope: {', '.join(sorted(absent))}."
-        raise NothingAuditedError(what, next_step="Correct the ids, or remove the overrides.")
-    found = []
-    for member in members:
-        account = Account(member.id, member.name, identity.partition, member.state)
-        if override := overrides.get(member.id):
-            account = replace(account, role_name=override.role_name, external_id=override.external_id)
-        found.append(_entered(wanted, account, identity))
-    return found
-
-
-def _entered(wanted: AccountsConfig, account: Account, identity: Identity) -> Account:
-    """The account with the role to enter it by; the caller's own account is entered as the caller."""
-    own = account.id == identity.account_id
-    role = account.role_name or (None if own else wanted.role_name)
-    if role is None and not own:
-        what = f"Account {account.id} is not the caller's own ({identity.account_id}), and no role is named for it."
-        raise NothingAuditedError(what, next_step="Give --role-name, or set accounts.role_name in the configuration.")
-    return replace(account, role_name=role, external_id=account.external_id or wanted.external_id)
 
 
 def _population(wanted: AccountsConfig, caller: Caller) -> tuple[PopulationEntry, ...]:

@@ -1,6 +1,7 @@
 """Sessions of roles: one for all threads, anew when they run out before their time, and one assumed from another."""
 
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -124,7 +125,7 @@ def test_everything_goes_through_the_first_role(
 ) -> None:
     """With `via`, the caller is that role: it lists the organisation, and the accounts are entered from its session."""
     cloud = start_cloud(SEED)
-    connection = connect(cloud, via=Via(f"arn:aws:iam::{MAIN}:role/hub", "chained", 3600))
+    connection = connect(cloud, via=Via((f"arn:aws:iam::{MAIN}:role/hub",), "chained", 3600))
     wanted = AccountsConfig(source=AccountSource.ORGANISATION, role_name=cloud.role_name, external_id="an-id")
     scope = resolve_scope(wanted, (), connection, virtual_time.timing)
     assert scope.caller.is_role
@@ -136,9 +137,44 @@ def test_everything_goes_through_the_first_role(
     assert shared_clients(connection).ambient() is shared_clients(connection).ambient()
 
 
+def test_roles_are_assumed_one_from_the_other(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime
+) -> None:
+    """A chain of first roles: each trusts the one before it, and only the last leads into the accounts."""
+    third = "333333333333"
+    first, second = RoleSeed("first", external_id=None), RoleSeed("second", None, trusted_account_id=third)
+    cloud = start_cloud(
+        OrganisationSeed(
+            (AccountSeed(MAIN, role=second), AccountSeed(OTHER, users=(ANN,)), AccountSeed(third, role=first))
+        )
+    )
+    chain = (f"arn:aws:iam::{third}:role/first", f"arn:aws:iam::{MAIN}:role/second")
+    connection = connect(cloud, via=Via(chain, "chained", 3600))
+    account = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
+    settings = settings_for(cloud, store, virtual_time, connection=connection)
+    assert isinstance(audited_account(account, settings, store).outcome, AccountFacts)
+    calls = [call for call in cloud.call_log if call.action == "AssumeRole"]
+    assert [call.params["RoleArn"] for call in calls] == [*chain, f"arn:aws:iam::{OTHER}:role/{cloud.role_name}"]
+    assert [call.account_id for call in calls] == [MAIN, third, MAIN]
+
+
+def test_first_roles_are_counted_once(start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime) -> None:
+    """What the run says it called is what was called, by the scope and by every account together."""
+    cloud = start_cloud(SEED)
+    connection = connect(cloud, via=Via((f"arn:aws:iam::{MAIN}:role/hub",), "chained", 3600))
+    wanted = AccountsConfig(source=AccountSource.ORGANISATION, role_name=cloud.role_name, external_id="an-id")
+    scope = resolve_scope(wanted, (), connection, virtual_time.timing)
+    settings = settings_for(cloud, store, virtual_time, connection=connection)
+    results = [audited_account(account, settings, store) for account in scope.accounts]
+    said = sum((Counter(calls) for calls in (scope.calls, *(result.spent.calls for result in results))), Counter())
+    made = Counter(f"{call.service}:{call.action}" for call in cloud.call_log)
+    assert said == made
+    assert said["sts:AssumeRole"] == 2
+
+
 def test_a_first_role_that_refuses_is_named(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:
     """The error is about accounts.via, not about who calls."""
-    connection = connect(start_cloud(SEED), via=Via(f"arn:aws:iam::{MAIN}:role/nobody", "chained", 3600))
+    connection = connect(start_cloud(SEED), via=Via((f"arn:aws:iam::{MAIN}:role/nobody",), "chained", 3600))
     with pytest.raises(NothingAuditedError, match="first role cannot be assumed") as caught:
         resolve_scope(AccountsConfig(), (), connection, virtual_time.timing)
     assert "accounts.via" in caught.value.next_step

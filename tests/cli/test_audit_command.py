@@ -304,7 +304,7 @@ def test_sessions_are_shorter_where_the_caller_is_a_role(cli: CommandLine, start
     cloud = start_cloud(OrganisationSeed((AccountSeed(MAIN, role=role), AccountSeed(OTHER, users=(GOOD,), role=role))))
     cli.log_in(cloud)
     own = StaticCredentials(cloud.access_key_id, cloud.secret_access_key)
-    first = Via(f"arn:aws:iam::{MAIN}:role/{cloud.role_name}", "ci", 3600)
+    first = Via((f"arn:aws:iam::{MAIN}:role/{cloud.role_name}",), "ci", 3600)
     session = shared_clients(Connection(endpoint_url=cloud.endpoint_url, isolated=own, via=first)).ambient()
     signer = session.get_frozen_credentials()
     cli.environment |= {

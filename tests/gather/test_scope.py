@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from moto.organizations.models import organizations_backends
 
+from auditor.aws.identity import Via
 from auditor.config import AccountFilter, AccountOverride, AccountsConfig, AccountSource
-from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Fault, OrganisationSeed
+from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Fault, OrganisationSeed, RoleSeed
 from auditor.errors import NothingAuditedError
 from auditor.gather import Scope, resolve_scope
 from tests.conftest import StartCloud, VirtualTime, connect
@@ -108,6 +109,40 @@ def test_units_are_meant_by_id_too(start_cloud: StartCloud, resolve: Resolve, *,
     assert ids(resolve(cloud, include=AccountFilter(ous=(backend.ou[0].id,)))) == set(ALL)
     assert ids(resolve(cloud, exclude=AccountFilter(ous=(units["Production"],)))) == {MAIN, SANDBOX, CLOSED}
     assert (cloud.calls[MAIN, "ListOrganizationalUnitsForParent"] == 0) is paths
+
+
+@pytest.mark.parametrize("has_empty_pages", [False, True])
+def test_tree_and_tags_come_in_pages(start_cloud: StartCloud, resolve: Resolve, *, has_empty_pages: bool) -> None:
+    """Units, accounts of a unit and tags of an account are read to the last page, empty ones on the way or not."""
+    cloud = start_cloud(replace(SEED, shows_paths=False, has_empty_pages=has_empty_pages), page_size=1)
+    scope = resolve(cloud, exclude=AccountFilter(ous=("/Workloads/Production/EU",), tags=("owner=ann",)))
+    assert ids(scope) == {MAIN, PROD, CLOSED}
+
+
+@pytest.mark.parametrize("is_delegated", [True, False])
+def test_a_delegated_administrator_lists_the_organisation(
+    start_cloud: StartCloud, virtual_time: VirtualTime, *, is_delegated: bool
+) -> None:
+    """It reads as the management account does, which is entered by the role then; any other member may not."""
+    hub = RoleSeed("hub", external_id=None)
+    accounts = tuple(replace(account, role=hub) if account.id == PROD else account for account in SEED.accounts)
+    seed = OrganisationSeed(accounts, delegated_administrator_ids=(PROD,) if is_delegated else ())
+    connection = connect(start_cloud(seed), via=Via((f"arn:aws:iam::{PROD}:role/hub",), "tests", 3600))
+    everything = AccountFilter(ous=("/Workloads",), tags=("owner",), names=("management",))
+    wanted = AccountsConfig(source=AccountSource.ORGANISATION, role_name="r", include=everything)
+    if not is_delegated:
+        with pytest.raises(NothingAuditedError, match="AccessDenied") as caught:
+            resolve_scope(wanted, (), connection, virtual_time.timing)
+        assert "delegated administrator" in caught.value.next_step
+        return
+    scope = resolve_scope(wanted, (), connection, virtual_time.timing)
+    assert {account.id: account.role_name for account in scope.accounts} == {
+        MAIN: "r",
+        PROD: None,
+        NESTED: "r",
+        SANDBOX: "r",
+        CLOSED: "r",
+    }
 
 
 def test_a_path_of_names_asks_only_along_its_way(start_cloud: StartCloud, resolve: Resolve) -> None:

@@ -42,3 +42,12 @@ def test_the_sentence_is_there_only_where_accounts_were_left_out() -> None:
     assert sentence(replace(manifest, coverage=coverage)).startswith(
         "Of the organisation's 1,200 accounts, 2 are in scope and 1,198 left out by "
     )
+
+
+def test_accounts_beside_the_organisation_are_not_counted_as_its_own() -> None:
+    """Of three accounts one is left out; the third in scope is listed beside it."""
+    manifest = make_run().manifest
+    coverage = replace(manifest.coverage, accounts_in_scope=3, organisation_accounts=3, left_out=1)
+    said = sentence(replace(manifest, coverage=coverage))
+    assert said.startswith("Of the organisation's 3 accounts, 2 are in scope and 1 left out by ")
+    assert said.endswith("1 more account in scope by the configuration's list.")
