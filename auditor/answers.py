@@ -9,7 +9,7 @@ account.json            the account, how it ended and what it took; written last
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -73,13 +73,14 @@ def encode_listing(users: Iterable[ListedUser], received_at: datetime) -> bytes:
 
 
 def encode_account(result: AccountResult) -> bytes:
-    """`account.json`: what the other files do not hold. An external id is left out."""
+    """`account.json`: what the other files do not hold, and which of them count. An external id is left out."""
     account, outcome, spent = result.account, result.outcome, result.spent
     said: dict[str, Any] = (
         {"code": outcome.code.value, "reason": outcome.reason, "next_step": outcome.next_step}
         if isinstance(outcome, NotAudited)
         else {
             "source": outcome.source.value,
+            "files": list(_files_of(outcome)),
             "root_keys_present": outcome.root_keys_present,
             "notes": list(outcome.notes),
         }
@@ -120,7 +121,8 @@ def decode_result(files: Mapping[str, bytes]) -> AccountResult:
         if not document["audited"]:
             why = NotAudited(NotAuditedCode(document["code"]), document["reason"], document["next_step"])
             return AccountResult(account, why, spent)
-        return AccountResult(account, _facts(account, document, files), spent)
+        counting = {name: files[name] for name in document["files"]}
+        return AccountResult(account, _facts(account, document, counting), spent)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not the files of an account ({type(error).__name__}: {error})") from error
 
@@ -136,6 +138,16 @@ def facts_digest(result: AccountResult) -> bytes:
         report = outcome.meta.sha256 if outcome.meta else None
         said = (report, listed, encode_lookups(outcome.lookups), outcome.root_keys_present)
     return hashlib.sha256(repr((result.account.id, *said)).encode()).digest()
+
+
+def _files_of(facts: AccountFacts) -> Iterator[str]:
+    """What these facts are read back from: an attempt that was cut off may have left other files beside them."""
+    if facts.report:
+        yield from (REPORT, RESPONSE)
+    else:
+        yield LISTING
+    if facts.lookups:
+        yield KEYS
 
 
 def _facts(account: Account, document: Mapping[str, Any], files: Mapping[str, bytes]) -> AccountFacts:

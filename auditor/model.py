@@ -115,7 +115,7 @@ class Account:
     partition: str = "aws"
     state: str = "ACTIVE"
     role_name: str | None = None
-    external_id: str | None = None
+    external_id: str | None = field(default=None, repr=False)
 
     @property
     def role_arn(self) -> str | None:
@@ -287,11 +287,6 @@ class AccountResult:
     account: Account
     outcome: AccountFacts | NotAudited
     spent: Spent = field(default_factory=Spent)
-
-    @property
-    def is_audited(self) -> bool:
-        """Whether there are facts."""
-        return isinstance(self.outcome, AccountFacts)
 
 
 @dataclass(frozen=True, slots=True)

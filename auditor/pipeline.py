@@ -23,8 +23,8 @@ from auditor.answers import facts_digest
 from auditor.aws.clients import Connection
 from auditor.aws.identity import CHAINED_SECONDS
 from auditor.aws.timing import Timing
-from auditor.config import Config, effective_toml
-from auditor.errors import AuditorError, NothingAuditedError, OutputError
+from auditor.config import Config, asks_the_same, effective_toml
+from auditor.errors import AuditorError, NothingAuditedError, OutputError, UsageError
 from auditor.formats.findings_json import render_findings_json
 from auditor.formats.registry import FORMATS
 from auditor.formats.view import ReportView, build_view
@@ -32,6 +32,7 @@ from auditor.gather import GatherSettings, Progress, RawStore, Scope, gather_acc
 from auditor.gather.files import find_reports
 from auditor.history import (
     POPULATION,
+    TERMS,
     RunWriter,
     encode_population,
     find_run,
@@ -120,14 +121,17 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     """
     output = Path(request.config.output.folder)
     paths = find_reports(request.report_paths)
-    writer = RunWriter(output, request.as_of, resumed=request.resumed)
+    terms = effective_toml(request.config)
+    if request.resumed:
+        _confirm_same_terms(request.resumed, request.config)
+    writer = RunWriter(output, request.as_of, terms, resumed=request.resumed)
     try:
         collected = _gather(request, paths, writer, progress)
         judged = _judge(request, len(collected.receipts), writer, progress)
         progress.phase("Archiving the run")
         run_id = writer.claim_id(judged.digest.hexdigest()[:8])
         manifest = _manifest(request, collected, judged, run_id)
-        writer.complete(manifest, effective_toml(request.config))
+        writer.complete(manifest)
         view = build_view(load_run(writer.folder), printed_rows=request.config.output.pdf_max_rows)
         folder = writer.finish(run_id, {"findings.json": render_findings_json(view), **_population(collected.scope)})
     except BaseException as error:
@@ -226,13 +230,27 @@ def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, pro
         return _Collected(started_at, None, _audited(read_reports(paths, writer.answers, progress)))
     progress.phase("Finding accounts")
     scope = resolve_scope(request.config.accounts, request.only_accounts, request.connection, request.timing)
-    done = take_over(writer.folder, {account.id for account in scope.accounts}) if request.resumed else ()
+    in_scope = {account.id for account in scope.accounts}
+    done = take_over(request.resumed, writer.folder, in_scope) if request.resumed else ()
     audited = {receipt.account.id for receipt in done}
     missing = [account for account in scope.accounts if account.id not in audited]
     progress.phase("Auditing accounts", len(missing))
     settings = _settings(request, writer.answers, scope)
     with closing(gather_accounts(missing, settings, progress)) as receipts:
         return _Collected(started_at, scope, _audited([*done, *receipts]), len(done))
+
+
+def _confirm_same_terms(resumed: Path, config: Config) -> None:
+    """Which users were looked up live depends on the policy: another one would be judged on answers it did not ask."""
+    try:
+        stored = (resumed / TERMS).read_text(encoding="utf-8")
+        is_same = asks_the_same(stored, config)
+    except (OSError, ValueError, UsageError):
+        is_same = False
+    if not is_same:
+        what = "It was begun under another policy, with other owner tags or another gather.key_ids."
+        step = "Resume it with the configuration that it was begun with, or run the audit without --resume."
+        raise UsageError(what, where=str(resumed), next_step=step)
 
 
 def _audited(receipts: Iterable[Gathered]) -> list[Gathered]:

@@ -34,6 +34,9 @@ from auditor.model import (
 from auditor.tables import Run, Snapshot
 
 AS_OF = datetime(2026, 11, 22, 19, 0, 0, tzinfo=UTC)
+TERMS = effective_toml(Config())
+"""The configuration that runs of tests are written with, as a run keeps it."""
+
 ACCOUNT = "111122223333"
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
@@ -104,10 +107,10 @@ def snapshot(*results: AccountResult) -> Snapshot:
 
 def archive(output: Path, manifest: RunManifest, facts: Snapshot, findings: pd.DataFrame) -> Path:
     """The folder of a run with these tables, written as the pipeline does, under the default policy."""
-    writer = RunWriter(output, manifest.as_of)
+    writer = RunWriter(output, manifest.as_of, TERMS)
     writer.answers.save("111122223333", "credential-report.csv", b"user,arn\r\n\xff")
     writer.add_part(facts, findings)
-    writer.complete(manifest, effective_toml(Config()))
+    writer.complete(manifest)
     return writer.finish(manifest.id, {"findings.json": b"{}\n"})
 
 

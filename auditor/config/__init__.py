@@ -7,6 +7,7 @@ secrets: no message, no `repr` and no stored run shows one.
 
 from auditor.config.reading import (
     Values,
+    asks_the_same,
     config_schema,
     effective_toml,
     load_config,
@@ -39,6 +40,7 @@ __all__ = [
     "PolicyConfig",
     "ReportFormat",
     "Values",
+    "asks_the_same",
     "config_schema",
     "effective_toml",
     "load_config",

@@ -105,6 +105,16 @@ def effective_toml(config: Config) -> str:
     return "# What this run went by; external ids are left out.\n\n" + tomli_w.dumps(_null_free(effective))
 
 
+def asks_the_same(stored: str, config: Config) -> bool:
+    """Whether these settings ask AWS for what those of a stored run asked: the same policy, owners and key ids."""
+
+    def asked(text: str) -> list[Any]:
+        data = _parsed(text, "policy.toml")
+        return [data.get("policy"), data.get("owners"), at(data, dict, "gather").get("key_ids")]
+
+    return asked(stored) == asked(effective_toml(config))
+
+
 def policy_from_toml(text: str) -> Policy:
     """The policy of a stored run; UsageError also when a value is missing, for today's default may not be the run's."""
     origin, data = "policy.toml", _parsed(text, "policy.toml")

@@ -16,7 +16,7 @@ from auditor.errors import UsageError
 from auditor.history.disk import write_whole, writing
 from auditor.history.manifest import encode_manifest
 from auditor.history.parquet import merge_parquet, write_parquet
-from auditor.history.raw import RAW, AnswerStore, has_answers, remove
+from auditor.history.raw import RAW, TERMS, AnswerStore, clear_but_answers, remove
 from auditor.model import RunManifest
 from auditor.tables import Snapshot
 
@@ -32,10 +32,14 @@ TABLES = ("accounts", "users", "keys", "findings")
 class RunWriter:
     """The folder of a run that is under way. Raw answers are kept as they come; `finish` makes it a run."""
 
-    def __init__(self, output: Path, as_of: datetime, *, resumed: Path | None = None) -> None:
-        """Make the folder, below `output`, or take over that of a run that was cut off.
+    def __init__(self, output: Path, as_of: datetime, terms: str, *, resumed: Path | None = None) -> None:
+        """Make the folder, below `output`, or go on in that of a run that was cut off.
 
-        A finished run is not changed: its answers are linked into a new folder.
+        Args:
+            output: the folder of the runs.
+            as_of: the instant of judgement, in the folder's name.
+            terms: the effective configuration as TOML, without secrets.
+            resumed: the run that is gone on with; a finished one gets a new folder.
 
         Raises:
             UsageError: `output` cannot be written, or the run is still under way; nothing has been called yet.
@@ -54,8 +58,7 @@ class RunWriter:
         try:
             (self.folder / RAW).mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.folder)
-            if resumed and resumed != self.folder:
-                shutil.copytree(resumed / RAW, self.folder / RAW, copy_function=_link, dirs_exist_ok=True)
+            (self.folder / TERMS).write_text(terms, encoding="utf-8")
         except OSError as error:
             step = "Name a folder that can be written with --output."
             what = f"The output folder cannot be written ({error.strerror})."
@@ -109,8 +112,8 @@ class RunWriter:
                 write_parquet(frame, parts / f"{len(self._parts):06}.parquet")
         self._parts.append(f"{len(self._parts):06}.parquet")
 
-    def complete(self, manifest: RunManifest, policy_toml: str) -> None:
-        """Merge the parts into the run's tables, and write policy and manifest.
+    def complete(self, manifest: RunManifest) -> None:
+        """Merge the parts into the run's tables, and write the manifest.
 
         Raises:
             OutputError: the disk is full or the folder went away.
@@ -125,7 +128,6 @@ class RunWriter:
                 else:
                     merge_parquet(parts, tables / f"{name}.parquet")
             shutil.rmtree(self.folder / PARTS)
-            (self.folder / "policy.toml").write_text(policy_toml, encoding="utf-8")
             (self.folder / "run.json").write_bytes(encode_manifest(manifest))
 
     def finish(self, run_id: str, files: Mapping[str, bytes]) -> Path:
@@ -145,10 +147,7 @@ class RunWriter:
         Returns:
             The incomplete folder with the raw answers, or None where nothing is left.
         """
-        if keep_answers and has_answers(self.folder):
-            for leftover in self.folder.iterdir():
-                if leftover.name != RAW:
-                    remove(leftover)
+        if keep_answers and clear_but_answers(self.folder):
             return self.folder
         remove(self.folder)
         return None
@@ -178,14 +177,6 @@ def _locked(folder: Path) -> int:
             "This run is still under way in another process.", where=str(folder), next_step=step
         ) from error
     return descriptor
-
-
-def _link(source: str, target: str) -> None:
-    """A second name for the same file where the disk can, else a copy: answers are never changed."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _stamp(at: datetime) -> str:

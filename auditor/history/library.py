@@ -12,6 +12,7 @@ from auditor.errors import AuditorError, OutputError, UsageError
 from auditor.history.archive import INCOMPLETE
 from auditor.history.manifest import decode_manifest
 from auditor.history.parquet import read_parquet
+from auditor.history.raw import TERMS
 from auditor.model import Policy
 from auditor.tables import ACCOUNTS, AGES, FINDINGS, VERDICTS, Run
 
@@ -121,7 +122,7 @@ def load_run(folder: Path) -> Run:
         OutputError: a file is missing or was changed into something that is no run.
     """
     try:
-        policy = policy_from_toml((folder / "policy.toml").read_text(encoding="utf-8"))
+        policy = policy_from_toml((folder / TERMS).read_text(encoding="utf-8"))
         manifest = decode_manifest((folder / "run.json").read_bytes(), policy)
         tables = folder / "tables"
         findings = tables / "findings.parquet"

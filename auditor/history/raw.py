@@ -1,17 +1,21 @@
 """The raw answers of a run: kept as they come, read back to be judged, or to go on where a run was cut off."""
 
+import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from auditor import answers
-from auditor.errors import AuditorError, OutputError
+from auditor.errors import AuditorError, NothingAuditedError, OutputError
 from auditor.history.disk import write_whole, writing
-from auditor.model import AccountResult, Gathered
+from auditor.model import AccountFacts, AccountResult, Gathered, Source
 
 RAW = "raw"
 """The folder of AWS's answers, below the run's."""
+
+TERMS = "policy.toml"
+"""The effective configuration: under which policy was decided what to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +42,55 @@ def read_results(folder: Path) -> Iterator[AccountResult]:
         yield _result(place)
 
 
-def take_over(folder: Path, scope: Collection[str]) -> tuple[Gathered, ...]:
-    """Keep, of a run that was cut off, the accounts of the scope that were audited; remove everything else.
+def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gathered, ...]:
+    """Have in a run's folder what an earlier run, or this very folder, holds of the scope's accounts that were audited.
+
+    What was not audited is asked again, and half an account's answers are none. An earlier run's folder is not changed:
+    its answers get a second name; in this very folder everything else is removed.
 
     Returns:
-        Their receipts, by account id. What was not audited is asked again, and half an account's answers are none.
+        The receipts of these accounts, by account id.
 
     Raises:
+        NothingAuditedError: the earlier run is of other accounts altogether.
         OutputError: the folder cannot be changed.
     """
-    kept = []
-    audited = {place.name: receipt for place in _done(folder) if (receipt := _receipt(place)) is not None}
+    audited = {place.name: receipt for place in _done(earlier) if (receipt := _receipt(place)) is not None}
+    kept = {account_id: receipt for account_id, receipt in audited.items() if account_id in scope}
+    if audited and not kept:
+        step = "Name the run that these accounts are of, or run the audit without --resume."
+        raise NothingAuditedError("No account of this run is in scope.", where=str(earlier), next_step=step)
     with writing(folder):
-        for leftover in folder.iterdir():
-            if leftover.name != RAW:
-                remove(leftover)
-        for place in sorted((folder / RAW).iterdir()):
-            if place.name in audited and place.name in scope:
-                kept.append(audited[place.name])
-            else:
-                remove(place)
-    return tuple(kept)
+        if earlier == folder:
+            for place in (*_beside_answers(folder), *(folder / RAW).iterdir()):
+                if place.name not in kept:
+                    remove(place)
+        else:
+            for account_id in kept:
+                shutil.copytree(earlier / RAW / account_id, folder / RAW / account_id, copy_function=_link)
+    return tuple(kept.values())
+
+
+def clear_but_answers(folder: Path) -> bool:
+    """Where there are answers of AWS's, remove all else but the terms they were asked for under; whether there are."""
+    kept = (path for path in (folder / RAW).rglob("*") if path.is_file())
+    has_answers = any(path.name != answers.ACCOUNT for path in kept)
+    if has_answers:
+        for leftover in _beside_answers(folder):
+            remove(leftover)
+    return has_answers
+
+
+def _beside_answers(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name not in {RAW, TERMS}]
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for the same file where the disk can, else a copy: answers are never changed."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def remove(path: Path) -> None:
@@ -69,23 +101,18 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def has_answers(folder: Path) -> bool:
-    """Whether AWS answered anything that is kept below a run's folder."""
-    kept = (path for path in (folder / RAW).rglob("*") if path.is_file())
-    return any(path.name != answers.ACCOUNT for path in kept)
-
-
 def _done(folder: Path) -> Iterator[Path]:
     return (place for place in sorted((folder / RAW).iterdir()) if (place / answers.ACCOUNT).is_file())
 
 
 def _receipt(place: Path) -> Gathered | None:
-    """The receipt of an account that was audited and whose answers can still be read."""
+    """The receipt of an account that AWS was asked about and whose answers can still be read."""
     try:
         result = answers.decode_result(_files(place))
     except (OSError, ValueError, AuditorError):
         return None
-    return Gathered(result.account, None, result.spent) if result.is_audited else None
+    is_of_aws = isinstance(result.outcome, AccountFacts) and result.outcome.source is not Source.FILE
+    return Gathered(result.account, None, result.spent) if is_of_aws else None
 
 
 def _result(place: Path) -> AccountResult:

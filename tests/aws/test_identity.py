@@ -21,7 +21,7 @@ from auditor.gather import GatherSettings, gather_accounts, resolve_scope
 from auditor.history import RunWriter
 from auditor.model import Account, AccountFacts, Policy
 from benchmarks.endpoint import CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY, Company, Endpoint, Settings
-from tests.builders import AS_OF, ago
+from tests.builders import AS_OF, TERMS, ago
 from tests.conftest import (
     MemoryStore,
     NoProgress,
@@ -114,7 +114,7 @@ def test_sessions_that_run_out_in_mid_run_lose_no_account(tmp_path: Path) -> Non
         connection = Connection(endpoint_url=endpoint.url, isolated=credentials, read_timeout=5.0)
         company = Company(settings)
         accounts = tuple(Account(company.account_id(number), role_name="auditor") for number in range(1, 5))
-        gathering = GatherSettings(connection, Policy(), AS_OF, RunWriter(tmp_path, AS_OF).answers)
+        gathering = GatherSettings(connection, Policy(), AS_OF, RunWriter(tmp_path, AS_OF, TERMS).answers)
         receipts = list(gather_accounts(accounts, gathering, NoProgress()))
     assert [receipt.not_audited for receipt in receipts] == [None] * 4
     assert all(receipt.spent.calls["sts:AssumeRole"] > 1 for receipt in receipts)

@@ -36,9 +36,9 @@ def refused(cli: CommandLine, finished: Finished, code: int, *said: str, answers
     left = [path for path in (cli.folder / "reports").rglob("*") if path.is_file()]
     assert bool(left) is answers
     for path in left:
-        incomplete, raw, *_ = path.relative_to(cli.folder / "reports").parts
+        incomplete, kept, *_ = path.relative_to(cli.folder / "reports").parts
         assert incomplete.endswith(".incomplete")
-        assert raw == "raw"
+        assert kept in {"raw", "policy.toml"}
         assert incomplete in error
 
 

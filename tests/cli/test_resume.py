@@ -97,6 +97,39 @@ def test_an_interrupted_run_is_resumed_into_a_new_one(cli: CommandLine, endpoint
     assert "resumed" in json.dumps(json.loads((run_of(cli, resumed) / "run.json").read_text())["notes"])
 
 
+def test_a_run_is_resumed_only_under_the_policy_it_was_begun_with(cli: CommandLine, endpoint: Endpoint) -> None:
+    """Another policy flags other keys, which nobody looked up: exit 2, and the answers stay for the right one."""
+    stopped(cli, signal.SIGKILL)
+    freed(endpoint)
+    strict = (cli.folder / "config.toml").read_text() + "[policy.key-age]\nmax_age_days = 30\n"
+    (cli.folder / "strict.toml").write_text(strict)
+    refused = cli.run(*AUDIT, "--resume", "latest", "--config", "strict.toml")
+    assert refused.code == 2
+    assert "another policy" in " ".join(refused.err.split())
+    assert endpoint.counts()["calls"] == 0
+    resumed = cli.run(*AUDIT, "--resume", "latest")
+    assert resumed.json["coverage"]["accounts_audited"] == ACCOUNTS
+    assert endpoint.counts()["actions"]["AssumeRole"] == len(SLOW)
+
+
+def test_a_run_of_other_accounts_is_not_resumed(cli: CommandLine, endpoint: Endpoint) -> None:
+    """Nothing of it is in scope: an error, and it stays as it is."""
+    interrupted = stopped(cli, signal.SIGINT)
+    freed(endpoint)
+    folder = run_of(cli, interrupted)
+    for place in (folder / "raw").iterdir():
+        account = json.loads((place / "account.json").read_text())
+        account["account"]["id"] = f"9{place.name[1:]}"
+        (place / "account.json").write_text(json.dumps(account))
+        for report in place.glob("*.csv"):
+            report.write_text(report.read_text().replace(place.name, f"9{place.name[1:]}"))
+        place.rename(place.with_name(f"9{place.name[1:]}"))
+    finished = cli.run(*AUDIT, "--resume", folder.name)
+    assert finished.code == 4, finished.err
+    assert "No account of this run is in scope" in finished.err
+    assert [path.name for path in (cli.folder / "reports").iterdir()] == [folder.name]
+
+
 def test_a_run_that_is_under_way_is_left_alone(cli: CommandLine, endpoint: Endpoint) -> None:
     """Exit 2, and the other process goes on."""
     process = cli.start(*AUDIT, "--as-of", STAMP)

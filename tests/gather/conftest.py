@@ -11,7 +11,7 @@ from auditor.gather import GatherSettings, gather_accounts
 from auditor.history import RunWriter, read_results
 from auditor.model import Account, Gathered, Policy
 from benchmarks.endpoint import CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY, Company, Endpoint, Settings
-from tests.builders import AS_OF
+from tests.builders import AS_OF, TERMS
 from tests.conftest import NoProgress
 
 ACCOUNTS = 24
@@ -33,7 +33,7 @@ def endpoint(served: Endpoint) -> Endpoint:
 
 @pytest.fixture
 def writer(tmp_path: Path) -> RunWriter:
-    return RunWriter(tmp_path, AS_OF)
+    return RunWriter(tmp_path, AS_OF, TERMS)
 
 
 def accounts_of(endpoint: Endpoint) -> tuple[Account, ...]:

@@ -13,9 +13,9 @@ from distributed import LocalCluster
 from auditor.errors import NothingAuditedError
 from auditor.gather import gather_accounts
 from auditor.history import RunWriter, read_results
-from auditor.model import NotAuditedCode
+from auditor.model import AccountFacts, NotAuditedCode
 from benchmarks.endpoint import Endpoint, Fault, Rule
-from tests.builders import AS_OF
+from tests.builders import AS_OF, TERMS
 from tests.conftest import NoProgress
 from tests.gather.conftest import ACCOUNTS, accounts_of, ends, gather, settings_of
 
@@ -42,16 +42,16 @@ def test_the_results_are_those_of_one_machine(
     cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Account by account: the same facts, the same calls."""
-    here = RunWriter(tmp_path_factory.mktemp("here"), AS_OF)
+    here = RunWriter(tmp_path_factory.mktemp("here"), AS_OF, TERMS)
     expected = gather(endpoint, here)
     found = gather(endpoint, writer, scheduler=cluster.scheduler_address)
     assert ends(found) == {"audited": ACCOUNTS}
     for one, other in zip(read_results(here.folder), read_results(writer.folder), strict=True):
         assert one.account == other.account
-        assert one.is_audited
-        assert other.is_audited
-        assert getattr(one.outcome, "report", None) == getattr(other.outcome, "report", None)
-        assert getattr(one.outcome, "lookups", None) == getattr(other.outcome, "lookups", None)
+        assert isinstance(one.outcome, AccountFacts)
+        assert isinstance(other.outcome, AccountFacts)
+        assert one.outcome.report == other.outcome.report
+        assert one.outcome.lookups == other.outcome.lookups
     looked_up = "iam:ListAccessKeys"
     assert {name: receipt.spent.calls.get(looked_up) for name, receipt in found.items()} == {
         name: receipt.spent.calls.get(looked_up) for name, receipt in expected.items()

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
-from auditor.config import Config, effective_toml
+from auditor.config import Config
 from auditor.errors import OutputError, UsageError
 from auditor.history import RunWriter, find_run, list_runs, load_run, write_report
 from auditor.history.parquet import read_parquet, write_parquet
 from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, ReportUser, RunManifest, UserLookup
 from auditor.policy import evaluate, summarise
 from auditor.tables import ACCOUNTS, FINDINGS, KEYS, USERS, Snapshot
-from tests.builders import AS_OF, account_result, ago, live_key, refused, report_key, report_user, snapshot, used
+from tests.builders import AS_OF, TERMS, account_result, ago, live_key, refused, report_key, report_user, snapshot, used
 from tests.builders import archive as write_archive
 
 
@@ -98,11 +98,11 @@ def test_parts_are_merged_in_their_order(tmp_path: Path) -> None:
     """Tables written in parts are the tables written at once."""
     made = make_run()
     whole = archive(tmp_path, made)
-    writer = RunWriter(tmp_path, AS_OF)
+    writer = RunWriter(tmp_path, AS_OF, TERMS)
     for account in made.facts.accounts["account_id"]:
         of_account = [frame[frame["account_id"].eq(account)] for frame in (*astuple_frames(made.facts), made.findings)]
         writer.add_part(Snapshot(*of_account[:3]), of_account[3])
-    writer.complete(made.manifest, effective_toml(Config()))
+    writer.complete(made.manifest)
     parted = writer.finish("20261122T190000Z-parted00", {})
     for name, columns in (("accounts", ACCOUNTS), ("users", USERS), ("keys", KEYS)):
         one, other = (read_parquet(folder / "tables" / f"{name}.parquet", columns) for folder in (whole, parted))
@@ -123,7 +123,7 @@ def test_raw_bytes_are_kept_as_they_came(tmp_path: Path) -> None:
 def test_an_unfinished_run_is_no_run(tmp_path: Path) -> None:
     """Before `finish` the folder's name says incomplete, `latest` passes it over, and the list calls it unfinished."""
     done = archive(tmp_path, make_run())
-    writer = RunWriter(tmp_path, AS_OF)
+    writer = RunWriter(tmp_path, AS_OF, TERMS)
     writer.answers.save("111122223333", "credential-report.csv", b"x")
     assert writer.folder.name.endswith(".incomplete")
     assert find_run("latest", tmp_path) == done
@@ -134,7 +134,7 @@ def test_an_unfinished_run_is_no_run(tmp_path: Path) -> None:
 
 def test_what_aws_answered_outlives_a_run_that_came_to_nothing(tmp_path: Path) -> None:
     """The raw answers stay in the incomplete folder without what was half made; without answers nothing stays."""
-    writer, empty = RunWriter(tmp_path, AS_OF), RunWriter(tmp_path, AS_OF)
+    writer, empty = RunWriter(tmp_path, AS_OF, TERMS), RunWriter(tmp_path, AS_OF, TERMS)
     writer.answers.save("111122223333", "credential-report.csv", b"x")
     (writer.folder / "tables").mkdir()
     (writer.folder / "run.json").write_text("{")
@@ -142,20 +142,22 @@ def test_what_aws_answered_outlives_a_run_that_came_to_nothing(tmp_path: Path) -
     assert kept
     assert empty.abandon(keep_answers=True) is None
     assert list(tmp_path.iterdir()) == [kept]
-    assert [str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()] == [
-        "raw/111122223333/credential-report.csv"
+    assert sorted(str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()) == [
+        "policy.toml",
+        "raw/111122223333/credential-report.csv",
     ]
 
 
 def test_a_process_that_dies_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
     """From the claim of the id on, and abandoning a run that is finished does not touch it."""
-    writer = RunWriter(tmp_path, AS_OF)
+    writer = RunWriter(tmp_path, AS_OF, TERMS)
     run = make_run(run=writer.claim_id("00000000"))
     assert [path.name for path in tmp_path.iterdir()] == [f"{run.manifest.id}.incomplete"]
     writer.add_part(run.facts, run.findings)
-    writer.complete(run.manifest, effective_toml(Config()))
+    writer.complete(run.manifest)
     folder = writer.finish(run.manifest.id, {})
-    writer.abandon(keep_answers=False)
+    for keep_answers in (False, True):
+        assert writer.abandon(keep_answers=keep_answers) is None
     assert find_run(run.manifest.id, tmp_path) == folder
 
 
@@ -179,7 +181,7 @@ def test_a_run_is_found_by_id_and_by_path(tmp_path: Path) -> None:
 
 def test_two_runs_at_once_cannot_take_the_same_id(tmp_path: Path) -> None:
     """The id is claimed before it is used; what is abandoned is free again."""
-    first, second, third = (RunWriter(tmp_path, AS_OF) for _ in range(3))
+    first, second, third = (RunWriter(tmp_path, AS_OF, TERMS) for _ in range(3))
     assert first.claim_id("00000000") == "20261122T190000Z-00000000"
     assert second.claim_id("00000000") == "20261122T190000Z-00000000-2"
     first.abandon(keep_answers=False)
@@ -255,4 +257,4 @@ def test_an_output_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
     """Said before anything is called."""
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
-        RunWriter(tmp_path / "file", AS_OF)
+        RunWriter(tmp_path / "file", AS_OF, TERMS)

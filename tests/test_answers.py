@@ -1,0 +1,110 @@
+"""What was read of an account and the files it is kept in: nothing is lost on the way, and nothing foreign counts."""
+
+from datetime import timedelta
+
+import pytest
+
+from auditor import answers
+from auditor.credential_report import parse_credential_report
+from auditor.model import (
+    Account,
+    AccountFacts,
+    AccountResult,
+    ListedUser,
+    NotAudited,
+    NotAuditedCode,
+    ReportMeta,
+    Source,
+    Spent,
+    UnknownUse,
+    UserLookup,
+)
+from tests.builders import AS_OF, ago, live_key, used
+
+ACCOUNT = Account("111111111111", "main", role_name="auditor", external_id="between-us")
+CONTENT = (
+    "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,password_next_rotation,"
+    "mfa_active,access_key_1_active,access_key_1_last_rotated,access_key_1_last_used_date,access_key_1_last_used_region,"
+    "access_key_1_last_used_service,access_key_2_active,access_key_2_last_rotated,access_key_2_last_used_date,"
+    "access_key_2_last_used_region,access_key_2_last_used_service,cert_1_active,cert_1_last_rotated,cert_2_active,"
+    "cert_2_last_rotated\n<root_account>,arn:aws:iam::111111111111:root,2020-01-01T00:00:00Z,false,N/A,N/A,N/A,false"
+    + ",false,N/A,N/A,N/A,N/A" * 2
+    + ",false,N/A" * 2
+).encode()
+LOOKUPS = {
+    "ann": UserLookup("ann", (live_key("AKIA1", ago(9), used(1)),), tags={"owner": "pay"}),
+    "bob": UserLookup("bob", (live_key("AKIA2", ago(9), UnknownUse("throttled"), active=False),), tags_failed="no"),
+    "cat": UserLookup("cat", failed="denied"),
+    "dan": UserLookup("dan", (live_key("AKIA3", ago(9)),), renamed_to="dave"),
+    "eve": UserLookup("eve", exists=False),
+}
+META = ReportMeta(AS_OF - timedelta(microseconds=7), AS_OF, "0" * 64, len(CONTENT), request_id="r")
+
+
+def reported(lookups: dict[str, UserLookup]) -> AccountResult:
+    report = parse_credential_report(CONTENT, origin="test")
+    facts = AccountFacts(Source.CREDENTIAL_REPORT, report, META, (), lookups, None, ("a note",))
+    return AccountResult(ACCOUNT, facts, Spent({"iam:ListUsers": 2}, 1, 2, 3.25))
+
+
+def listed() -> AccountResult:
+    users = (ListedUser("ann", "arn:aws:iam::111111111111:user/ann", ago(20)),)
+    facts = AccountFacts(Source.LISTING, None, None, users, {"ann": LOOKUPS["ann"]}, root_keys_present=True)
+    return AccountResult(ACCOUNT, facts)
+
+
+def refused() -> AccountResult:
+    return AccountResult(ACCOUNT, NotAudited(NotAuditedCode.ROLE_REFUSED, "no", "ask"))
+
+
+def kept(result: AccountResult) -> dict[str, bytes]:
+    """The files that gathering leaves."""
+    files = {answers.ACCOUNT: answers.encode_account(result)}
+    if isinstance(result.outcome, AccountFacts):
+        facts = result.outcome
+        if facts.report:
+            files |= {answers.REPORT: CONTENT, answers.RESPONSE: answers.encode_response(META)}
+        else:
+            files[answers.LISTING] = answers.encode_listing(facts.listed_users, AS_OF)
+        if facts.lookups:
+            files[answers.KEYS] = answers.encode_lookups(facts.lookups)
+    return files
+
+
+RESULTS = [reported(LOOKUPS), reported({}), listed(), refused()]
+IDS = ["report and look-ups", "report alone", "listing", "refused"]
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=IDS)
+def test_a_result_is_read_back_as_it_was(result: AccountResult) -> None:
+    """But for the external id, which is kept nowhere."""
+    files = kept(result)
+    assert answers.decode_result(files) == AccountResult(
+        Account("111111111111", "main", role_name="auditor"), result.outcome, result.spent
+    )
+    assert not any(b"between-us" in content for content in files.values())
+    assert "between-us" not in repr(result)
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=IDS)
+def test_what_an_earlier_attempt_left_does_not_count(result: AccountResult) -> None:
+    """account.json names the files that it rests on; others beside it are not read."""
+    leftovers = {**kept(listed()), **kept(reported(LOOKUPS)), answers.KEYS: b"cut of"}
+    assert answers.decode_result(leftovers | kept(result)) == answers.decode_result(kept(result))
+
+
+@pytest.mark.parametrize("name", [answers.REPORT, answers.RESPONSE, answers.KEYS, answers.ACCOUNT])
+def test_a_missing_file_is_an_error(name: str) -> None:
+    """Never an account with fewer keys."""
+    files = kept(reported(LOOKUPS))
+    del files[name]
+    with pytest.raises(ValueError, match="not the files of an account"):
+        answers.decode_result(files)
+
+
+def test_the_digest_is_of_facts_alone() -> None:
+    """What was read decides it; what it took, and when, does not."""
+    one = reported(LOOKUPS)
+    assert answers.facts_digest(one) == answers.facts_digest(AccountResult(ACCOUNT, one.outcome))
+    digests = {answers.facts_digest(result) for result in RESULTS}
+    assert len(digests) == len(RESULTS)
