@@ -23,6 +23,7 @@ from auditor.config import Config, ReportFormat
 from auditor.errors import NothingAuditedError, OutputError
 from auditor.formats.environment import templates_folder
 from auditor.formats.pdf import load_weasyprint
+from auditor.formats.words import counted
 from auditor.gather import Progress, Scope, resolve_scope
 from auditor.gather.account import ACTIVE
 from auditor.gather.checkup import AccountCheckup, Answer, CheckupSettings, check_accounts
@@ -105,7 +106,7 @@ def examine(
     settings = CheckupSettings(
         connection,
         session_name=config.accounts.session_name,
-        session_seconds=config.accounts.session_minutes * 60,
+        session_seconds=scope.session_seconds(config.accounts),
         attempts=config.gather.call_attempts,
         calls_in_flight=config.gather.calls_in_flight,
         account_calls_per_second=config.gather.account_calls_per_second,
@@ -115,7 +116,9 @@ def examine(
     checkups = check_accounts(active, settings, progress)
     checks += account_checks(checkups, scope.caller.arn)
     if len(checkups) < len(active):
-        left = f"The other {counted(len(active) - len(checkups))} were not tried, because AWS did not answer."
+        left = (
+            f"The other {counted(len(active) - len(checkups), 'account')} were not tried, because AWS did not answer."
+        )
         step = "Run `auditor doctor` again when it answers."
         checks.append(Check("permissions", Health.PROBLEM, left, step))
     if checkups and all(checkup.is_unreachable for checkup in checkups):
@@ -227,12 +230,14 @@ def clock(skew: timedelta | None) -> Check:
 
 def scope_checks(scope: Scope) -> Iterator[Check]:
     """How many accounts there are, and those that nothing can be read of."""
-    yield Check("scope", Health.OK, f"{counted(len(scope.accounts))}: {scope.description}.")
+    yield Check("scope", Health.OK, f"{counted(len(scope.accounts), 'account')}: {scope.description}.")
     closed = [account for account in scope.accounts if account.state != ACTIVE]
     if closed:
         states = ", ".join(sorted({account.state for account in closed}))
         step = "An audit is incomplete with them: to leave them out, name them in accounts.exclude.ids."
-        yield Check("scope", Health.PROBLEM, f"{counted(len(closed))} not active ({states}): {named(closed)}.", step)
+        yield Check(
+            "scope", Health.PROBLEM, f"{counted(len(closed), 'account')} not active ({states}): {named(closed)}.", step
+        )
 
 
 def account_checks(checkups: Sequence[AccountCheckup], caller_arn: str) -> Iterator[Check]:
@@ -240,7 +245,7 @@ def account_checks(checkups: Sequence[AccountCheckup], caller_arn: str) -> Itera
     bad = [checkup for checkup in checkups if not checkup.is_well]
     good = [checkup for checkup in checkups if checkup.is_well]
     if good:
-        share = f"{len(good):,} of {counted(len(checkups))}" if bad else counted(len(good))
+        share = f"{len(good):,} of {counted(len(checkups), 'account')}" if bad else counted(len(good), "account")
         untried = list(_untried(good))
         which = "all permissions that could be tried are there" if untried else "all permissions are there"
         yield Check("permissions", Health.OK, f"{share}: {which}.")
@@ -283,11 +288,6 @@ def _untried(checkups: Iterable[AccountCheckup]) -> Iterator[Check]:
 
 def _subject(account: Account) -> str:
     return f"account {account.id}" + (f" ({account.name})" if account.name else "")
-
-
-def counted(accounts: int) -> str:
-    """`1 account`, `118 accounts`."""
-    return f"{accounts:,} account{'' if accounts == 1 else 's'}"
 
 
 def named(accounts: Sequence[Account]) -> str:

@@ -21,9 +21,8 @@ from pathlib import Path
 from auditor import __version__
 from auditor.answers import facts_digest
 from auditor.aws.clients import Connection
-from auditor.aws.identity import CHAINED_SECONDS
 from auditor.aws.timing import Timing
-from auditor.config import Config, asks_the_same, effective_toml
+from auditor.config import AccountsConfig, Config, asks_the_same, effective_toml
 from auditor.errors import AuditorError, NothingAuditedError, OutputError, UsageError
 from auditor.formats.findings_json import render_findings_json
 from auditor.formats.registry import FORMATS
@@ -344,7 +343,7 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: _Judged, run
         slowest=_slowest(receipts),
         policy=config.to_policy(),
         key_ids=config.gather.key_ids if scope else "none",
-        notes=_notes(collected, judged.newer, lowered=scope is not None and _lowers_sessions(config, scope)),
+        notes=_notes(collected, judged.newer, config.accounts),
         fail_on=config.output.fail_on,
     )
 
@@ -361,7 +360,7 @@ def _settings(request: AuditRequest, store: RawStore, scope: Scope) -> GatherSet
         as_of=request.as_of,
         store=store,
         session_name=config.accounts.session_name,
-        session_seconds=CHAINED_SECONDS if _lowers_sessions(config, scope) else config.accounts.session_minutes * 60,
+        session_seconds=scope.session_seconds(config.accounts),
         report_wait_seconds=config.gather.report_wait_minutes * 60.0,
         attempts=config.gather.call_attempts,
         scheduler=request.scheduler,
@@ -372,13 +371,6 @@ def _settings(request: AuditRequest, store: RawStore, scope: Scope) -> GatherSet
         every_key=config.gather.key_ids == "all",
         timing=request.timing,
     )
-
-
-def _lowers_sessions(config: Config, scope: Scope) -> bool:
-    """Whether the sessions that are asked for are longer than AWS gives a caller who is a role itself."""
-    is_role = any(caller.is_role for caller in (scope.caller, *scope.others))
-    chained = is_role and any(account.role_name for account in scope.accounts)
-    return chained and config.accounts.session_minutes * 60 > CHAINED_SECONDS
 
 
 def _not_audited(receipts: Iterable[Gathered]) -> list[NotAuditedAccount]:
@@ -405,15 +397,15 @@ def _slowest(receipts: Iterable[Gathered]) -> tuple[SlowAccount, ...]:
     )
 
 
-def _notes(collected: _Collected, newer: int, *, lowered: bool) -> tuple[str, ...]:
+def _notes(collected: _Collected, newer: int, wanted: AccountsConfig) -> tuple[str, ...]:
     """What a reader of the whole run must know beside its numbers."""
-    notes = []
+    notes, scope = [], collected.scope
     if collected.resumed:
         many = f"{collected.resumed} accounts had" if collected.resumed > 1 else "One account had"
         notes.append(f"The run was interrupted and resumed: {many} been audited before.")
     if any(why.code is NotAuditedCode.INTERRUPTED for receipt in collected.receipts if (why := receipt.not_audited)):
         notes.append("The run was interrupted before every account was done.")
-    if lowered:
+    if scope and scope.session_seconds(wanted) < wanted.session_minutes * 60:
         notes.append(
             "Role sessions were asked for 60 minutes, less than configured: the caller is a role itself, and AWS gives "
             "no more where one role is assumed from another."

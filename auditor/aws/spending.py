@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from auditor.aws.timing import Timing
+from auditor.model import Spent
 
 RETRIES = 50
 """Retries that an account may use up before calls that are answered have earned it new ones."""
@@ -84,7 +85,7 @@ class Ledger:
             self.counts, self.throttles, self.retries = Counter(), 0, 0
             return drained
 
-    def calls(self) -> Mapping[str, int]:
-        """Requests by operation, so far."""
+    def spent(self, seconds: float = 0.0) -> Spent:
+        """All of it so far."""
         with self._lock:
-            return dict(self.counts)
+            return Spent(dict(self.counts), self.throttles, self.retries, seconds)

@@ -10,7 +10,7 @@ import typer
 
 from auditor import __version__
 from auditor.cli import audit, config, demo, doctor, iam_policy, report, runs
-from auditor.cli.output import open_streams, print_error
+from auditor.cli.output import is_result_lost, open_streams, print_error
 from auditor.errors import AuditorError
 
 INTERRUPTED = 130
@@ -69,7 +69,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except SystemExit as done:
         if done.code != INTERRUPTED:
-            raise
+            sys.exit(AuditorError.exit_code if not done.code and is_result_lost() else done.code)
         again = (
             "Run it again; where answers had come in, `auditor audit --resume latest` asks only for what is missing."
         )

@@ -28,6 +28,7 @@ from auditor.cli.options import (
 from auditor.cli.output import (
     print_outcome,
     progress_for,
+    result_stands_in_the_run,
     set_up_logging,
 )
 from auditor.errors import UsageError
@@ -170,6 +171,7 @@ def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration
     print_outcome(outcome, json=json)
     if demonstration and not json:
         typer.echo(f"\n`auditor audit` would have exited with {outcome.exit_code}.")
+    result_stands_in_the_run()
     broken = outcome.reports.failed
     if broken:
         raise next(iter(broken.values()))

@@ -81,11 +81,14 @@ def set_up_logging(verbose: int) -> None:
 
 
 class ResultStream(io.TextIOWrapper):
-    """stdout: where nobody takes the result, that is said, and the exit code stands.
+    """stdout: where nobody takes the result, that is said once, and `is_lost`.
 
     A reader that had enough (`| head -1`) is no failure at all. Characters that the terminal's encoding lacks are
     written as escapes.
     """
+
+    is_lost = False
+    """Whether what was printed is nowhere."""
 
     def write(self, text: str) -> int:
         """As any text stream, but a failure is told once and costs nothing but the text."""
@@ -105,8 +108,22 @@ class ResultStream(io.TextIOWrapper):
         except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             if not isinstance(error, BrokenPipeError):
-                step = "Free the place that stdout goes to; `auditor runs show` prints a run's result again."
+                self.is_lost = True
+                step = "Free the place that stdout goes to, or name another; `auditor runs show` prints a run again."
                 print_error(AuditorError(f"The result could not be printed ({error.strerror}).", next_step=step))
+
+
+def is_result_lost() -> bool:
+    """Whether what was printed on stdout, and nowhere else, could not be printed."""
+    sys.stdout.flush()
+    return isinstance(sys.stdout, ResultStream) and sys.stdout.is_lost
+
+
+def result_stands_in_the_run() -> None:
+    """What was printed so far is not lost whatever became of stdout: it lies in the run's folder."""
+    sys.stdout.flush()
+    if isinstance(sys.stdout, ResultStream):
+        sys.stdout.is_lost = False
 
 
 def open_streams() -> None:

@@ -9,6 +9,7 @@ from auditor.cli.options import ConfigPath, Formats, Json, Output, Quiet, Verbos
 from auditor.cli.output import (
     print_outcome,
     progress_for,
+    result_stands_in_the_run,
     set_up_logging,
 )
 
@@ -44,5 +45,6 @@ def report(
     finally:
         progress.close()
     print_outcome(outcome, json=json)
+    result_stands_in_the_run()
     for error in outcome.reports.failed.values():
         raise error

@@ -28,7 +28,6 @@ from auditor.model import (
     NotAuditedCode,
     ReportMeta,
     Source,
-    Spent,
     UserLookup,
 )
 from auditor.policy import users_to_look_up
@@ -56,13 +55,19 @@ def audit_account(account: Account, settings: GatherSettings) -> Gathered:
     return carry_out(account_steps(account, settings), settings.timing)
 
 
-def account_steps(account: Account, settings: GatherSettings) -> Steps[Gathered]:
-    """`audit_account`, cut where it waits: for AWS to make the report, and for many users to be looked up."""
-    ledger = Ledger(pace=Pace(settings.account_calls_per_second))
+def account_steps(account: Account, settings: GatherSettings, ledger: Ledger | None = None) -> Steps[Gathered]:
+    """`audit_account`, cut where it waits: for AWS to make the report, and for many users to be looked up.
+
+    Args:
+        account: the account.
+        settings: how it is read, and where its answers are kept.
+        ledger: counts what it spends, for somebody who may end the steps before they are done.
+    """
+    ledger = ledger or Ledger()
+    ledger.pace = Pace(settings.account_calls_per_second)
     began = settings.timing.monotonic()
     outcome = yield from _outcome(account, settings, ledger)
-    seconds = round(settings.timing.monotonic() - began, 3)
-    spent = Spent(ledger.calls(), ledger.throttles, ledger.retries, seconds)
+    spent = ledger.spent(round(settings.timing.monotonic() - began, 3))
     return keep(AccountResult(account, outcome, spent), settings.store)
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
+from auditor.aws.spending import Ledger
+from auditor.aws.steps import Steps
 from auditor.gather.account import StopRequested, account_steps, keep
 from auditor.gather.cluster import share_out_on_cluster
 from auditor.gather.crew import Crew
@@ -34,7 +36,7 @@ def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progr
         AuditorError: something that would hit every account, such as a full disk.
     """
     stop = threading.Event()
-    processes = settings.processes or suitable_processes(len(accounts))
+    processes = min(settings.processes or suitable_processes(len(accounts)), max(1, len(accounts)))
     failed = 0
     requested = Counter[str]()
     with _first_interrupt_sets(stop, progress):
@@ -95,15 +97,22 @@ def gather_here(
         stop=stop,
     )
     left = {account.id: account for account in accounts}
-    for account, result in crew.run((account, account_steps(account, stoppable)) for account in accounts):
+    ledgers: dict[str, Ledger] = {}
+
+    def steps(account: Account) -> Steps[Gathered]:
+        ledgers[account.id] = Ledger()
+        return account_steps(account, stoppable, ledgers[account.id])
+
+    for account, result in crew.run((account, steps(account)) for account in accounts):
         if isinstance(result, StopRequested):
             continue
         if isinstance(result, BaseException):
             raise result
-        del left[account.id]
+        del left[account.id], ledgers[account.id]
         yield result
     for account in left.values():
-        yield keep(AccountResult(account, INTERRUPTED), settings.store)
+        spent = ledgers.get(account.id, Ledger()).spent()
+        yield keep(AccountResult(account, INTERRUPTED, spent), settings.store)
 
 
 @contextmanager

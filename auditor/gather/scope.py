@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection, shared_clients
 from auditor.aws.failures import AwsFailure, Kind
-from auditor.aws.identity import Identity, caller_identity
+from auditor.aws.identity import CHAINED_SECONDS, Identity, caller_identity
 from auditor.aws.organisation import account_tags, list_accounts, locate_accounts, walk_units
 from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, AccountSource
@@ -46,6 +46,13 @@ class Scope:
     """Every account of the organisation, in scope or not; empty where the scope is no organisation."""
     others: tuple[Identity, ...] = ()
     """Who calls in the partitions that have credentials of their own."""
+
+    def session_seconds(self, wanted: AccountsConfig) -> int:
+        """How long role sessions can last: AWS gives a caller who is a role itself no more than an hour."""
+        seconds = wanted.session_minutes * 60
+        is_role = any(caller.is_role for caller in (self.caller, *self.others))
+        chained = is_role and any(account.role_name for account in self.accounts)
+        return min(seconds, CHAINED_SECONDS) if chained else seconds
 
 
 def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Connection, timing: Timing) -> Scope:

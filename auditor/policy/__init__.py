@@ -3,7 +3,7 @@
 from auditor.policy.controls import CONTROLS, Control, describe_rule
 from auditor.policy.evaluate import evaluate, gravest_first
 from auditor.policy.selection import users_to_look_up
-from auditor.policy.summary import Tally, summarise, tally
+from auditor.policy.summary import Tally, tally
 
 __all__ = [
     "CONTROLS",
@@ -12,7 +12,6 @@ __all__ = [
     "describe_rule",
     "evaluate",
     "gravest_first",
-    "summarise",
     "tally",
     "users_to_look_up",
 ]

@@ -82,11 +82,6 @@ def tally(findings: pd.DataFrame, snapshot: Snapshot) -> Tally:
     )
 
 
-def summarise(findings: pd.DataFrame, snapshot: Snapshot) -> Summary:
-    """The numbers of findings that are all there are."""
-    return tally(findings, snapshot).summary()
-
-
 @dataclass(frozen=True, slots=True)
 class _Coded:
     """A column of texts, of which there are few: the place of each in `texts`, -1 for a missing one."""

@@ -222,7 +222,7 @@ def test_an_answer_can_be_late(aws: Any) -> None:
             iam.list_users()
         assert iam.list_users()["Users"]
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30  # of the 60 that the answer is late
 
 
 def test_a_connection_can_be_dropped(aws: Any) -> None:

@@ -30,7 +30,7 @@ from auditor.model import (
     UsedAt,
     UserLookup,
 )
-from auditor.policy import evaluate, summarise
+from auditor.policy import evaluate, tally
 from auditor.tables import Run, Snapshot
 from tests.builders import run_of
 
@@ -97,7 +97,7 @@ def finish(results: list[AccountResult], policy: Policy | None = None) -> Run:
         caller_arn="arn:aws:sts::999900001111:assumed-role/audit/monthly",
         scope=f"organization o-a1b2c3d4e5, {len(results)} accounts",
         coverage=_coverage(results, snapshot),
-        summary=summarise(findings, snapshot),
+        summary=tally(findings, snapshot).summary(),
         calls=calls,
         policy=policy,
         key_ids="flagged",

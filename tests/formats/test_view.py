@@ -17,7 +17,7 @@ from auditor.model import (
     Summary,
     UserLookup,
 )
-from auditor.policy import evaluate, summarise
+from auditor.policy import evaluate, tally
 from auditor.tables import Run
 from tests.builders import AS_OF, account_result, ago, refused, report_key, report_user, root, run_of, snapshot, used
 
@@ -45,7 +45,7 @@ def judged(
         caller_arn=None,
         scope="a test",
         coverage=Coverage(1 + missing, 1, left_out, len(facts.users), len(facts.keys)),
-        summary=summarise(findings, facts),
+        summary=tally(findings, facts).summary(),
         calls={},
         policy=Policy(),
         key_ids="flagged",

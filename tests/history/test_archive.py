@@ -15,7 +15,7 @@ from auditor.errors import OutputError, UsageError
 from auditor.history import RunWriter, find_run, list_runs, load_run, write_report
 from auditor.history.parquet import read_parquet, write_parquet
 from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, ReportUser, RunManifest, UserLookup
-from auditor.policy import evaluate, summarise
+from auditor.policy import evaluate, tally
 from auditor.tables import ACCOUNTS, FINDINGS, KEYS, USERS, Snapshot
 from tests.builders import AS_OF, TERMS, account_result, ago, live_key, refused, report_key, report_user, snapshot, used
 from tests.builders import archive as write_archive
@@ -49,7 +49,7 @@ def make_run(*users: ReportUser, run: str = "20261122T190000Z-00000000", minutes
         caller_arn=None,
         scope="a test",
         coverage=Coverage(2, 1, (missing,), 4, 2),
-        summary=summarise(findings, facts),
+        summary=tally(findings, facts).summary(),
         calls={"iam:ListUsers": 3},
         policy=Config().to_policy(),
         key_ids="flagged",

@@ -20,7 +20,7 @@ from auditor.model import (
     UnknownUse,
     UserLookup,
 )
-from auditor.policy import evaluate, summarise
+from auditor.policy import evaluate, tally
 from auditor.tables import FINDINGS, Snapshot
 from tests.builders import (
     AS_OF,
@@ -322,7 +322,7 @@ def test_users_that_could_not_be_listed_widen_the_bounds() -> None:
     }
     facts = AccountFacts(Source.LISTING, listed_users=users, lookups=lookups, root_keys_present=False)
     tables = snapshot(AccountResult(Account("111122223333"), facts))
-    summary = summarise(evaluate(tables, POLICY, AS_OF), tables)
+    summary = tally(evaluate(tables, POLICY, AS_OF), tables).summary()
     assert (summary.compliance_rate, summary.rate_lower, summary.rate_upper) == (1.0, 0.5, 1.0)
 
 
@@ -331,4 +331,4 @@ def test_keys_that_cannot_be_told_apart_count_as_many() -> None:
     reported = [report_key(ago(400), slot=1), report_key(ago(400), slot=2)]
     lookup = UserLookup("ann", tuple(live_key(f"AKIA{number}", ago(400)) for number in range(4)))
     tables = snapshot(account_result(report_user("ann", *reported), lookups={"ann": lookup}))
-    assert summarise(evaluate(tables, POLICY, AS_OF), tables).unknown == 4
+    assert tally(evaluate(tables, POLICY, AS_OF), tables).summary().unknown == 4
