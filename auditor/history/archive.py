@@ -60,6 +60,8 @@ class RunWriter:
             self._lock = _locked(self.folder)
             (self.folder / TERMS).write_text(terms, encoding="utf-8")
         except OSError as error:
+            if self.folder != resumed:
+                remove(self.folder)
             step = "Name a folder that can be written with --output."
             what = f"The output folder cannot be written ({error.strerror})."
             raise UsageError(what, where=str(output), next_step=step) from error
