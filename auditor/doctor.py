@@ -18,6 +18,7 @@ from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients, Connection, shared_clients
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import Identity, caller_identity
+from auditor.aws.loop import run
 from auditor.aws.timing import Timing
 from auditor.config import Config, ReportFormat
 from auditor.errors import NothingAuditedError, OutputError
@@ -175,7 +176,7 @@ def _enter(connection: Connection, timing: Timing) -> _Entrance:
     clients = shared_clients(connection)
     try:
         caller = Caller(clients, clients.ambient(), "", timing, ENTRANCE_ATTEMPTS)
-        identity = caller_identity(caller)
+        identity = run(caller_identity(caller))
     except AwsFailure as failure:
         return _Entrance(None, tuple(_no_entrance(failure, clients, timing)))
     checks = (_reached(clients), clock(skew_of(identity.answered_at, timing)))
@@ -183,7 +184,12 @@ def _enter(connection: Connection, timing: Timing) -> _Entrance:
 
 
 def _reached(clients: Clients) -> Check:
-    return Check("endpoint", Health.OK, f"{clients.get('sts', '').meta.endpoint_url} answers.")
+    return Check("endpoint", Health.OK, f"{_endpoint(clients)} answers.")
+
+
+def _endpoint(clients: Clients) -> str:
+    wire, _ = clients.get("sts", "")
+    return wire.url.rstrip("/")
 
 
 def _no_entrance(failure: AwsFailure, clients: Clients, timing: Timing) -> Iterator[Check]:
@@ -193,9 +199,8 @@ def _no_entrance(failure: AwsFailure, clients: Clients, timing: Timing) -> Itera
             step = "Set AWS_PROFILE, or log in (`aws sso login`), or name a profile with --profile."
             yield Check("credentials", Health.PROBLEM, f"None were found, so AWS was not called. {failure}.", step)
         case Kind.UNREACHABLE | Kind.TIMED_OUT | Kind.UNREADABLE:
-            where = clients.get("sts", "").meta.endpoint_url
             step = "Check the network, the proxy, and --endpoint-url or AWS_ENDPOINT_URL if one is set."
-            yield Check("endpoint", Health.PROBLEM, f"{where} gives no answer of AWS's. {failure}.", step)
+            yield Check("endpoint", Health.PROBLEM, f"{_endpoint(clients)} gives no answer of AWS's. {failure}.", step)
         case _:
             yield _reached(clients)
             skew = skew_of(failure.answered_at, timing)

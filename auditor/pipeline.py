@@ -8,18 +8,16 @@
 6. Reports are rendered from the archived run, as `auditor report` does later.
 """
 
-import hashlib
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from auditor import __version__
-from auditor.answers import facts_digest
 from auditor.aws.clients import Connection
 from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, Config, asks_the_same, effective_toml
@@ -27,7 +25,16 @@ from auditor.errors import AuditorError, NothingAuditedError, OutputError, Usage
 from auditor.formats.findings_json import render_findings_json
 from auditor.formats.registry import FORMATS
 from auditor.formats.view import ReportView, build_view
-from auditor.gather import GatherSettings, Progress, RawStore, Scope, gather_accounts, read_reports, resolve_scope
+from auditor.gather import (
+    GatherSettings,
+    Progress,
+    RawStore,
+    Scope,
+    expect_accounts,
+    gather_accounts,
+    read_reports,
+    resolve_scope,
+)
 from auditor.gather.files import find_reports
 from auditor.history import (
     POPULATION,
@@ -36,14 +43,11 @@ from auditor.history import (
     encode_population,
     find_run,
     load_run,
-    read_results,
     take_over,
     write_report,
 )
-from auditor.inventory import build_snapshot
+from auditor.judging import Judged, judge
 from auditor.model import (
-    AccountFacts,
-    AccountResult,
     Coverage,
     Gathered,
     NotAuditedAccount,
@@ -53,24 +57,11 @@ from auditor.model import (
     Severity,
     SlowAccount,
 )
-from auditor.policy import Tally, evaluate, tally
 
 log = logging.getLogger(__name__)
 
-BATCH = 8_000_000
-"""Bytes of credential reports that are judged at once: some 50,000 users."""
-
-ROW = 160
-"""Bytes that a user takes in a credential report, about."""
-
-FEW = 20
-"""Accounts that are judged before anybody can read how far it is."""
-
 SLOWEST = 5
 """Accounts that are named for their slowness."""
-
-RUN_TAKES = timedelta(hours=6)
-"""A report made so long after `as_of` was not made in the course of the run."""
 
 EXIT_OK, EXIT_VIOLATIONS, EXIT_INCOMPLETE = 0, 1, 3
 
@@ -126,9 +117,10 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     writer = RunWriter(output, request.as_of, terms, resumed=request.resumed)
     try:
         collected = _gather(request, paths, writer, progress)
-        judged = _judge(request, len(collected.receipts), writer, progress)
+        policy, processes = request.config.to_policy(), request.config.gather.processes
+        judged = judge(writer.folder, policy, request.as_of, progress, processes=processes)
         progress.phase("Archiving the run")
-        run_id = writer.claim_id(judged.digest.hexdigest()[:8])
+        run_id = writer.claim_id(judged.digest[:8])
         manifest = _manifest(request, collected, judged, run_id)
         writer.complete(manifest)
         view = build_view(load_run(writer.folder), printed_rows=request.config.output.pdf_max_rows)
@@ -228,7 +220,13 @@ def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, pro
         progress.phase("Reading reports", len(paths))
         return _Collected(started_at, None, _audited(read_reports(paths, writer.answers, progress)))
     progress.phase("Finding accounts")
-    scope = resolve_scope(request.config.accounts, request.only_accounts, request.connection, request.timing)
+
+    def found(many: int) -> None:
+        progress.status(f"{many:,} so far")
+        if not request.scheduler:
+            expect_accounts(many, request.config.gather.processes)
+
+    scope = resolve_scope(request.config.accounts, request.only_accounts, request.connection, request.timing, found)
     in_scope = {account.id for account in scope.accounts}
     done = take_over(request.resumed, writer.folder, in_scope) if request.resumed else ()
     audited = {receipt.account.id for receipt in done}
@@ -264,57 +262,7 @@ def _audited(receipts: Iterable[Gathered]) -> list[Gathered]:
     raise NothingAuditedError(f"{first.reason}{others}", where=where, next_step=first.next_step)
 
 
-@dataclass
-class _Judged:
-    """What is added up while batches of accounts are judged one after the other."""
-
-    digest: "hashlib._Hash"
-    tally: Tally = field(default_factory=Tally)
-    users: int = 0
-    keys: int = 0
-    newer: int = 0
-    """Accounts whose report is too new to have been made in the course of a run at `as_of`."""
-
-
-def _judge(request: AuditRequest, accounts: int, writer: RunWriter, progress: Progress) -> _Judged:
-    """Judge what was gathered, by account id, in batches that keep memory flat; their tables become the run's."""
-    policy = request.config.to_policy()
-    judged = _Judged(hashlib.sha256(repr(policy).encode()))
-    progress.phase("Judging", accounts if accounts > FEW else None)
-    for batch in _batches(read_results(writer.folder)):
-        snapshot = build_snapshot(batch, owner_tags=policy.owner_tags)
-        findings = evaluate(snapshot, policy, request.as_of)
-        writer.add_part(snapshot, findings)
-        judged.tally += tally(findings, snapshot)
-        judged.users += len(snapshot.users)
-        judged.keys += int(snapshot.accounts["keys"].sum())
-        for result in batch:
-            judged.digest.update(facts_digest(result))
-            judged.newer += _is_newer(result, request.as_of)
-            progress.advance(result.account.name or result.account.id)
-    return judged
-
-
-def _batches(results: Iterable[AccountResult]) -> Iterator[list[AccountResult]]:
-    batch: list[AccountResult] = []
-    size = 0
-    for result in results:
-        batch.append(result)
-        if isinstance(result.outcome, AccountFacts):
-            size += result.outcome.meta.size if result.outcome.meta else ROW * len(result.outcome.listed_users)
-        if size > BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _is_newer(result: AccountResult, as_of: datetime) -> bool:
-    meta = result.outcome.meta if isinstance(result.outcome, AccountFacts) else None
-    return bool(meta and meta.generated_at and meta.generated_at > as_of + RUN_TAKES)
-
-
-def _manifest(request: AuditRequest, collected: _Collected, judged: _Judged, run_id: str) -> RunManifest:
+def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_id: str) -> RunManifest:
     config, scope, receipts = request.config, collected.scope, collected.receipts
     refused = _not_audited(receipts)
     population = scope.population if scope else ()

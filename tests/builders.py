@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from auditor.config import Config, effective_toml
-from auditor.history import RunWriter, load_run
+from auditor.history import RunWriter, load_run, write_part
 from auditor.inventory import build_snapshot
 from auditor.model import (
     ROOT_USER,
@@ -109,7 +109,7 @@ def archive(output: Path, manifest: RunManifest, facts: Snapshot, findings: pd.D
     """The folder of a run with these tables, written as the pipeline does, under the default policy."""
     writer = RunWriter(output, manifest.as_of, TERMS)
     writer.answers.save("111122223333", "credential-report.csv", b"user,arn\r\n\xff")
-    writer.add_part(facts, findings)
+    write_part(writer.folder, 0, facts, findings)
     writer.complete(manifest)
     return writer.finish(manifest.id, {"findings.json": b"{}\n"})
 

@@ -36,9 +36,12 @@ class VirtualTime:
         return Timing(
             now=lambda: self.start + timedelta(seconds=sum(self.slept)),
             monotonic=lambda: sum(self.slept),
-            sleep=self.slept.append,
+            sleep=self._sleep,
             uniform=lambda: 0.5,
         )
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
 
 
 @dataclass

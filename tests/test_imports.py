@@ -21,6 +21,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"pipeline", "doctor"},
+    {"judging"},
     {"gather", "history", "formats", "demo"},
     {"answers"},
     {"aws", "policy", "credential_report", "inventory", "config"},

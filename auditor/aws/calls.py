@@ -1,14 +1,13 @@
 """Calls on behalf of one account: its credentials, its retries, its count. What one account spends, no other misses."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import BotoCoreError
 
-from auditor.aws.clients import Clients, CredentialSource, RenewableSource, acting_as
+from auditor.aws.clients import Clients, CredentialSource, RenewableSource
 from auditor.aws.failures import AwsFailure, Kind, failure_of
 from auditor.aws.spending import Ledger
 from auditor.aws.timing import Timing
@@ -17,9 +16,6 @@ log = logging.getLogger(__name__)
 
 SELDOM_CURED = frozenset({Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.UNREADABLE})
 """Failures after which another try is worth less than after a throttle; some cost a time-out each."""
-
-UNPARSABLE = (ResponseParserError, KeyError, ValueError, TypeError, AttributeError)
-"""What botocore's parsers raise on an answer that AWS would not send, such as a proxy's page."""
 
 FEW_ATTEMPTS = 2
 BACKOFF_BASE = 0.25
@@ -42,14 +38,14 @@ class Caller:
         """Requests by operation, so far; of every caller that shares the ledger."""
         return self.ledger.counts
 
-    def call(self, service: str, method: str, **params: Any) -> Mapping[str, Any]:
+    async def call(self, service: str, method: str, **params: Any) -> Mapping[str, Any]:
         """One call, retried with exponential backoff and full jitter where AWS throttles, fails or does not answer.
 
         Credentials that AWS calls expired are renewed once, where they can be.
 
         Args:
             service: botocore's service name, such as "iam".
-            method: the client's method, such as "list_access_keys".
+            method: botocore's name of the operation, such as "list_access_keys".
             params: the operation's parameters.
 
         Returns:
@@ -63,7 +59,7 @@ class Caller:
             self.timing.go_on()
             began = self.timing.monotonic()
             try:
-                answer = self._once(service, method, params)
+                answer = await self._once(service, method, params)
             except AwsFailure as failure:
                 if not renewed and self._renew(failure, began):
                     renewed = True
@@ -72,13 +68,13 @@ class Caller:
                 allowed = min(self.attempts, FEW_ATTEMPTS) if failure.kind in SELDOM_CURED else self.attempts
                 log.debug("attempt %d of %d: %s", attempt, allowed, failure)
                 if failure.kind is Kind.THROTTLED:
-                    self.ledger.throttled()
+                    self.ledger.throttles += 1
                 if not failure.may_pass or attempt >= allowed or not self.ledger.may_retry():
                     raise
             else:
                 self.ledger.answered()
                 return answer
-            self.timing.sleep(self.timing.backoff(attempt, base=BACKOFF_BASE, cap=BACKOFF_CAP))
+            await self.timing.sleep(self.timing.backoff(attempt, base=BACKOFF_BASE, cap=BACKOFF_CAP))
 
     def _renew(self, failure: AwsFailure, began: float) -> bool:
         """Whether the call is worth another try because its credentials had run out and can be had anew."""
@@ -87,7 +83,7 @@ class Caller:
         self.credentials.renew(began)
         return self.ledger.may_retry()
 
-    def pages(self, method: str, key: str, **params: Any) -> Iterator[Mapping[str, Any]]:
+    async def pages(self, method: str, key: str, **params: Any) -> AsyncIterator[Mapping[str, Any]]:
         """The items under `key` of every page of an IAM list operation (Marker and IsTruncated).
 
         Raises:
@@ -95,32 +91,36 @@ class Caller:
         """
         marker: dict[str, str] = {}
         while True:
-            page = self.call("iam", method, **params, **marker)
+            page = await self.call("iam", method, **params, **marker)
             if key not in page:
                 raise AwsFailure(Kind.UNREADABLE, f"iam:{method}", "UnreadableAnswer", f"the answer has no {key}")
-            yield from page[key]
+            for item in page[key]:
+                yield item
             if not page.get("IsTruncated"):
                 return
             if not page.get("Marker") or marker.get("Marker") == page["Marker"]:
                 raise AwsFailure(Kind.UNREADABLE, f"iam:{method}", "BadPagination", "a cut-off page has no new marker")
             marker = {"Marker": page["Marker"]}
 
-    def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        client = self.clients.get(service, self.partition)
-        operation = f"{service}:{client.meta.method_to_api_mapping[method]}"
+    async def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        wire, reach = self.clients.get(service, self.partition)
+        operation = wire.operation(method)
         pace = self.clients.sts_pace if service == "sts" else self.ledger.pace
-        if pace is not None:
-            pace.wait(self.timing)
-        self.ledger.begin(operation)
+        gate = self.ledger.gate
         try:
-            with acting_as(self.credentials):
-                answer: Mapping[str, Any] = getattr(client, method)(**params)
-        except (ClientError, BotoCoreError) as error:
+            credentials = await self.credentials.frozen()
+            if pace:
+                await pace.wait(self.timing)
+            if gate:
+                await gate.enter(self.ledger.urgency)
+            try:
+                self.ledger.counts[operation] += 1
+                return await wire.exchange(method, params, credentials, reach)
+            finally:
+                if gate:
+                    gate.leave()
+        except BotoCoreError as error:
             raise failure_of(error, operation) from error
-        except UNPARSABLE as error:
-            what = "the answer is cut off, or not what AWS sends; is this an AWS endpoint?"
-            raise AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", what) from error
-        return answer
 
 
 def request_id(answer: Mapping[str, Any]) -> str | None:

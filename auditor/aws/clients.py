@@ -1,33 +1,32 @@
-"""One shared client per service and partition; whose credentials sign a call is a context variable's business.
+"""How AWS is reached: one wire per service and partition for all accounts, and the credentials that there are first.
 
-A boto3 session and its clients for every account cost 170 to 320 ms of CPU; a shared client costs none, and keeps one
-connection pool and one TLS context. botocore's `credential_provider` session component is the public seam for it.
-A shared client also shares botocore's retry quota, so its own retries are off and `auditor.aws.calls` does them per
-account.
+A boto3 session and its clients for every account cost 170 to 400 ms of CPU; what is shared here costs none, and keeps
+one pool of connections and one TLS context. Whose credentials sign a call is said with the call.
 """
 
+import asyncio
 import os
+import ssl
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-import boto3
 import botocore
 import botocore.session
-from botocore.awsrequest import AWSPreparedRequest
 from botocore.config import Config
-from botocore.credentials import Credentials, ReadOnlyCredentials
+from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ConfigParseError, NoCredentialsError, ProfileNotFound
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from auditor import __version__
 from auditor.aws.failures import AwsFailure, Kind, failure_of
 from auditor.aws.spending import Ledger, Pace
+from auditor.aws.wire import Reach, Wire
 from auditor.errors import UsageError
 
 REGIONS: Mapping[str, str] = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
@@ -37,7 +36,7 @@ REGIONS: Mapping[str, str] = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-u
 class CredentialSource(Protocol):
     """Gives the credentials that sign the next call."""
 
-    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+    async def frozen(self) -> ReadOnlyCredentials:
         """A consistent set, refreshed where it had to be."""
         ...
 
@@ -97,7 +96,6 @@ class Connection:
     region: str | None = None
     connect_timeout: float = 5.0
     read_timeout: float = 20.0
-    max_connections: int = 64
     sts_per_second: float = 400.0
     """AWS allows 600 a second to all who assume roles from one account and Region (AWS: IAM and STS quotas)."""
     isolated: StaticCredentials | None = None
@@ -113,63 +111,50 @@ class Connection:
         return self
 
 
-_acting: ContextVar[CredentialSource] = ContextVar("acting")
+@dataclass(frozen=True, slots=True)
+class AmbientCredentials:
+    """What botocore found in the environment; refreshed, where it can be, beside the loop and not in it."""
 
+    found: Credentials
 
-@contextmanager
-def acting_as(source: CredentialSource) -> Iterator[None]:
-    """Calls made in this block, in this thread, are signed with the source's credentials."""
-    token = _acting.set(source)
-    try:
-        yield
-    finally:
-        _acting.reset(token)
-
-
-class _ContextCredentials(Credentials):  # type: ignore[misc, unused-ignore]
-    """Credentials that are whoever the context says; a call outside `acting_as` fails instead of using a wrong one."""
-
-    def __init__(self) -> None:
-        super().__init__("context", "context", method="auditor-context")
-
-    def get_frozen_credentials(self) -> ReadOnlyCredentials:
-        source = _acting.get(None)
-        if source is None:
-            raise NoCredentialsError
-        return source.get_frozen_credentials()
-
-
-class _ContextResolver:
-    def load_credentials(self) -> Credentials:
-        return _ContextCredentials()
+    async def frozen(self) -> ReadOnlyCredentials:
+        """See `CredentialSource`."""
+        if isinstance(self.found, RefreshableCredentials) and self.found.refresh_needed():
+            return await asyncio.to_thread(self.found.get_frozen_credentials)
+        return self.found.get_frozen_credentials()
 
 
 class Clients:
-    """The shared clients of one process and the ambient credentials. Safe to use from many threads."""
+    """What one process shares of a connection: its wires, and the ambient credentials."""
 
     def __init__(self, connection: Connection) -> None:
         """Nothing is loaded or called yet."""
         self.connection = connection
-        self._lock = threading.Lock()
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.RLock()
+        self._wires: dict[tuple[str, str], tuple[Wire, Reach]] = {}
         self._ambient: CredentialSource | None = None
         self.sts_pace = Pace(connection.sts_per_second)
         self.ledger = Ledger()
         """What the first roles take, which is nobody's until somebody takes it over."""
-        core = _isolated_session() if connection.isolated else botocore.session.Session(profile=connection.profile)
-        core.register_component("credential_provider", _ContextResolver())
-        self._core = core
+        self._core = (
+            _isolated_session() if connection.isolated else botocore.session.Session(profile=connection.profile)
+        )
 
-    def get(self, service: str, partition: str) -> Any:
-        """The client of a service in a partition; made once.
+    def get(self, service: str, partition: str) -> tuple[Wire, Reach]:
+        """A service in a partition, and how it is reached; made once.
 
         Raises:
-            UsageError: the profile, Region or endpoint is not usable.
+            UsageError: the profile, Region, endpoint, proxy or CA bundle is not usable.
         """
         with self._lock:
-            known = self._clients.get((service, partition))
+            known = self._wires.get((service, partition))
             if known is None:
-                known = self._clients[service, partition] = self._make(service, partition)
+                try:
+                    known = self._make(service, partition)
+                except (BotoCoreError, ValueError, OSError) as error:
+                    step = "Correct the profile, the Region, the endpoint URL or the CA bundle."
+                    raise UsageError(str(error), next_step=step) from error
+                self._wires[service, partition] = known
             return known
 
     def ambient(self) -> CredentialSource:
@@ -188,7 +173,7 @@ class Clients:
     def _load_ambient(self) -> CredentialSource:
         fixed = self.connection.isolated
         if fixed:
-            return Credentials(fixed.access_key_id, fixed.secret_access_key)
+            return AmbientCredentials(Credentials(fixed.access_key_id, fixed.secret_access_key))
         try:
             found = botocore.session.Session(profile=self.connection.profile).get_credentials()
             if found is None:
@@ -200,37 +185,49 @@ class Clients:
             raise failure_of(error, "credentials") from error
         except (OSError, ValueError, KeyError) as error:  # of a credential process or a token file
             raise AwsFailure(Kind.NO_CREDENTIALS, "credentials", type(error).__name__, str(error)) from error
-        return found
+        return AmbientCredentials(found)
 
     def configured_region(self) -> str | None:
         """The Region of the configuration, the environment or the profile."""
         return self.connection.region or self._core.get_config_variable("region")
 
-    def _make(self, service: str, partition: str) -> Any:
+    def _make(self, service: str, partition: str) -> tuple[Wire, Reach]:
         connection = self.connection
-        options: dict[str, Any] = {
-            "connect_timeout": connection.connect_timeout,
-            "read_timeout": connection.read_timeout,
-            "max_pool_connections": connection.max_connections,
-            "retries": {"mode": "standard", "total_max_attempts": 1},
-            "user_agent": f"auditor/{__version__} botocore/{botocore.__version__}",  # made anew, it costs 0.4 ms a call
-        }
+        options: dict[str, Any] = {}
         if connection.isolated:
-            options |= {"proxies": {}, "ignore_configured_endpoint_urls": True}
+            options = {"ignore_configured_endpoint_urls": True}
             options |= {"use_fips_endpoint": False, "use_dualstack_endpoint": False}
-        try:
-            session = boto3.Session(botocore_session=self._core)
-            client = session.client(
-                service,  # type: ignore[call-overload]
-                region_name=self._region(partition),
-                endpoint_url=connection.endpoint_url,
-                config=Config(**options),
-            )
-        except (BotoCoreError, ValueError) as error:
-            raise UsageError(str(error), next_step="Correct the profile, the Region or the endpoint URL.") from error
-        if connection.isolated:
-            client.meta.events.register("before-send", _refuse_beyond_loopback)
-        return client
+        client = self._core.create_client(
+            service,
+            region_name=self._region(partition),
+            endpoint_url=connection.endpoint_url,
+            config=Config(**options),
+            aws_access_key_id="none",  # it is only asked where it would send, and never sends
+            aws_secret_access_key="none",  # noqa: S106
+        )
+        wire = Wire(client, loopback_only=connection.isolated is not None)
+        scheme = urlsplit(wire.url).scheme
+        proxy = None if connection.isolated else get_environ_proxies(wire.url).get(scheme)
+        if proxy and "://" not in proxy:
+            proxy = f"http://{proxy}"
+        reach = Reach(
+            connect_timeout=connection.connect_timeout,
+            read_timeout=connection.read_timeout,
+            user_agent=f"auditor/{__version__} botocore/{botocore.__version__}",
+            tls=self._tls() if scheme == "https" else None,
+            proxy=proxy,
+        )
+        return wire, reach
+
+    def _tls(self) -> ssl.SSLContext:
+        """One context for all: to load the authorities takes 30 ms."""
+        for _, reach in self._wires.values():
+            if reach.tls:
+                return reach.tls
+        trusted = str(self._core.get_config_variable("ca_bundle") or get_cert_path(verify=True))
+        if Path(trusted).is_dir():
+            return ssl.create_default_context(capath=trusted)
+        return ssl.create_default_context(cafile=trusted)
 
     def _region(self, partition: str) -> str:
         wanted = self.configured_region()
@@ -257,13 +254,3 @@ def _isolated_session() -> botocore.session.Session:
             "region": (None, None, REGIONS["aws"], None),
         }
     )
-
-
-def _refuse_beyond_loopback(request: AWSPreparedRequest, **_: object) -> None:
-    host = urlsplit(request.url).hostname or ""
-    try:
-        is_local = ip_address(host).is_loopback
-    except ValueError:
-        is_local = False
-    if not is_local:
-        raise UsageError(f"A demonstration never leaves this machine; a call to {host or 'nowhere'} was refused.")

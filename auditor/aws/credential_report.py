@@ -1,11 +1,11 @@
 """The account-wide credential report: ask for it, wait for it, fetch its bytes (AWS: "Generate credential reports")."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from auditor.aws.calls import Caller, request_id
 from auditor.aws.failures import AwsFailure, Kind
-from auditor.aws.steps import Pause, Steps
 
 POLL_BASE = 1.0
 POLL_CAP = 20.0
@@ -37,14 +37,17 @@ class ReportRefusedError(Exception):
     """AWS would not make a report within the time allowed; the text says what it answered last."""
 
 
-def fetch_credential_report(caller: Caller, *, wait_seconds: float) -> Steps[FetchedReport]:
-    """Have the account's report made if need be, and fetch it; pauses once it is asked for, and between looks.
+async def fetch_credential_report(
+    caller: Caller, *, wait_seconds: float, on_asked: Callable[[], None] = lambda: None
+) -> FetchedReport:
+    """Have the account's report made if need be, and fetch it.
 
     Where AWS has a report ready it is fetched at once.
 
     Args:
         caller: acts in the account; its clock, sleep and jitter are used.
         wait_seconds: how long AWS may take, or refuse, before the report is given up.
+        on_asked: told when it was asked for, and there is only waiting and fetching left.
 
     Raises:
         ReportRefusedError: no report in time.
@@ -59,10 +62,12 @@ def fetch_credential_report(caller: Caller, *, wait_seconds: float) -> Steps[Fet
     while True:
         try:
             if must_ask:
-                states.append(_ask(caller))
+                states.append(await _ask(caller))
                 must_ask = False
-                yield Pause(0.0 if states[-1] in READY else timing.poll_delay(0, base=POLL_BASE, cap=POLL_CAP))
-            return _fetch(caller, tuple(states))
+                on_asked()
+                if states[-1] not in READY:
+                    await timing.sleep(timing.poll_delay(0, base=POLL_BASE, cap=POLL_CAP))
+            return await _fetch(caller, tuple(states))
         except AwsFailure as failure:
             last = str(failure)
             if failure.kind is Kind.REPORT_IN_PROGRESS:
@@ -76,22 +81,23 @@ def fetch_credential_report(caller: Caller, *, wait_seconds: float) -> Steps[Fet
                 raise
         if timing.monotonic() + delay > deadline:
             raise ReportRefusedError(last)
-        yield Pause(delay)
+        await timing.sleep(delay)
 
 
-def _ask(caller: Caller) -> str:
+async def _ask(caller: Caller) -> str:
     """Returns STARTED, INPROGRESS or COMPLETE; or DENIED, since a report that others had made may still be fetched."""
     try:
-        return str(caller.call("iam", "generate_credential_report").get("State", "UNKNOWN"))
+        answer = await caller.call("iam", "generate_credential_report")
     except AwsFailure as failure:
         if failure.kind is Kind.DENIED:
             return "DENIED"
         raise
+    return str(answer.get("State", "UNKNOWN"))
 
 
-def _fetch(caller: Caller, states: tuple[str, ...]) -> FetchedReport:
+async def _fetch(caller: Caller, states: tuple[str, ...]) -> FetchedReport:
     try:
-        answer = caller.call("iam", "get_credential_report")
+        answer = await caller.call("iam", "get_credential_report")
     except AwsFailure as failure:
         if failure.kind in REMAKE and states[-1:] == ("DENIED",):
             what = "no report exists, and iam:GenerateCredentialReport is denied"

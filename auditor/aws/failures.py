@@ -8,7 +8,6 @@ from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
-    ClientError,
     ConnectionError,  # noqa: A004 - botocore's own
     CredentialRetrievalError,
     HTTPClientError,
@@ -130,10 +129,9 @@ class AwsFailure(Exception):  # noqa: N818 - a value as often as an exception
         return self.kind in PASSING
 
 
-def failure_of(error: ClientError | BotoCoreError, operation: str) -> AwsFailure:
-    """The botocore exception as ours; `operation` reads like `iam:ListAccessKeys`."""
-    if isinstance(error, ClientError):
-        return _refused(error, operation)
+def failure_of(error: BotoCoreError, operation: str) -> AwsFailure:
+    """Botocore's exception as ours: what went wrong before anything was sent."""
+    kind = Kind.OTHER
     if isinstance(error, UnauthorizedSSOTokenError | TokenRetrievalError):
         kind = Kind.CREDENTIALS_EXPIRED
     elif isinstance(error, UNLOADABLE):
@@ -142,8 +140,6 @@ def failure_of(error: ClientError | BotoCoreError, operation: str) -> AwsFailure
         kind = Kind.TIMED_OUT
     elif isinstance(error, ConnectionError | HTTPClientError):
         kind = Kind.UNREACHABLE
-    else:
-        kind = Kind.OTHER
     return AwsFailure(kind, operation, type(error).__name__, str(error))
 
 
@@ -157,14 +153,12 @@ def answered_at(answer: Mapping[str, Any]) -> datetime | None:
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _refused(error: ClientError, operation: str) -> AwsFailure:
-    said = error.response.get("Error", {})
-    about = error.response.get("ResponseMetadata", {})
+def refusal_of(answer: Mapping[str, Any], operation: str) -> AwsFailure:
+    """The failure that a parsed answer tells of."""
+    said = answer.get("Error", {})
+    about = answer.get("ResponseMetadata", {})
     code = str(said.get("Code", "Unknown"))
-    status = int(about.get("HTTPStatusCode", 0))
     kind = WIRE_CODES.get(code)
     if kind is None:
-        kind = Kind.SERVICE if status >= FIRST_SERVER_ERROR else Kind.OTHER
-    return AwsFailure(
-        kind, operation, code, str(said.get("Message", "")), about.get("RequestId"), answered_at(error.response)
-    )
+        kind = Kind.SERVICE if int(about.get("HTTPStatusCode", 0)) >= FIRST_SERVER_ERROR else Kind.OTHER
+    return AwsFailure(kind, operation, code, str(said.get("Message", "")), about.get("RequestId"), answered_at(answer))

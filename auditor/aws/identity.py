@@ -1,7 +1,7 @@
 """STS: who is calling, and credentials of a role in another account."""
 
+import asyncio
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,13 +42,13 @@ class Identity:
         return ":assumed-role/" in self.arn
 
 
-def caller_identity(caller: Caller) -> Identity:
+async def caller_identity(caller: Caller) -> Identity:
     """Whose credentials the caller holds; needs no permission (AWS STS GetCallerIdentity).
 
     Raises:
         AwsFailure: the credentials are refused or expired, the endpoint does not answer, or answers nonsense.
     """
-    answer = caller.call("sts", "get_caller_identity")
+    answer = await caller.call("sts", "get_caller_identity")
     arn = CALLER_ARN.fullmatch(str(answer.get("Arn", "")))
     if arn is None:
         what = "GetCallerIdentity named no account; is this an AWS endpoint?"
@@ -61,7 +61,7 @@ class RoleSession:
     """Credentials of the audit role in one account, assumed at first use and renewed before they end.
 
     The end is counted from when the role was assumed, in this machine's monotonic seconds, so that a wrong clock here
-    cannot keep a dead session alive. Safe to use from many threads: one assumes, the others wait.
+    cannot keep a dead session alive. Where many calls need it at once, one assumes and the others wait.
     """
 
     account: Account
@@ -71,28 +71,27 @@ class RoleSession:
     timing: Timing
     _current: ReadOnlyCredentials | None = field(default=None, repr=False)
     _assumed_at: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
-    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+    async def frozen(self) -> ReadOnlyCredentials:
         """The session's credentials; see `auditor.aws.clients.CredentialSource`.
 
         Raises:
             AwsFailure: the role cannot be assumed.
         """
-        with self._lock:
+        async with self._lock:
             life = max(self.seconds - RENEWAL_MARGIN, self.seconds / 2)
             if self._current is None or self.timing.monotonic() >= self._assumed_at + life:
-                self._current = self._assume()
+                self._current = await self._assume()
                 self._assumed_at = self.timing.monotonic()
             return self._current
 
     def renew(self, failed_at: float) -> None:
         """See `auditor.aws.clients.RenewableSource`."""
-        with self._lock:
-            if self._assumed_at <= failed_at:
-                self._current = None
+        if self._assumed_at <= failed_at:
+            self._current = None
 
-    def _assume(self) -> ReadOnlyCredentials:
+    async def _assume(self) -> ReadOnlyCredentials:
         params: dict[str, Any] = {
             "RoleArn": self.account.role_arn,
             "RoleSessionName": self.session_name,
@@ -100,7 +99,7 @@ class RoleSession:
         }
         if self.account.external_id:
             params["ExternalId"] = self.account.external_id
-        answer = self.ambient.call("sts", "assume_role", **params)
+        answer = await self.ambient.call("sts", "assume_role", **params)
         given: Mapping[str, str] = answer.get("Credentials", {})
         arn = CALLER_ARN.fullmatch(answer.get("AssumedRoleUser", {}).get("Arn", ""))
         if arn is None or arn["account"] != self.account.id:

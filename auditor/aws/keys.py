@@ -9,7 +9,7 @@ from typing import Any
 
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind
-from auditor.aws.steps import Steps, Together
+from auditor.aws.loop import in_lanes
 from auditor.model import (
     CredentialReport,
     KeyStatus,
@@ -27,18 +27,18 @@ NOT_SAID = frozenset({"N/A", "not_supported", ""})
 """What stands for "no service" or "no Region": S3 and other non-regional services have none."""
 
 
-def look_up_users(caller: Caller, users: Iterable[str]) -> Steps[dict[str, UserLookup]]:
+async def look_up_users(caller: Caller, users: Iterable[str]) -> dict[str, UserLookup]:
     """`look_up_user` for each, some of them at once; by name, in the order given.
 
     Raises:
         AwsFailure: the session is over.
     """
     names = tuple(users)
-    lookups = yield Together(tuple(partial(look_up_user, caller, name) for name in names))
+    lookups = await in_lanes([partial(look_up_user, caller, name) for name in names], caller.ledger.lanes)
     return dict(zip(names, lookups, strict=True))
 
 
-def look_up_user(caller: Caller, user: str) -> UserLookup:
+async def look_up_user(caller: Caller, user: str) -> UserLookup:
     """The user's keys, the last use of each and the user's tags; what fails is said in the result, never raised.
 
     Only a failure that would hit every further call too (credentials expired or refused) is raised.
@@ -47,22 +47,22 @@ def look_up_user(caller: Caller, user: str) -> UserLookup:
         AwsFailure: the session is over.
     """
     try:
-        listed = _listed(caller, user)
+        listed = await _listed(caller, user)
     except AwsFailure as failure:
         _raise_if_over(failure)
         if failure.kind is Kind.NOT_FOUND:
             return UserLookup(user, exists=False)
         return UserLookup(user, failed=str(failure))
-    keys = tuple(_live_key(caller, entry) for entry in listed)
+    keys = tuple([await _live_key(caller, entry) for entry in listed])
     try:
-        tags = {tag["Key"]: tag["Value"] for tag in caller.pages("list_user_tags", "Tags", UserName=user)}
+        tags = {tag["Key"]: tag["Value"] async for tag in caller.pages("list_user_tags", "Tags", UserName=user)}
     except AwsFailure as failure:
         _raise_if_over(failure)
         return UserLookup(user, keys, tags_failed=str(failure))
     return UserLookup(user, keys, tags=tags)
 
 
-def follow_renamed(
+async def follow_renamed(
     caller: Caller, report: CredentialReport, lookups: Mapping[str, UserLookup]
 ) -> dict[str, UserLookup]:
     """The look-ups, where users who may have been renamed since the report were sought among those there are now.
@@ -80,7 +80,7 @@ def follow_renamed(
     if not doubtful:
         return dict(lookups)
     try:
-        listed = tuple(list_users(caller))
+        listed = await list_users(caller)
     except AwsFailure as failure:
         _raise_if_over(failure)
         why = f"the user or a key of it is gone, and whether the user was renamed is not known: {failure}"
@@ -92,7 +92,7 @@ def follow_renamed(
         elif now is None:
             found[user] = UserLookup(user, exists=False)
         elif now.name != user:
-            found[user] = replace(look_up_user(caller, now.name), user=user, renamed_to=now.name)
+            found[user] = replace(await look_up_user(caller, now.name), user=user, renamed_to=now.name)
     return found
 
 
@@ -136,31 +136,31 @@ def _pairs(users: Iterable[ListedUser]) -> Iterator[tuple[str, datetime]]:
     return ((user.name, user.created_at) for user in users)
 
 
-def _listed(caller: Caller, user: str) -> list[Mapping[str, Any]]:
+async def _listed(caller: Caller, user: str) -> list[Mapping[str, Any]]:
     """The user's keys; an answer without the list is a failure, because "no keys" would be a pass."""
-    entries = list(caller.pages("list_access_keys", "AccessKeyMetadata", UserName=user))
+    entries = [entry async for entry in caller.pages("list_access_keys", "AccessKeyMetadata", UserName=user)]
     if any(not {"AccessKeyId", "Status", "CreateDate"} <= set(entry) for entry in entries):
         raise AwsFailure(Kind.UNREADABLE, "iam:ListAccessKeys", "UnreadableAnswer", "a key without id, status or date")
     return entries
 
 
-def list_users(caller: Caller) -> Iterator[ListedUser]:
+async def list_users(caller: Caller) -> tuple[ListedUser, ...]:
     """Every IAM user of the account.
 
     Raises:
         AwsFailure: the users cannot be listed.
     """
-    for entry in caller.pages("list_users", "Users"):
-        yield ListedUser(entry["UserName"], entry["Arn"], _whole_second(entry["CreateDate"]))
+    entries = [entry async for entry in caller.pages("list_users", "Users")]
+    return tuple(ListedUser(entry["UserName"], entry["Arn"], _whole_second(entry["CreateDate"])) for entry in entries)
 
 
-def root_keys_present(caller: Caller) -> bool:
+async def root_keys_present(caller: Caller) -> bool:
     """Whether the root user has any access key, active or not (GetAccountSummary, AccountAccessKeysPresent).
 
     Raises:
         AwsFailure: the summary cannot be read, or does not say.
     """
-    summary = caller.call("iam", "get_account_summary").get("SummaryMap", {})
+    summary = (await caller.call("iam", "get_account_summary")).get("SummaryMap", {})
     if "AccountAccessKeysPresent" not in summary:
         what = "the account summary does not say whether root keys are present"
         raise AwsFailure(Kind.OTHER, "iam:GetAccountSummary", "Missing", what)
@@ -172,16 +172,16 @@ def _raise_if_over(failure: AwsFailure) -> None:
         raise failure
 
 
-def _live_key(caller: Caller, entry: Mapping[str, Any]) -> LiveKey:
+async def _live_key(caller: Caller, entry: Mapping[str, Any]) -> LiveKey:
     # Anything but Active does not work, whatever AWS may call it one day.
     status = KeyStatus.ACTIVE if entry["Status"] == KeyStatus.ACTIVE.value else KeyStatus.INACTIVE
     key_id = str(entry["AccessKeyId"])
-    return LiveKey(key_id, status, _whole_second(entry["CreateDate"]), _last_used(caller, key_id))
+    return LiveKey(key_id, status, _whole_second(entry["CreateDate"]), await _last_used(caller, key_id))
 
 
-def _last_used(caller: Caller, access_key_id: str) -> LastUsed:
+async def _last_used(caller: Caller, access_key_id: str) -> LastUsed:
     try:
-        answer = caller.call("iam", "get_access_key_last_used", AccessKeyId=access_key_id)
+        answer = await caller.call("iam", "get_access_key_last_used", AccessKeyId=access_key_id)
     except AwsFailure as failure:
         _raise_if_over(failure)
         return UnknownUse(str(failure))

@@ -1,6 +1,6 @@
 """AWS Organizations: the accounts of the company, where they stand in it, and their tags."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,29 +20,34 @@ class Unit:
     names: tuple[str, ...] = ()
 
 
-def list_accounts(caller: Caller) -> Iterator[Member]:
+async def list_accounts(caller: Caller, on_found: Callable[[int], None] = lambda _: None) -> tuple[Member, ...]:
     """Every account of the caller's organisation with its name and state, in AWS's order.
 
     `State` is read where AWS sends it, else the older `Status`.
 
+    Args:
+        caller: acts in the management account, or in a delegated administrator's.
+        on_found: told how many there are so far; AWS gives them twenty at a time.
+
     Raises:
         AwsFailure: not in an organisation, or neither the management account nor a delegated administrator.
     """
-    seen: set[str] = set()
-    for entry in _pages(caller, "list_accounts", "Accounts"):
+    found: dict[str, Member] = {}
+    async for entry in _pages(caller, "list_accounts", "Accounts"):
         member = _member(entry)
-        if member.id not in seen:
-            yield member
-        seen.add(member.id)
+        found.setdefault(member.id, member)
+        if len(found) % PAGE_SIZE == 0:
+            on_found(len(found))
+    return tuple(found.values())
 
 
-def walk_units(caller: Caller, enters: Callable[[Unit], bool] = lambda _: True) -> Iterator[Unit]:
+async def walk_units(caller: Caller, enters: Callable[[Unit], bool] = lambda _: True) -> AsyncIterator[Unit]:
     """The roots and organisational units, parents first; `enters` says whether the units below one are asked for.
 
     Raises:
         AwsFailure: a list is refused, or a unit lies below itself.
     """
-    waiting = [Unit((str(root["Id"]),)) for root in _pages(caller, "list_roots", "Roots")]
+    waiting = [Unit((str(root["Id"]),)) async for root in _pages(caller, "list_roots", "Roots")]
     seen: set[str] = set()
     while waiting:
         unit = waiting.pop()
@@ -55,10 +60,10 @@ def walk_units(caller: Caller, enters: Callable[[Unit], bool] = lambda _: True) 
         yield unit
         if enters(unit):
             below = _pages(caller, "list_organizational_units_for_parent", "OrganizationalUnits", ParentId=parent)
-            waiting += [Unit((*unit.path, str(it["Id"])), (*unit.names, str(it.get("Name")))) for it in below]
+            waiting += [Unit((*unit.path, str(it["Id"])), (*unit.names, str(it.get("Name")))) async for it in below]
 
 
-def locate_accounts(caller: Caller) -> Mapping[str, tuple[str, ...]]:
+async def locate_accounts(caller: Caller) -> Mapping[str, tuple[str, ...]]:
     """Where every account stands, as `Member.units`, by account id: a call or more for every unit.
 
     Raises:
@@ -66,30 +71,31 @@ def locate_accounts(caller: Caller) -> Mapping[str, tuple[str, ...]]:
     """
     return {
         str(entry["Id"]): unit.path
-        for unit in walk_units(caller)
-        for entry in _pages(caller, "list_accounts_for_parent", "Accounts", ParentId=unit.path[-1])
+        async for unit in walk_units(caller)
+        async for entry in _pages(caller, "list_accounts_for_parent", "Accounts", ParentId=unit.path[-1])
     }
 
 
-def account_tags(caller: Caller, account_id: str) -> Mapping[str, str]:
+async def account_tags(caller: Caller, account_id: str) -> Mapping[str, str]:
     """The tags of an account of the organisation; raises AwsFailure."""
     pages = _pages(caller, "list_tags_for_resource", "Tags", size=None, ResourceId=account_id)
-    return {str(tag["Key"]): str(tag.get("Value", "")) for tag in pages}
+    return {str(tag["Key"]): str(tag.get("Value", "")) async for tag in pages}
 
 
-def _pages(
+async def _pages(
     caller: Caller, method: str, key: str, *, size: int | None = PAGE_SIZE, **params: Any
-) -> Iterator[Mapping[str, Any]]:
+) -> AsyncIterator[Mapping[str, Any]]:
     """The items of all pages of a list. A page may be empty and still continue."""
     token: dict[str, Any] = {"MaxResults": size} if size else {}
     while True:
-        page = caller.call("organizations", method, **params, **token)
+        page = await caller.call("organizations", method, **params, **token)
         following = page.get("NextToken")
         if key not in page or (following and token.get("NextToken") == following):
             operation = "organizations:" + method.title().replace("_", "")
             what = f"a page without {key}, or one that leads back to itself"
             raise AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", what)
-        yield from page[key]
+        for item in page[key]:
+            yield item
         if not following:
             return
         token["NextToken"] = following

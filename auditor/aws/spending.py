@@ -1,8 +1,9 @@
-"""What one account, or one service, may spend on calls, and what it spent. Safe to use from many threads."""
+"""What one account, or one service, may spend on calls, and what it spent. Used inside the loop only."""
 
-import threading
+import asyncio
+import heapq
+import itertools
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from auditor.aws.timing import Timing
@@ -11,6 +12,9 @@ from auditor.model import Spent
 RETRIES = 50
 """Retries that an account may use up before calls that are answered have earned it new ones."""
 
+FIRST, LATER = 0, 1
+"""How urgent calls are: reports are asked for everywhere first, because AWS takes its time to make them."""
+
 
 class Pace:
     """At most so many calls a second, evenly spread: a caller waits for its place in the row."""
@@ -18,17 +22,48 @@ class Pace:
     def __init__(self, per_second: float) -> None:
         """The first call waits for nothing."""
         self._gap = 1.0 / per_second
-        self._lock = threading.Lock()
         self._next = 0.0
 
-    def wait(self, timing: Timing) -> None:
+    async def wait(self, timing: Timing) -> None:
         """Sleep until it is this call's turn."""
-        with self._lock:
-            now = timing.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._gap
+        now = timing.monotonic()
+        turn = max(now, self._next)
+        self._next = turn + self._gap
         if turn > now:
-            timing.sleep(turn - now)
+            await timing.sleep(turn - now)
+
+
+class Gate:
+    """At most so many calls in flight; of those that wait, the more urgent goes first, and else who came first."""
+
+    def __init__(self, places: int) -> None:
+        """All places are free."""
+        self._free = places
+        self._order = itertools.count()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+
+    async def enter(self, urgency: int) -> None:
+        """Wait for a place, and take it."""
+        if self._free:
+            self._free -= 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (urgency, next(self._order), place))
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():  # it was given just now
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the place back, or on."""
+        while self._waiting:
+            *_, place = heapq.heappop(self._waiting)
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
 
 
 @dataclass
@@ -43,49 +78,31 @@ class Ledger:
     throttles: int = 0
     retries: int = 0
     pace: Pace | None = None
+    gate: Gate | None = None
+    lanes: int = 1
+    """Calls of the account that may be in flight at once."""
+    urgency: int = FIRST
     _budget: int = RETRIES
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def begin(self, operation: str) -> None:
-        """Count a request."""
-        with self._lock:
-            self.counts[operation] += 1
 
     def answered(self) -> None:
         """AWS answered."""
-        with self._lock:
-            self._budget = min(RETRIES, self._budget + 1)
-
-    def throttled(self) -> None:
-        """AWS refused for the rate of calls."""
-        with self._lock:
-            self.throttles += 1
+        self._budget = min(RETRIES, self._budget + 1)
 
     def may_retry(self) -> bool:
         """Take a retry out of the budget, if there is one left."""
-        with self._lock:
-            if self._budget <= 0:
-                return False
-            self._budget -= 1
-            self.retries += 1
-            return True
+        if self._budget <= 0:
+            return False
+        self._budget -= 1
+        self.retries += 1
+        return True
 
     def take_over(self, other: "Ledger") -> None:
         """Count what the other one has counted as this one's, so that it is counted once; the other begins anew."""
-        counts, throttles, retries = other.drain()
-        with self._lock:
-            self.counts.update(counts)
-            self.throttles += throttles
-            self.retries += retries
-
-    def drain(self) -> tuple[Mapping[str, int], int, int]:
-        """Calls by operation, throttles and retries so far; they are counted from nothing again."""
-        with self._lock:
-            drained = self.counts, self.throttles, self.retries
-            self.counts, self.throttles, self.retries = Counter(), 0, 0
-            return drained
+        self.counts.update(other.counts)
+        self.throttles += other.throttles
+        self.retries += other.retries
+        other.counts, other.throttles, other.retries = Counter(), 0, 0
 
     def spent(self, seconds: float = 0.0) -> Spent:
         """All of it so far."""
-        with self._lock:
-            return Spent(dict(self.counts), self.throttles, self.retries, seconds)
+        return Spent(dict(self.counts), self.throttles, self.retries, seconds)

@@ -1,8 +1,9 @@
 """Time and chance as arguments: clocks, sleep and jitter are passed in, so that a test owns them."""
 
+import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,7 +22,7 @@ class Timing:
 
     now: Callable[[], datetime] = _utc_now
     monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     uniform: Callable[[], float] = random.random
     go_on: Callable[[], None] = _go_on
     """Asked before every call; raises where the work is to end, such as after Ctrl-C."""

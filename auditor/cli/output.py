@@ -254,6 +254,8 @@ class BarProgress:
     def status(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
         self._phase.status = text
+        if self._task is not None:
+            self._bars.update(self._task, step=printable(str(self._phase)))
 
     def note(self, text: str) -> None:
         """See `auditor.gather.Progress`."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from auditor import answers
@@ -10,8 +10,8 @@ from auditor.aws.calls import Caller
 from auditor.aws.credential_report import FetchedReport, ReportRefusedError, fetch_credential_report
 from auditor.aws.failures import AwsFailure
 from auditor.aws.keys import follow_renamed, list_users, look_up_users, root_keys_present
-from auditor.aws.spending import Ledger, Pace
-from auditor.aws.steps import Steps, carry_out
+from auditor.aws.loop import run
+from auditor.aws.spending import LATER, Ledger, Pace
 from auditor.credential_report import WrongAccountError, parse_credential_report
 from auditor.errors import AuditorError, ReportFormatError
 from auditor.gather.entering import enter
@@ -23,7 +23,6 @@ from auditor.model import (
     AccountResult,
     CredentialReport,
     Gathered,
-    ListedUser,
     NotAudited,
     NotAuditedCode,
     ReportMeta,
@@ -52,21 +51,28 @@ def audit_account(account: Account, settings: GatherSettings) -> Gathered:
         StopRequested: the user stopped the run.
         UsageError: AWS cannot be called at all with these settings.
     """
-    return carry_out(account_steps(account, settings), settings.timing)
+    return run(gather_account(account, settings))
 
 
-def account_steps(account: Account, settings: GatherSettings, ledger: Ledger | None = None) -> Steps[Gathered]:
-    """`audit_account`, cut where it waits: for AWS to make the report, and for many users to be looked up.
+async def gather_account(
+    account: Account,
+    settings: GatherSettings,
+    ledger: Ledger | None = None,
+    on_asked: Callable[[], None] = lambda: None,
+) -> Gathered:
+    """`audit_account`, as one of many that are under way in the loop.
 
     Args:
         account: the account.
         settings: how it is read, and where its answers are kept.
-        ledger: counts what it spends, for somebody who may end the steps before they are done.
+        ledger: bounds and counts what it spends, for somebody who may end it before it is done.
+        on_asked: told when its report was asked for.
     """
     ledger = ledger or Ledger()
     ledger.pace = Pace(settings.account_calls_per_second)
+    ledger.lanes = settings.account_calls_in_flight
     began = settings.timing.monotonic()
-    outcome = yield from _outcome(account, settings, ledger)
+    outcome = await _outcome(account, settings, ledger, on_asked)
     spent = ledger.spent(round(settings.timing.monotonic() - began, 3))
     return keep(AccountResult(account, outcome, spent), settings.store)
 
@@ -80,12 +86,14 @@ def keep(result: AccountResult, store: RawStore) -> Gathered:
     return Gathered(account, outcome if isinstance(outcome, NotAudited) else None, result.spent)
 
 
-def _outcome(account: Account, settings: GatherSettings, ledger: Ledger) -> Steps[AccountFacts | NotAudited]:
+async def _outcome(
+    account: Account, settings: GatherSettings, ledger: Ledger, on_asked: Callable[[], None]
+) -> AccountFacts | NotAudited:
     if account.state != ACTIVE:
         return _not_active(account)
     outcome: AccountFacts | NotAudited
     try:
-        outcome = yield from _facts(enter(account, settings, ledger), account, settings)
+        outcome = await _facts(await enter(account, settings, ledger), account, settings, on_asked)
     except AwsFailure as failure:
         outcome = not_audited(account, failure)
     except ReportFormatError as error:
@@ -117,19 +125,25 @@ def _unreadable(account: Account, error: ReportFormatError) -> NotAudited:
     return NotAudited(code, f"{error.where}: {error.what}", step)
 
 
-def _facts(caller: Caller, account: Account, settings: GatherSettings) -> Steps[AccountFacts]:
+async def _facts(
+    caller: Caller, account: Account, settings: GatherSettings, on_asked: Callable[[], None]
+) -> AccountFacts:
+    def asked() -> None:
+        caller.ledger.urgency = LATER
+        on_asked()
+
     try:
-        fetched = yield from fetch_credential_report(caller, wait_seconds=settings.report_wait_seconds)
+        fetched = await fetch_credential_report(caller, wait_seconds=settings.report_wait_seconds, on_asked=asked)
     except ReportRefusedError as refusal:
         why = str(refusal)
     else:
-        return (yield from _reported_facts(caller, account, settings, fetched))
-    return (yield from _listed_facts(caller, account, settings, why))
+        return await _reported_facts(caller, account, settings, fetched)
+    return await _listed_facts(caller, account, settings, why)
 
 
-def _reported_facts(
+async def _reported_facts(
     caller: Caller, account: Account, settings: GatherSettings, fetched: FetchedReport
-) -> Steps[AccountFacts]:
+) -> AccountFacts:
     meta = ReportMeta(
         generated_at=fetched.generated_at,
         received_at=fetched.received_at,
@@ -143,9 +157,9 @@ def _reported_facts(
         fetched.content, origin=f"credential report of {account.id}", expected_account=account.id
     )
     chosen = users_to_look_up(report, settings.policy, settings.as_of, every_key=settings.every_key)
-    lookups = follow_renamed(caller, report, (yield from look_up_users(caller, chosen)))
+    lookups = await follow_renamed(caller, report, await look_up_users(caller, chosen))
     _keep(account, settings, lookups)
-    root, notes = _root(caller, report)
+    root, notes = await _root(caller, report)
     notes += _lookup_notes(lookups)
     age = fetched.received_at - fetched.generated_at
     if age > STALE:
@@ -153,12 +167,12 @@ def _reported_facts(
     return AccountFacts(Source.CREDENTIAL_REPORT, report, meta, (), lookups, root, tuple(notes))
 
 
-def _listed_facts(caller: Caller, account: Account, settings: GatherSettings, why: str) -> Steps[AccountFacts]:
-    users: tuple[ListedUser, ...] = tuple(list_users(caller))
+async def _listed_facts(caller: Caller, account: Account, settings: GatherSettings, why: str) -> AccountFacts:
+    users = await list_users(caller)
     settings.store.save(account.id, answers.LISTING, answers.encode_listing(users, caller.timing.now()))
-    lookups = yield from look_up_users(caller, (user.name for user in users))
+    lookups = await look_up_users(caller, (user.name for user in users))
     _keep(account, settings, lookups)
-    root, notes = _root(caller, None)
+    root, notes = await _root(caller, None)
     notes += _lookup_notes(lookups)
     notes.insert(0, f"AWS made no credential report in time ({why}); users and keys were listed one by one.")
     return AccountFacts(Source.LISTING, None, None, users, lookups, root, tuple(notes))
@@ -182,11 +196,11 @@ def _lookup_notes(lookups: Mapping[str, UserLookup]) -> list[str]:
     return notes
 
 
-def _root(caller: Caller, report: CredentialReport | None) -> tuple[bool | None, list[str]]:
+async def _root(caller: Caller, report: CredentialReport | None) -> tuple[bool | None, list[str]]:
     """What the account summary says of root keys; asked only where the report has no root row."""
     if report is not None and report.root is not None:
         return None, []
     try:
-        return root_keys_present(caller), ["No root row to read; the account summary was asked for root keys."]
+        return await root_keys_present(caller), ["No root row to read; the account summary was asked for root keys."]
     except AwsFailure as failure:
         return None, [f"Root keys are not known: no root row to read, and {failure}."]

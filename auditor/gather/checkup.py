@@ -2,15 +2,16 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection
 from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.loop import in_lanes, told_by
 from auditor.aws.permissions import READING
 from auditor.aws.spending import Ledger, Pace
 from auditor.aws.timing import Timing
@@ -98,31 +99,32 @@ def check_accounts(
         UsageError: AWS cannot be called at all with these settings.
     """
     progress.phase("Checking accounts", len(accounts))
-    checkups: list[AccountCheckup] = []
+    found: dict[str, AccountCheckup] = {}
+    for checkup in told_by(partial(_check, accounts, settings)):
+        found[checkup.account.id] = checkup
+        progress.advance(checkup.account.name or checkup.account.id)
+    return tuple(found[account.id] for account in accounts if account.id in found)
+
+
+async def _check(
+    accounts: Sequence[Account], settings: CheckupSettings, tell: Callable[[AccountCheckup], None]
+) -> None:
+    async def check(account: Account) -> AccountCheckup:
+        checkup = await _check_account(account, settings)
+        tell(checkup)
+        return checkup
+
     for account in accounts[:1]:
-        checkups.append(check_account(account, settings))
-        progress.advance(account.name or account.id)
-    if any(checkup.is_unreachable for checkup in checkups):
-        return tuple(checkups)
-    pool = ThreadPoolExecutor(settings.calls_in_flight, thread_name_prefix="checkup")
-    try:
-        running = {pool.submit(check_account, account, settings): account for account in accounts[1:]}
-        for done in as_completed(running):
-            progress.advance(running[done].name or running[done].id)
-        return (*checkups, *(future.result() for future in running))
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        if (await check(account)).is_unreachable:
+            return
+    await in_lanes([partial(check, account) for account in accounts[1:]], settings.calls_in_flight)
 
 
-def check_account(account: Account, settings: CheckupSettings) -> AccountCheckup:
-    """Enter the account and try each permission once; what fails is a value.
-
-    Raises:
-        UsageError: AWS cannot be called at all with these settings.
-    """
+async def _check_account(account: Account, settings: CheckupSettings) -> AccountCheckup:
+    """Enter the account and try each permission once; what fails is a value."""
     examination, failed = _Examination(), None
     try:
-        examination.try_all(enter(account, settings, Ledger(pace=Pace(settings.account_calls_per_second))))
+        await examination.try_all(await enter(account, settings, Ledger(pace=Pace(settings.account_calls_per_second))))
     except AwsFailure as failure:
         log.debug("account %s: %s", account.id, failure)
         failed = not_audited(account, failure)
@@ -141,13 +143,13 @@ class _Examination:
         untried = {action: Trial(action, Answer.UNTRIED, self._why_untried) for action in ACTIONS}
         return tuple((untried | self._found)[action] for action in ACTIONS)
 
-    def try_all(self, caller: Caller) -> None:
+    async def try_all(self, caller: Caller) -> None:
         """Try each permission; AwsFailure for what tells of no permission and would meet every further call."""
         self._why_untried = "the checkup ended before"
-        self._ask(caller, "generate_credential_report")
-        self._ask(caller, "get_credential_report")
-        self._ask(caller, "get_account_summary")
-        listed = self._ask(caller, "list_users", MaxItems=USERS)
+        await self._ask(caller, "generate_credential_report")
+        await self._ask(caller, "get_credential_report")
+        await self._ask(caller, "get_account_summary")
+        listed = await self._ask(caller, "list_users", MaxItems=USERS)
         if listed is None:
             self._why_untried = "who the users are is not known without iam:ListUsers"
             return
@@ -156,21 +158,23 @@ class _Examination:
             self._why_untried = "there is no IAM user"
             return
         self._why_untried = f"no access key was found at {', '.join(names)}"
-        self._ask(caller, "list_user_tags", UserName=names[0])
+        await self._ask(caller, "list_user_tags", UserName=names[0])
         for name in names:
-            keys = self._ask(caller, "list_access_keys", UserName=name)
+            keys = await self._ask(caller, "list_access_keys", UserName=name)
             if keys is None:
                 self._why_untried = "which keys there are is not known without iam:ListAccessKeys"
                 return
             if keys.get("AccessKeyMetadata"):
-                self._ask(caller, "get_access_key_last_used", AccessKeyId=keys["AccessKeyMetadata"][0]["AccessKeyId"])
+                await self._ask(
+                    caller, "get_access_key_last_used", AccessKeyId=keys["AccessKeyMetadata"][0]["AccessKeyId"]
+                )
                 return
 
-    def _ask(self, caller: Caller, method: str, **params: Any) -> Mapping[str, Any] | None:
+    async def _ask(self, caller: Caller, method: str, **params: Any) -> Mapping[str, Any] | None:
         """The answer, nothing in it where AWS refused for another reason than a permission; None where for that."""
         action = BY_METHOD[method]
         try:
-            answer = caller.call("iam", method, **params)
+            answer = await caller.call("iam", method, **params)
         except AwsFailure as failure:
             if failure.kind is Kind.DENIED:
                 self._found[action] = Trial(action, Answer.REFUSED, failure.message)

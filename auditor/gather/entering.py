@@ -61,7 +61,6 @@ def connection_for(config: Config) -> Connection:
         region=aws.region,
         connect_timeout=aws.connect_timeout_seconds,
         read_timeout=aws.read_timeout_seconds,
-        max_connections=config.gather.calls_in_flight,
         via=first(accounts.via),
         entrances=tuple(
             Entrance(name, entry.profile, first(entry.via))
@@ -71,7 +70,7 @@ def connection_for(config: Config) -> Connection:
     )
 
 
-def enter(account: Account, settings: EnteringSettings, ledger: Ledger) -> Caller:
+async def enter(account: Account, settings: EnteringSettings, ledger: Ledger) -> Caller:
     """A caller in the account, its role assumed.
 
     Raises:
@@ -87,7 +86,7 @@ def enter(account: Account, settings: EnteringSettings, ledger: Ledger) -> Calle
     if account.role_name is None:
         return ambient
     session = RoleSession(account, ambient, settings.session_name, settings.session_seconds, settings.timing)
-    session.get_frozen_credentials()  # refused here, a role is told from a missing permission
+    await session.frozen()  # refused here, a role is told from a missing permission
     ledger.take_over(clients.ledger)
     return caller(session)
 
@@ -101,13 +100,13 @@ def clients_elsewhere(connection: Connection) -> Mapping[str, Clients]:
     return found
 
 
-def callers_elsewhere(clients: Mapping[str, Clients], caller: Caller) -> Callers:
+async def callers_elsewhere(clients: Mapping[str, Clients], caller: Caller) -> Callers:
     """Who calls in these partitions; one whose credentials fail is left out, and its accounts will say why."""
     found = {}
     for partition, theirs in clients.items():
         with suppress(AwsFailure):
             there = replace(caller, clients=theirs, credentials=theirs.ambient(), partition=partition)
-            found[partition] = caller_identity(there)
+            found[partition] = await caller_identity(there)
     return found
 
 

@@ -3,17 +3,17 @@
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from types import FrameType
 
-from auditor.aws.spending import Ledger
-from auditor.aws.steps import Steps
-from auditor.gather.account import StopRequested, account_steps, keep
+from auditor.aws.loop import in_lanes, told_by
+from auditor.aws.spending import Gate, Ledger
+from auditor.gather.account import StopRequested, gather_account, keep
 from auditor.gather.cluster import share_out_on_cluster
-from auditor.gather.crew import Crew
-from auditor.gather.processes import REQUESTED, Died, Stop, share_out, suitable_processes
+from auditor.gather.processes import REQUESTED, Died, Stop, forking, share_out, suitable_processes
 from auditor.gather.settings import GatherSettings, Progress
 from auditor.model import Account, AccountResult, Gathered, NotAudited, NotAuditedCode
 
@@ -22,8 +22,17 @@ INTERRUPTED = NotAudited(
     "The run was interrupted before this account was done.",
     "Go on with it: `auditor audit --resume latest`.",
 )
+WINDOW = 1_024
+"""Accounts that are begun before the first of them has to be done: what bounds the memory."""
+
 SLICE = 0.5
 """Seconds after which a sleeping account looks whether the run is being stopped."""
+
+
+def expect_accounts(many: int, processes: int) -> None:
+    """Get ready for so many accounts while more of them are being listed; `processes` as in the settings."""
+    if (processes or suitable_processes(many)) > 1:
+        forking()
 
 
 def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progress: Progress) -> Generator[Gathered]:
@@ -51,11 +60,9 @@ def _receipts(
     accounts: Sequence[Account], settings: GatherSettings, processes: int, requested: Counter[str], stop: Stop
 ) -> Iterator[Gathered]:
     if processes == 1 and not settings.scheduler:
-        lock = threading.Lock()
 
-        def count(_: object) -> None:
-            with lock:
-                requested[REQUESTED] += 1
+        def count() -> None:
+            requested[REQUESTED] += 1
 
         yield from gather_here(accounts, settings, count, stop)
         return
@@ -85,34 +92,41 @@ def _died(how: str) -> NotAudited:
 
 
 def gather_here(
-    accounts: Sequence[Account], settings: GatherSettings, on_request: Callable[[object], None], stop: Stop
+    accounts: Sequence[Account], settings: GatherSettings, on_request: Callable[[], None], stop: Stop
 ) -> Iterator[Gathered]:
-    """`gather_accounts` in this process, told to stop by somebody else; `on_request` is called from any thread."""
-    ending = _Stoppable(settings.timing.sleep, stop)
-    stoppable = replace(settings, timing=replace(settings.timing, sleep=ending.sleep, go_on=ending.go_on))
-    crew: Crew[Account, Gathered] = Crew(
-        min(settings.calls_in_flight, settings.account_calls_in_flight * len(accounts)),
-        together=settings.account_calls_in_flight,
-        on_pause=on_request,
-        stop=stop,
-    )
-    left = {account.id: account for account in accounts}
+    """`gather_accounts` in this process, told to stop by somebody else; `on_request` hears of each report asked for."""
     ledgers: dict[str, Ledger] = {}
-
-    def steps(account: Account) -> Steps[Gathered]:
-        ledgers[account.id] = Ledger()
-        return account_steps(account, stoppable, ledgers[account.id])
-
-    for account, result in crew.run((account, steps(account)) for account in accounts):
-        if isinstance(result, StopRequested):
-            continue
-        if isinstance(result, BaseException):
-            raise result
-        del left[account.id], ledgers[account.id]
-        yield result
+    left = {account.id: account for account in accounts}
+    for told in told_by(partial(_gather, accounts, settings, stop, ledgers)):
+        if isinstance(told, str):
+            on_request()
+        else:
+            del left[told.account.id], ledgers[told.account.id]
+            yield told
     for account in left.values():
         spent = ledgers.get(account.id, Ledger()).spent()
         yield keep(AccountResult(account, INTERRUPTED, spent), settings.store)
+
+
+async def _gather(
+    accounts: Sequence[Account],
+    settings: GatherSettings,
+    stop: Stop,
+    ledgers: dict[str, Ledger],
+    tell: Callable[[Gathered | str], None],
+) -> None:
+    """Audit the accounts in the loop; tell of each report that is asked for and each account that is done."""
+    ending = _Stoppable(settings.timing.sleep, stop)
+    stoppable = replace(settings, timing=replace(settings.timing, sleep=ending.sleep, go_on=ending.go_on))
+    gate = Gate(settings.calls_in_flight)
+
+    async def audit(account: Account) -> None:
+        ledger = ledgers[account.id] = Ledger(gate=gate)
+        with suppress(StopRequested):
+            ending.go_on()
+            tell(await gather_account(account, stoppable, ledger, lambda: tell(REQUESTED)))
+
+    await in_lanes([partial(audit, account) for account in accounts], WINDOW)
 
 
 @contextmanager
@@ -137,13 +151,13 @@ def _first_interrupt_sets(stop: threading.Event, progress: Progress) -> Iterator
 class _Stoppable:
     """The run's sleep, and its leave to go on; both end the account's work when the run is being stopped."""
 
-    def __init__(self, sleep: Callable[[float], None], stop: Stop) -> None:
+    def __init__(self, sleep: Callable[[float], Awaitable[None]], stop: Stop) -> None:
         self._sleep = sleep
         self._stop = stop
 
-    def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         while seconds > 0 and not self._stop.is_set():
-            self._sleep(min(seconds, SLICE))
+            await self._sleep(min(seconds, SLICE))
             seconds -= SLICE
         self.go_on()
 

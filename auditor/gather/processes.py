@@ -6,7 +6,8 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerContext
 from typing import Any, Protocol
 
 from auditor.errors import AuditorError
@@ -34,7 +35,7 @@ class Stop(Protocol):
         ...
 
 
-Work = Callable[[Sequence[Account], GatherSettings, Callable[[object], None], Stop], Iterator[Gathered]]
+Work = Callable[[Sequence[Account], GatherSettings, Callable[[], None], Stop], Iterator[Gathered]]
 """Audits accounts in one process: accounts, settings, who is told of each report that was asked for, and stop."""
 
 
@@ -48,8 +49,20 @@ class Died:
 
 def suitable_processes(accounts: int) -> int:
     """How many processes that many accounts are worth on this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, accounts // ACCOUNTS_A_PROCESS))
+    return max(1, min(cores(), accounts // ACCOUNTS_A_PROCESS))
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def forking() -> ForkServerContext:
+    """What processes are forked from: it is started, and loads everything while something else is done."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["auditor.gather"])
+    forkserver.ensure_running()
+    return context
 
 
 @dataclass
@@ -74,8 +87,7 @@ def share_out(
     Raises:
         AuditorError: something that would hit every account, such as a full disk.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["auditor.gather"])
+    context = forking()
     stopping = context.Event()
     shares = [
         _Share({account.id: account for account in accounts[n::processes]}, _part(settings, processes))
@@ -105,7 +117,7 @@ def share_out(
 def _part(settings: GatherSettings, processes: int) -> GatherSettings:
     calls = max(1, settings.calls_in_flight // processes)
     aws = settings.connection
-    narrower = replace(aws, sts_per_second=aws.sts_per_second / processes, max_connections=calls)
+    narrower = replace(aws, sts_per_second=aws.sts_per_second / processes)
     return replace(settings, connection=narrower, calls_in_flight=calls)
 
 
@@ -157,7 +169,7 @@ def _audit_share(work: Work, accounts: Sequence[Account], settings: GatherSettin
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BrokenPipeError):
         try:
-            for receipt in work(accounts, settings, lambda _: pipe.send(REQUESTED), stopping):
+            for receipt in work(accounts, settings, lambda: pipe.send(REQUESTED), stopping):
                 pipe.send(receipt)
             pipe.send(None)
         except AuditorError as error:

@@ -1,13 +1,14 @@
 """Which accounts are in scope, and as whom they are entered."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection, shared_clients
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import CHAINED_SECONDS, Identity, caller_identity
+from auditor.aws.loop import in_lanes, told_by
 from auditor.aws.organisation import account_tags, list_accounts, locate_accounts, walk_units
 from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, AccountSource
@@ -20,7 +21,7 @@ from auditor.gather.entering import (
     listed_account,
     member_accounts,
 )
-from auditor.gather.selection import select_accounts
+from auditor.gather.selection import Selection, select_accounts
 from auditor.model import Account, Member, PopulationEntry
 
 IDENTITY_ATTEMPTS = 3
@@ -31,6 +32,9 @@ NARROWED = "--account"
 """What leaves out an account of the scope that the command line does not name."""
 
 FEW = 5
+
+TAG_LANES = 4
+"""Accounts whose tags are asked for at once: the rates of Organizations are low, and are those of the whole company."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,13 @@ class Scope:
         return min(seconds, CHAINED_SECONDS) if chained else seconds
 
 
-def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Connection, timing: Timing) -> Scope:
+def resolve_scope(
+    wanted: AccountsConfig,
+    only: Sequence[str],
+    connection: Connection,
+    timing: Timing,
+    on_found: Callable[[int], None] = lambda _: None,
+) -> Scope:
     """Find out who calls and which accounts that means.
 
     Args:
@@ -63,6 +73,7 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
         only: account ids given on the command line; they narrow the scope, and each must be in it.
         connection: how AWS is reached.
         timing: clock, sleep and jitter.
+        on_found: told how many accounts of the organisation are known so far.
 
     Raises:
         UsageError: no credentials, or an account given is not among those listed; nothing was called.
@@ -74,15 +85,33 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
         if missing:
             what = f"Not among the accounts listed in the configuration: {', '.join(missing)}."
             raise UsageError(what, where="--account", next_step="Add it to accounts.list, or leave out --account.")
+
+    async def resolve(tell: Callable[[Scope | int], None]) -> None:
+        tell(await _resolved(wanted, only, connection, timing, tell))
+
+    for told in told_by(resolve):
+        if isinstance(told, Scope):
+            return told
+        on_found(told)
+    raise AssertionError
+
+
+async def _resolved(
+    wanted: AccountsConfig,
+    only: Sequence[str],
+    connection: Connection,
+    timing: Timing,
+    on_found: Callable[[int], None],
+) -> Scope:
     clients, others = shared_clients(connection), clients_elsewhere(connection)
     try:
         caller = Caller(clients, clients.ambient(), "", timing, IDENTITY_ATTEMPTS)
-        identity = caller_identity(caller)
+        identity = await caller_identity(caller)
     except AwsFailure as failure:
         raise _no_entry(failure, connection) from failure
     caller = replace(caller, partition=identity.partition, attempts=ORGANISATION_ATTEMPTS)
-    callers = {identity.partition: identity, **callers_elsewhere(others, caller)}
-    found, description, population = _accounts(wanted, callers, identity, caller)
+    callers = {identity.partition: identity, **await callers_elsewhere(others, caller)}
+    found, description, population = await _accounts(wanted, callers, identity, caller, on_found)
     confirm_partitions(found, callers, others)
     if only:
         found = _narrow(found, only, {entry.member.id: entry.left_out for entry in population})
@@ -97,8 +126,8 @@ def resolve_scope(wanted: AccountsConfig, only: Sequence[str], connection: Conne
     return Scope(tuple(found), identity, description, dict(caller.counts), population, elsewhere)
 
 
-def _accounts(
-    wanted: AccountsConfig, callers: Callers, identity: Identity, caller: Caller
+async def _accounts(
+    wanted: AccountsConfig, callers: Callers, identity: Identity, caller: Caller, on_found: Callable[[int], None]
 ) -> tuple[list[Account], str, tuple[PopulationEntry, ...]]:
     listed = [listed_account(wanted, entry, identity.partition, callers) for entry in wanted.list]
     match wanted.source:
@@ -107,7 +136,7 @@ def _accounts(
         case AccountSource.LIST:
             return listed, "accounts listed in the configuration", ()
         case AccountSource.ORGANISATION:
-            population = _population(wanted, caller)
+            population = await _population(wanted, caller, on_found)
             _confirm_beside(listed, population)
             members = [entry.member for entry in population if entry.left_out is None]
             found = member_accounts(wanted, members, identity.partition, callers)
@@ -135,15 +164,16 @@ def _named(account_ids: Iterable[str]) -> str:
     return ", ".join(ids) if len(ids) <= FEW else f"{len(ids)} accounts"
 
 
-def _population(wanted: AccountsConfig, caller: Caller) -> tuple[PopulationEntry, ...]:
+async def _population(
+    wanted: AccountsConfig, caller: Caller, on_found: Callable[[int], None]
+) -> tuple[PopulationEntry, ...]:
     """Every account of the organisation, and which filter leaves it out."""
     try:
-        members = tuple(list_accounts(caller))
-        units = _units(wanted, caller)
+        members = await list_accounts(caller, on_found)
+        units = await _units(wanted, caller)
         if units:
-            members = _located(members, caller)
-        tags = lru_cache(maxsize=None)(partial(account_tags, caller))
-        selection = select_accounts(members, wanted.include, wanted.exclude, units=units, tags_of=tags)
+            members = await _located(members, caller)
+        selection = await _selected(wanted, members, units, caller)
     except AwsFailure as failure:
         step = f"Run as the management account or a delegated administrator with {failure.operation}."
         if failure.kind is Kind.NO_ORGANISATION:
@@ -158,24 +188,46 @@ def _population(wanted: AccountsConfig, caller: Caller) -> tuple[PopulationEntry
     return selection.population
 
 
-def _units(wanted: AccountsConfig, caller: Caller) -> Mapping[str, str]:
+async def _selected(
+    wanted: AccountsConfig, members: tuple[Member, ...], units: Mapping[str, str], caller: Caller
+) -> Selection:
+    """The selection, with the tags of those accounts on which they decide: found out by asking without them first."""
+    tags: dict[str, Mapping[str, str]] = {}
+    missing: set[str] = set()
+
+    def tags_of(account_id: str) -> Mapping[str, str] | None:
+        if account_id not in tags:
+            missing.add(account_id)
+        return tags.get(account_id)
+
+    while True:
+        selection = select_accounts(members, wanted.include, wanted.exclude, units=units, tags_of=tags_of)
+        if not missing:
+            return selection
+        asked = sorted(missing)
+        found = await in_lanes([partial(account_tags, caller, account_id) for account_id in asked], TAG_LANES)
+        tags |= zip(asked, found, strict=True)
+        missing.clear()
+
+
+async def _units(wanted: AccountsConfig, caller: Caller) -> Mapping[str, str]:
     """Ids of the organisational units that the filters mean, by entry; a path of names that leads nowhere has none."""
     entries = (*wanted.include.ous, *wanted.exclude.ous)
     paths = {tuple(entry.split("/")[1:]): entry for entry in entries if entry.startswith("/")}
     units = {entry: entry for entry in entries if not entry.startswith("/")}
     if paths:
         above = {path[:depth] for path in paths for depth in range(len(path))}
-        for unit in walk_units(caller, lambda unit: unit.names in above):
+        async for unit in walk_units(caller, lambda unit: unit.names in above):
             if unit.names in paths:
                 units[paths[unit.names]] = unit.path[-1]
     return units
 
 
-def _located(members: tuple[Member, ...], caller: Caller) -> tuple[Member, ...]:
+async def _located(members: tuple[Member, ...], caller: Caller) -> tuple[Member, ...]:
     """The accounts with where they stand; the tree is walked where AWS did not say it of all of them."""
     if all(member.units for member in members):
         return members
-    places = locate_accounts(caller)
+    places = await locate_accounts(caller)
     lost = [member.id for member in members if not member.units and member.id not in places]
     if lost:
         what = f"{_named(lost)} stand in no organisational unit; perhaps they were moved just now, so try again"

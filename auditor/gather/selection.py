@@ -10,8 +10,8 @@ from auditor.model import Member, PopulationEntry
 NOT_INCLUDED = "accounts.include"
 """What leaves out an account that no entry includes."""
 
-TagsOf = Callable[[str], Mapping[str, str]]
-"""The tags of the account with this id, asked only where they decide."""
+TagsOf = Callable[[str], Mapping[str, str] | None]
+"""The tags of the account with this id, asked only where they decide; None where they are not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def select_accounts(
         exclude: entries of which none may match.
         units: ids of organisational units by the entry that names them.
         tags_of: asked for accounts on which the other entries have not decided; for all where a tag matches none of
-            these, before it is said to match nothing.
+            these, before it is said to match nothing. Where it does not know, the selection is to be made again.
     """
     members = tuple(members)
     included, excluded = _Entries("accounts.include", include, units), _Entries("accounts.exclude", exclude, units)
@@ -52,6 +52,8 @@ def select_accounts(
         return excluded.tagged(member, tags_of)
 
     population = tuple(PopulationEntry(member, left_out(member)) for member in members)
+    if included.lacks_tags or excluded.lacks_tags:
+        return Selection(population, ())
     for member in members:
         for entries in (included, excluded):
             if entries.has_unmatched_tags:
@@ -68,6 +70,7 @@ class _Entries:
         written = wanted.model_dump()
         self.unmatched = {self._written(kind, entry): None for kind in written for entry in written[kind]}
         self.are_none = not self.unmatched
+        self.lacks_tags = False
 
     @property
     def has_unmatched_tags(self) -> bool:
@@ -83,6 +86,9 @@ class _Entries:
         if not self._wanted.tags:
             return None
         tags = tags_of(member.id)
+        if tags is None:
+            self.lacks_tags = True
+            return None
         owned = {*tags, *(f"{key}={value}" for key, value in tags.items())}
         return self._first(("tags", entry) for entry in self._wanted.tags if entry in owned)
 

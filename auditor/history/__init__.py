@@ -1,21 +1,23 @@
 """The archive of runs: written once, atomically, and read back without AWS."""
 
-from auditor.history.archive import RunWriter, write_report
+from auditor.history.archive import RunWriter, write_part, write_report
 from auditor.history.library import RunEntry, find_resumable, find_run, list_runs, load_run
 from auditor.history.population import POPULATION, encode_population
-from auditor.history.raw import TERMS, read_results, take_over
+from auditor.history.raw import TERMS, done_accounts, read_result, take_over
 
 __all__ = [
     "POPULATION",
     "TERMS",
     "RunEntry",
     "RunWriter",
+    "done_accounts",
     "encode_population",
     "find_resumable",
     "find_run",
     "list_runs",
     "load_run",
-    "read_results",
+    "read_result",
     "take_over",
+    "write_part",
     "write_report",
 ]

@@ -51,7 +51,6 @@ class RunWriter:
             raise UsageError("The folder's name is not UTF-8.", where=repr(str(output)), next_step=step) from error
         self.output = output
         self.as_of = as_of
-        self._parts: list[str] = []
         self.folder = output / f"{_stamp(as_of)}-{secrets.token_hex(4)}{INCOMPLETE}"
         if resumed and resumed.name.endswith(INCOMPLETE):
             self.folder = resumed
@@ -100,20 +99,6 @@ class RunWriter:
             raise
         return True
 
-    def add_part(self, snapshot: Snapshot, findings: pd.DataFrame) -> None:
-        """Write the tables of some accounts; parts are to come in the order of the accounts' ids.
-
-        Raises:
-            OutputError: the disk is full or the folder went away.
-        """
-        frames = (snapshot.accounts, snapshot.users, snapshot.keys, findings)
-        with writing(self.folder):
-            for name, frame in zip(TABLES, frames, strict=True):
-                parts = self.folder / PARTS / name
-                parts.mkdir(parents=True, exist_ok=True)
-                write_parquet(frame, parts / f"{len(self._parts):06}.parquet")
-        self._parts.append(f"{len(self._parts):06}.parquet")
-
     def complete(self, manifest: RunManifest) -> None:
         """Merge the parts into the run's tables, and write the manifest.
 
@@ -124,7 +109,7 @@ class RunWriter:
         with writing(self.folder):
             tables.mkdir()
             for name in TABLES:
-                parts = [self.folder / PARTS / name / part for part in self._parts]
+                parts = sorted((self.folder / PARTS / name).iterdir())
                 if len(parts) == 1:
                     parts[0].rename(tables / f"{name}.parquet")
                 else:
@@ -153,6 +138,20 @@ class RunWriter:
             return self.folder
         remove(self.folder)
         return None
+
+
+def write_part(folder: Path, number: int, snapshot: Snapshot, findings: pd.DataFrame) -> None:
+    """Write the tables of some accounts into a run's folder; the parts' numbers follow the accounts' ids.
+
+    Raises:
+        OutputError: the disk is full or the folder went away.
+    """
+    frames = (snapshot.accounts, snapshot.users, snapshot.keys, findings)
+    with writing(folder):
+        for name, frame in zip(TABLES, frames, strict=True):
+            parts = folder / PARTS / name
+            parts.mkdir(parents=True, exist_ok=True)
+            write_parquet(frame, parts / f"{number:06}.parquet")
 
 
 def write_report(folder: Path, name: str, content: bytes) -> Path:

@@ -1,9 +1,10 @@
 """Files written whole or not at all, and what a full or forbidden disk says."""
 
 import errno
+import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from auditor.errors import OutputError
@@ -15,14 +16,17 @@ def write_whole(target: Path, content: bytes) -> Path:
     Raises:
         OutputError: it cannot be written; what was there before is still there.
     """
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    partial = f"{target.parent}/.{target.name}.{secrets.token_hex(4)}.partial"
     try:
         with writing(target):
-            partial.write_bytes(content)
-            return partial.replace(target)
+            with open(partial, "wb") as file:  # noqa: PTH123 - pathlib costs as much as the small writing
+                file.write(content)
+            os.replace(partial, target)  # noqa: PTH105
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(partial).unlink()
         raise
+    return target
 
 
 @contextmanager

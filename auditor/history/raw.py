@@ -28,19 +28,36 @@ class AnswerStore:
     def save(self, account_id: str, name: str, content: bytes) -> None:
         """Keep one file of one account; raises OutputError."""
         place = self.folder / account_id
+        try:
+            write_whole(place / name, content)
+        except OutputError:
+            if place.exists():
+                raise
+            with writing(place):
+                place.mkdir(exist_ok=True)
+            write_whole(place / name, content)
+
+
+def done_accounts(folder: Path) -> Iterator[tuple[str, int]]:
+    """The accounts that are done, in the order of their ids, and the bytes of their answers."""
+    for place in _done(folder):
         with writing(place):
-            place.mkdir(exist_ok=True)
-        write_whole(place / name, content)
+            size = sum(entry.stat().st_size for entry in os.scandir(place))
+        yield place.name, size
 
 
-def read_results(folder: Path) -> Iterator[AccountResult]:
-    """The result of every account that is done, by account id; one at a time, since all of them may be many.
+def read_result(folder: Path, account_id: str) -> AccountResult:
+    """The result of one account that is done.
 
     Raises:
-        OutputError: an account's files cannot be read back.
+        OutputError: its files cannot be read back.
     """
-    for place in _done(folder):
-        yield _result(place)
+    place = folder / RAW / account_id
+    try:
+        return answers.decode_result(_files(place))
+    except (OSError, ValueError, AuditorError) as error:
+        step = "Restore the folder, or run the audit again."
+        raise OutputError(f"The answers cannot be read back: {error}", where=str(place), next_step=step) from error
 
 
 def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gathered, ...]:
@@ -115,14 +132,6 @@ def _receipt(place: Path) -> Gathered | None:
         return None
     is_of_aws = isinstance(result.outcome, AccountFacts) and result.outcome.source is not Source.FILE
     return Gathered(result.account, None, result.spent) if is_of_aws else None
-
-
-def _result(place: Path) -> AccountResult:
-    try:
-        return answers.decode_result(_files(place))
-    except (OSError, ValueError, AuditorError) as error:
-        step = "Restore the folder, or run the audit again."
-        raise OutputError(f"The answers cannot be read back: {error}", where=str(place), next_step=step) from error
 
 
 def _files(place: Path) -> Mapping[str, bytes]:

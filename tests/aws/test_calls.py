@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from botocore.credentials import Credentials
 
 from auditor.aws.calls import Caller
-from auditor.aws.clients import Clients, Connection, StaticCredentials, acting_as
+from auditor.aws.clients import AmbientCredentials, Clients, Connection, StaticCredentials
 from auditor.aws.failures import WIRE_CODES, AwsFailure, Kind
 from auditor.aws.identity import caller_identity
 from auditor.aws.keys import list_users, look_up_user
+from auditor.aws.loop import run
 from auditor.aws.organisation import list_accounts
 from auditor.demo import (
     AccountSeed,
@@ -46,7 +48,7 @@ def test_throttling_is_waited_out_with_growing_delays(
         return ErrorFault(400, "Throttling", "Rate exceeded") if call.number <= failures else None
 
     caller = caller_of(start_cloud(SEED, fault=throttle), virtual_time)
-    assert [user.name for user in list_users(caller)] == ["ann"]
+    assert [user.name for user in run(list_users(caller))] == ["ann"]
     assert virtual_time.slept == [0.25 * 2**attempt for attempt in range(failures)]
     assert caller.counts["iam:ListUsers"] == failures + 1
 
@@ -55,7 +57,7 @@ def test_attempts_end(start_cloud: StartCloud, virtual_time: VirtualTime) -> Non
     """After the last attempt the failure is AWS's own, with its code."""
     caller = caller_of(start_cloud(SEED, fault=lambda _: ErrorFault(400, "Throttling")), virtual_time)
     with pytest.raises(AwsFailure, match="Throttling") as caught:
-        list(list_users(caller))
+        run(list_users(caller))
     assert caught.value.kind is Kind.THROTTLED
     assert caller.counts["iam:ListUsers"] == caller.attempts == len(virtual_time.slept) + 1
 
@@ -65,7 +67,7 @@ def test_silence_is_tried_once_more_only(fault: Fault, start_cloud: StartCloud, 
     """Each try costs a time-out, so there are two."""
     caller = caller_of(start_cloud(SEED, fault=lambda _: fault), virtual_time, read_timeout=0.2)
     with pytest.raises(AwsFailure) as caught:
-        caller_identity(caller)
+        run(caller_identity(caller))
     assert caught.value.kind in {Kind.UNREACHABLE, Kind.TIMED_OUT}
     assert caller.counts["sts:GetCallerIdentity"] == 2
 
@@ -74,7 +76,7 @@ def test_a_denied_call_is_not_repeated(start_cloud: StartCloud, virtual_time: Vi
     """Asking again does not help."""
     caller = caller_of(start_cloud(SEED, fault=lambda _: ErrorFault(403, "AccessDenied")), virtual_time)
     with pytest.raises(AwsFailure):
-        caller_identity(caller)
+        run(caller_identity(caller))
     assert caller.counts["sts:GetCallerIdentity"] == 1
 
 
@@ -85,8 +87,8 @@ def test_every_page_is_read(start_cloud: StartCloud, virtual_time: VirtualTime) 
     users = (UserSeed("ann", keys, tags=tags), *(UserSeed(f"user{n}") for n in range(9)))
     cloud = start_cloud(OrganisationSeed((AccountSeed(MAIN, users=users),)), page_size=2)
     caller = caller_of(cloud, virtual_time)
-    assert len(list(list_users(caller))) == 10
-    lookup = look_up_user(caller, "ann")
+    assert len(run(list_users(caller))) == 10
+    lookup = run(look_up_user(caller, "ann"))
     assert len(lookup.keys) == 3
     assert dict(lookup.tags) == tags
 
@@ -97,7 +99,7 @@ def test_every_account_is_listed_across_empty_pages(start_cloud: StartCloud, vir
         AccountSeed(f"{n:012d}", f"account {n}", state="SUSPENDED" if n == 5 else "ACTIVE") for n in range(1, 46)
     )
     seed = OrganisationSeed(accounts, has_empty_pages=True)
-    listed = list(list_accounts(caller_of(start_cloud(seed), virtual_time)))
+    listed = run(list_accounts(caller_of(start_cloud(seed), virtual_time)))
     assert sorted(account.id for account in listed) == [account.id for account in accounts]
     assert [account.id for account in listed if account.state != "ACTIVE"] == ["000000000005"]
 
@@ -108,24 +110,20 @@ def test_the_state_is_read_old_and_new(
 ) -> None:
     """`Status` was announced as retired in favour of `State`; either alone is enough."""
     seed = replace(SEED, shows_state=state, shows_status=status)
-    (account,) = list_accounts(caller_of(start_cloud(seed), virtual_time))
+    (account,) = run(list_accounts(caller_of(start_cloud(seed), virtual_time)))
     assert account.state == "ACTIVE"
 
 
-def test_a_call_outside_of_any_account_is_not_signed_by_chance(start_cloud: StartCloud) -> None:
-    """The shared client has no credentials of its own: without `acting_as` a call fails."""
-    clients = Clients(connect(start_cloud(SEED)))
-    client = clients.get("sts", "aws")
-    with pytest.raises(Exception, match="credentials"):
-        client.get_caller_identity()
-    with acting_as(clients.ambient()):
-        assert client.get_caller_identity()["Account"] == MAIN
-
-
-def test_the_client_is_shared(start_cloud: StartCloud) -> None:
-    """One client per service and partition, however many accounts ask for it."""
-    clients = Clients(connect(start_cloud(SEED)))
+def test_the_wire_is_shared_and_knows_no_credentials(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:
+    """One per service and partition, however many ask for it; each call is signed as whom its caller says."""
+    cloud = start_cloud(SEED)
+    clients = Clients(connect(cloud))
     assert clients.get("iam", "aws") is clients.get("iam", "aws")
+    stranger = AmbientCredentials(Credentials("AKIAIOSFODNN7EXAMPLE", "wrong"))
+    callers = [Caller(clients, who, "aws", virtual_time.timing) for who in (clients.ambient(), stranger)]
+    assert run(caller_identity(callers[0])).account_id == MAIN
+    with pytest.raises(AwsFailure, match="InvalidClientTokenId"):
+        run(caller_identity(callers[1]))
 
 
 def test_an_isolated_connection_reaches_loopback_only(
@@ -139,7 +137,7 @@ def test_an_isolated_connection_reaches_loopback_only(
         clients = Clients(Connection(endpoint_url=endpoint, isolated=fake))
         caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
         with pytest.raises(UsageError, match="never leaves this machine"):
-            caller_identity(caller)
+            run(caller_identity(caller))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +162,7 @@ def test_an_isolated_connection_ignores_the_environment(
     cloud = start_cloud(SEED)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert caller_identity(caller_of(cloud, virtual_time)).account_id == MAIN
+    assert run(caller_identity(caller_of(cloud, virtual_time))).account_id == MAIN
 
 
 def test_secrets_do_not_show(start_cloud: StartCloud) -> None:
@@ -182,5 +180,5 @@ def test_every_wire_code_has_a_meaning(
     status = 500 if kind is Kind.SERVICE else 400
     caller = caller_of(start_cloud(SEED, fault=lambda _: ErrorFault(status, code, "x")), virtual_time)
     with pytest.raises(AwsFailure) as caught:
-        caller.call("iam", "get_credential_report")
+        run(caller.call("iam", "get_credential_report"))
     assert (caught.value.kind, caught.value.code) == (kind, code)

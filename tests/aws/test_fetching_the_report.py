@@ -6,7 +6,7 @@ from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients
 from auditor.aws.credential_report import FetchedReport, ReportRefusedError, fetch_credential_report
 from auditor.aws.failures import AwsFailure, Kind
-from auditor.aws.steps import carry_out
+from auditor.aws.loop import run
 from auditor.demo import (
     AccountSeed,
     Call,
@@ -39,7 +39,7 @@ def caller_of(cloud: EmbeddedOrganisation, time: VirtualTime, attempts: int = 3)
 
 def fetch(caller: Caller) -> FetchedReport:
     """The report, waited for in virtual time."""
-    return carry_out(fetch_credential_report(caller, wait_seconds=TEN_MINUTES), caller.timing)
+    return run(fetch_credential_report(caller, wait_seconds=TEN_MINUTES))
 
 
 def failing(action: str, fault: Fault, times: int = 1_000) -> object:

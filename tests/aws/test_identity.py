@@ -1,8 +1,7 @@
-"""Sessions of roles: one for all threads, anew when they run out before their time, and one assumed from another."""
+"""Sessions of roles: one for all calls, anew when they run out before their time, and one assumed from another."""
 
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from auditor.aws.clients import Clients, Connection, StaticCredentials, shared_c
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import RoleSession, Via, caller_identity
 from auditor.aws.keys import list_users
+from auditor.aws.loop import in_lanes, run
 from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, AccountSource
 from auditor.demo import AccountSeed, Call, ErrorFault, Fault, KeySeed, OrganisationSeed, RoleSeed, UserSeed
@@ -46,31 +46,28 @@ def session_of(clients: Clients, timing: Timing, role: str) -> tuple[Caller, Cal
     return ambient, replace(ambient, credentials=RoleSession(account, ambient, "auditor", 3600, timing))
 
 
-def test_threads_share_one_session(start_cloud: StartCloud) -> None:
-    """Eight threads that need credentials at once cost one AssumeRole."""
+def test_calls_share_one_session(start_cloud: StartCloud) -> None:
+    """Eight calls that need credentials at once cost one AssumeRole."""
     cloud = start_cloud(SEED)
     _, inside = session_of(Clients(connect(cloud)), Timing(), cloud.role_name)
-    with ThreadPoolExecutor(8) as pool:
-        signed = set(pool.map(lambda _: inside.credentials.get_frozen_credentials(), range(8)))
-    assert len(signed) == 1
+    assert len(set(run(in_lanes([inside.credentials.frozen] * 8, 8)))) == 1
     assert cloud.calls[MAIN, "AssumeRole"] == 1
 
 
-def test_threads_whose_session_ran_out_renew_it_once(start_cloud: StartCloud) -> None:
+def test_calls_whose_session_ran_out_renew_it_once(start_cloud: StartCloud) -> None:
     """Calls that fail with the same old credentials cost one AssumeRole together."""
     cloud = start_cloud(SEED)
     _, inside = session_of(Clients(connect(cloud)), Timing(), cloud.role_name)
     session = inside.credentials
     assert isinstance(session, RoleSession)
-    old = session.get_frozen_credentials()
+    old = run(session.frozen())
     began = time.monotonic()
 
-    def fail_and_go_on(_: int) -> str | None:
+    async def fail_and_go_on() -> str | None:
         session.renew(began)
-        return session.get_frozen_credentials().access_key
+        return (await session.frozen()).access_key
 
-    with ThreadPoolExecutor(8) as pool:
-        new = set(pool.map(fail_and_go_on, range(8)))
+    new = set(run(in_lanes([fail_and_go_on] * 8, 8)))
     assert len(new - {old.access_key}) == len(new) == 1
     assert cloud.calls[MAIN, "AssumeRole"] == 2
 
@@ -87,10 +84,10 @@ def test_a_call_renews_its_credentials_once(
     cloud = start_cloud(SEED, fault=expire)
     _, inside = session_of(Clients(connect(cloud)), virtual_time.timing, cloud.role_name)
     if answered:
-        assert [user.name for user in list_users(inside)] == ["ann"]
+        assert [user.name for user in run(list_users(inside))] == ["ann"]
     else:
         with pytest.raises(AwsFailure) as caught:
-            list(list_users(inside))
+            run(list_users(inside))
         assert caught.value.kind is Kind.CREDENTIALS_EXPIRED
     assert cloud.calls[MAIN, "AssumeRole"] == 2
     assert inside.ledger.retries == 1
@@ -102,7 +99,7 @@ def test_ambient_credentials_are_not_renewed(start_cloud: StartCloud, virtual_ti
     cloud = start_cloud(SEED, fault=lambda _: EXPIRED)
     ambient, _ = session_of(Clients(connect(cloud)), virtual_time.timing, cloud.role_name)
     with pytest.raises(AwsFailure):
-        caller_identity(ambient)
+        run(caller_identity(ambient))
     assert cloud.calls[MAIN, "GetCallerIdentity"] == 1
 
 

@@ -10,6 +10,7 @@ import pytest
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients
 from auditor.aws.failures import AwsFailure
+from auditor.aws.loop import run
 from auditor.aws.permissions import ReadRole, caller_template, read_policy, role_template
 from auditor.demo import AccountSeed, OrganisationSeed
 from tests.conftest import StartCloud, VirtualTime, connect
@@ -72,18 +73,20 @@ def test_the_role_of_the_template_lets_the_auditor_in(
     caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
     role = resolved(role_template(ReadRole("audit/reader", "aws", MAIN, external_id, session_seconds=7200)))
     trust = json.dumps(role["AssumeRolePolicyDocument"])
-    caller.call(
-        "iam",
-        "create_role",
-        **{name: role[name] for name in ("RoleName", "Path", "MaxSessionDuration")},
-        AssumeRolePolicyDocument=trust,
+    run(
+        caller.call(
+            "iam",
+            "create_role",
+            **{name: role[name] for name in ("RoleName", "Path", "MaxSessionDuration")},
+            AssumeRolePolicyDocument=trust,
+        )
     )
     wanted = {"RoleArn": f"arn:aws:iam::{MAIN}:role/audit/reader", "RoleSessionName": "test"}
     proof = {"ExternalId": external_id} if external_id else {}
-    caller.call("sts", "assume_role", **wanted, **proof, DurationSeconds=7200)
+    run(caller.call("sts", "assume_role", **wanted, **proof, DurationSeconds=7200))
     if external_id:
         with pytest.raises(AwsFailure, match="AccessDenied"):
-            caller.call("sts", "assume_role", **wanted)
+            run(caller.call("sts", "assume_role", **wanted))
     (policy,) = role["Policies"]
     assert policy["PolicyDocument"] == read_policy("aws")
 

@@ -1,6 +1,6 @@
 """Load endpoints, and callers of the product that use them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -10,12 +10,18 @@ import pytest
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients, Connection, CredentialSource, StaticCredentials
 from auditor.aws.identity import RoleSession
+from auditor.aws.loop import run
 from auditor.aws.timing import Timing
 from auditor.model import Account
 from benchmarks.endpoint import CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY, Endpoint, Settings
 from tests.builders import AS_OF
 
-AT_ONCE = Timing(sleep=lambda _: None)
+
+async def at_once(_: float) -> None:
+    """Do not wait."""
+
+
+AT_ONCE = Timing(sleep=at_once)
 """Waits for nothing between attempts."""
 
 StartEndpoint = Callable[..., Endpoint]
@@ -38,9 +44,16 @@ def caller_of(endpoint: Endpoint, *, attempts: int = 1, key: str = CALLER_ACCESS
     return Caller(clients, clients.ambient(), "aws", AT_ONCE, attempts)
 
 
+def carry_out(call: Callable[..., object], *arguments: Any, **params: Any) -> None:
+    """Make a call, in the loop where it is the product's."""
+    made = call(*arguments, **params)
+    if isinstance(made, Coroutine):
+        run(made)
+
+
 def enter(caller: Caller, number: int, *, role: str = "audit", external_id: str | None = None) -> Caller:
     """A caller in the account of a number, through a role."""
     account = Account(str(100_000_000_000 + number), role_name=role, external_id=external_id)
     session: CredentialSource = RoleSession(account, caller, "auditor", 3600, AT_ONCE)
-    session.get_frozen_credentials()
+    run(session.frozen())
     return Caller(caller.clients, session, "aws", AT_ONCE, caller.attempts)

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,16 +17,17 @@ import pytest
 from botocore.credentials import Credentials
 
 from auditor.aws.calls import Caller
+from auditor.aws.clients import AmbientCredentials
 from auditor.aws.credential_report import fetch_credential_report
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import caller_identity
 from auditor.aws.keys import list_users, look_up_user, root_keys_present
+from auditor.aws.loop import in_lanes, run
 from auditor.aws.organisation import list_accounts
-from auditor.aws.steps import carry_out
 from auditor.credential_report import parse_credential_report
 from auditor.model import KeyStatus
 from benchmarks.endpoint import Company, Endpoint
-from tests.benchmarks.conftest import StartEndpoint, caller_of, enter
+from tests.benchmarks.conftest import StartEndpoint, caller_of, carry_out, enter
 from tests.conftest import CommandLine
 
 
@@ -43,14 +44,14 @@ def caller(endpoint: Endpoint) -> Caller:
 def refusal(call: Callable[..., object], *arguments: Any, **params: Any) -> tuple[Kind, str]:
     """Kind and wire code of the failure that a call ends with."""
     with pytest.raises(AwsFailure) as caught:
-        call(*arguments, **params)
+        carry_out(call, *arguments, **params)
     return caught.value.kind, caught.value.code
 
 
 def test_the_report_is_the_companys(endpoint: Endpoint, caller: Caller) -> None:
     """What is fetched is what the same settings compute anywhere, byte for byte, and was made just now."""
     inside = enter(caller, 7)
-    fetched = carry_out(fetch_credential_report(inside, wait_seconds=1), inside.timing)
+    fetched = run(fetch_credential_report(inside, wait_seconds=1))
     assert fetched.content == Company(endpoint.settings).report(7)
     assert fetched.states == ("STARTED",)
     assert abs(fetched.generated_at - datetime.now(UTC)) < timedelta(seconds=5)
@@ -60,31 +61,29 @@ def test_the_report_is_the_companys(endpoint: Endpoint, caller: Caller) -> None:
 def test_the_report_and_the_look_ups_agree(caller: Caller) -> None:
     """For every user: creation to the second, keys, their states, dates and last uses, and an owner."""
     inside = enter(caller, 2)
-    report = parse_credential_report(
-        carry_out(fetch_credential_report(inside, wait_seconds=1), inside.timing).content, origin="fetched"
-    )
-    listed = {user.name: user for user in list_users(inside)}
+    report = parse_credential_report(run(fetch_credential_report(inside, wait_seconds=1)).content, origin="fetched")
+    listed = {user.name: user for user in run(list_users(inside))}
     users = [user for user in report.users if not user.is_root]
     assert list(listed) == [user.name for user in users]
     for user in users:
         assert (listed[user.name].arn, listed[user.name].created_at) == (user.arn, user.created_at)
     kinds = set()
     for user in users[:60]:
-        lookup = look_up_user(inside, user.name)
+        lookup = run(look_up_user(inside, user.name))
         assert [(key.status, key.created_at, key.last_used) for key in lookup.keys] == [
             (key.status, key.created_at, key.last_used) for key in user.keys
         ]
         assert lookup.tags["owner"].startswith("team-")
         kinds |= {(key.status, type(key.last_used).__name__) for key in lookup.keys}
     assert {(KeyStatus.ACTIVE, "UsedAt"), (KeyStatus.ACTIVE, "NeverUsed"), (KeyStatus.INACTIVE, "NeverUsed")} <= kinds
-    assert root_keys_present(inside) is False
+    assert run(root_keys_present(inside)) is False
 
 
 def test_users_are_listed_by_the_hundred(endpoint: Endpoint, caller: Caller) -> None:
     """250 users are three pages."""
     inside = enter(caller, 3)
     endpoint.reset()
-    assert len(list(list_users(inside))) == 250
+    assert len(run(list_users(inside))) == 250
     assert endpoint.counts()["actions"] == {"ListUsers": 3}
 
 
@@ -92,7 +91,7 @@ def test_users_are_listed_by_the_hundred(endpoint: Endpoint, caller: Caller) -> 
 def test_all_accounts_are_listed(start: StartEndpoint, *, empty_pages: bool) -> None:
     """Twenty a page; empty pages between them lose nothing."""
     endpoint = start(accounts=45, empty_pages=empty_pages)
-    listed = list(list_accounts(caller_of(endpoint)))
+    listed = run(list_accounts(caller_of(endpoint)))
     assert [account.id for account in listed] == [str(100_000_000_000 + number) for number in range(1, 46)]
     assert {account.state for account in listed} == {"ACTIVE"}
     assert endpoint.counts()["calls"] == (6 if empty_pages else 3)
@@ -100,20 +99,20 @@ def test_all_accounts_are_listed(start: StartEndpoint, *, empty_pages: bool) -> 
 
 def test_every_account_stands_in_one_place_of_the_tree(caller: Caller) -> None:
     """The management account below the root, the others spread over its units; each has tags."""
-    (root,) = caller.call("organizations", "list_roots")["Roots"]
-    units = caller.call("organizations", "list_organizational_units_for_parent", ParentId=root["Id"])
+    (root,) = run(caller.call("organizations", "list_roots"))["Roots"]
+    units = run(caller.call("organizations", "list_organizational_units_for_parent", ParentId=root["Id"]))
     places = [root["Id"], *(unit["Id"] for unit in units["OrganizationalUnits"])]
     found = [
         account["Id"]
         for place in places
-        for account in caller.call("organizations", "list_accounts_for_parent", ParentId=place)["Accounts"]
+        for account in run(caller.call("organizations", "list_accounts_for_parent", ParentId=place))["Accounts"]
     ]
-    assert sorted(found) == [account.id for account in list_accounts(caller)]
-    below = caller.call("organizations", "list_organizational_units_for_parent", ParentId=places[1])
+    assert sorted(found) == [account.id for account in run(list_accounts(caller))]
+    below = run(caller.call("organizations", "list_organizational_units_for_parent", ParentId=places[1]))
     assert below["OrganizationalUnits"] == []
-    about = caller.call("organizations", "describe_organization")["Organization"]
+    about = run(caller.call("organizations", "describe_organization"))["Organization"]
     assert about["MasterAccountId"] == found[0]
-    tags = caller.call("organizations", "list_tags_for_resource", ResourceId=found[5])["Tags"]
+    tags = run(caller.call("organizations", "list_tags_for_resource", ResourceId=found[5]))["Tags"]
     assert {tag["Key"] for tag in tags} == {"cost-centre", "stage"}
     nowhere = {"ParentId": "ou-bnch-99999999"}
     assert refusal(caller.call, "organizations", "list_accounts_for_parent", **nowhere)[1] == (
@@ -124,33 +123,33 @@ def test_every_account_stands_in_one_place_of_the_tree(caller: Caller) -> None:
 def test_only_the_management_account_sees_the_organisation(caller: Caller) -> None:
     """A member account may ask what organisation it is in, and no more."""
     inside = enter(caller, 4)
-    assert inside.call("organizations", "describe_organization")["Organization"]
-    assert refusal(lambda: list(list_accounts(inside))) == (Kind.DENIED, "AccessDeniedException")
+    assert run(inside.call("organizations", "describe_organization"))["Organization"]
+    assert refusal(list_accounts, inside) == (Kind.DENIED, "AccessDeniedException")
 
 
 def test_a_call_belongs_to_the_account_of_its_credentials(caller: Caller) -> None:
     """The caller is in account 1, a session in the account that was entered; an unknown key is nobody's."""
-    assert caller_identity(caller).account_id == "100000000001"
-    assert caller_identity(enter(caller, 9)).account_id == "100000000009"
+    assert run(caller_identity(caller)).account_id == "100000000001"
+    assert run(caller_identity(enter(caller, 9))).account_id == "100000000009"
 
 
 def test_credentials_that_are_unknown_or_over_are_refused(endpoint: Endpoint, start: StartEndpoint) -> None:
     """InvalidClientTokenId and ExpiredToken."""
     stranger = caller_of(endpoint, key="AKIAIOSFODNN7EXAMPLE")
-    assert refusal(lambda: list(list_users(stranger))) == (Kind.CREDENTIALS_INVALID, "InvalidClientTokenId")
+    assert refusal(list_users, stranger) == (Kind.CREDENTIALS_INVALID, "InvalidClientTokenId")
     inside = enter(caller_of(start(session_seconds=0.2)), 2)
-    key = inside.credentials.get_frozen_credentials()
+    key = run(inside.credentials.frozen())
     fixed = Credentials(key.access_key or "", key.secret_key or "", key.token)  # which nobody renews
-    short = replace(inside, credentials=fixed)
+    short = replace(inside, credentials=AmbientCredentials(fixed))
     time.sleep(0.25)
-    assert refusal(lambda: list(list_users(short))) == (Kind.CREDENTIALS_EXPIRED, "ExpiredToken")
+    assert refusal(list_users, short) == (Kind.CREDENTIALS_EXPIRED, "ExpiredToken")
 
 
 def test_a_role_is_refused_without_a_word_why(start: StartEndpoint) -> None:
     """A wrong name, a wrong external id and an account that is not there look the same."""
     caller = caller_of(start(role_name="audit", external_id="a/secret+id"))
-    assert caller_identity(enter(caller, 2, external_id="a/secret+id")).account_id == "100000000002"
-    assert caller_identity(enter(caller, 2, role="team/audit", external_id="a/secret+id")).partition == "aws"
+    assert run(caller_identity(enter(caller, 2, external_id="a/secret+id"))).account_id == "100000000002"
+    assert run(caller_identity(enter(caller, 2, role="team/audit", external_id="a/secret+id"))).partition == "aws"
     for number, role, external_id in ((2, "other", "a/secret+id"), (2, "audit", "wrong"), (2, "audit", None)):
         assert refusal(enter, caller, number, role=role, external_id=external_id) == (Kind.DENIED, "AccessDenied")
     assert refusal(enter, caller, 6, external_id="a/secret+id") == (Kind.DENIED, "AccessDenied")
@@ -161,10 +160,10 @@ def test_a_report_is_made_kept_and_forgotten(start: StartEndpoint) -> None:
     inside = enter(caller_of(start(report_seconds=0.3, report_life_seconds=0.4)), 2)
 
     def state() -> str:
-        return str(inside.call("iam", "generate_credential_report")["State"])
+        return str(run(inside.call("iam", "generate_credential_report"))["State"])
 
     def fetch() -> object:
-        return inside.call("iam", "get_credential_report")
+        return run(inside.call("iam", "get_credential_report"))
 
     assert refusal(fetch) == (Kind.REPORT_NOT_PRESENT, "ReportNotPresent")
     assert [state(), state()] == ["STARTED", "INPROGRESS"]
@@ -180,11 +179,11 @@ def test_a_report_is_made_kept_and_forgotten(start: StartEndpoint) -> None:
 def test_what_is_not_there_is_refused_as_aws_does(caller: Caller) -> None:
     """Users by NoSuchEntity, keys of other accounts by AccessDenied, actions by InvalidAction."""
     inside, other = enter(caller, 2), enter(caller, 3)
-    assert look_up_user(inside, "svc-000250").exists is False
-    assert look_up_user(inside, "SVC-000001").exists
-    keys = inside.call("iam", "list_access_keys", UserName="svc-000002")["AccessKeyMetadata"]
+    assert run(look_up_user(inside, "svc-000250")).exists is False
+    assert run(look_up_user(inside, "SVC-000001")).exists
+    keys = run(inside.call("iam", "list_access_keys", UserName="svc-000002"))["AccessKeyMetadata"]
     key_id = keys[0]["AccessKeyId"]
-    assert inside.call("iam", "get_access_key_last_used", AccessKeyId=key_id)["UserName"] == "svc-000002"
+    assert run(inside.call("iam", "get_access_key_last_used", AccessKeyId=key_id))["UserName"] == "svc-000002"
     assert refusal(other.call, "iam", "get_access_key_last_used", AccessKeyId=key_id)[0] is Kind.DENIED
     assert refusal(inside.call, "iam", "list_access_keys")[1] == "ValidationError"
     assert refusal(inside.call, "iam", "list_groups")[1] == "InvalidAction"
@@ -198,8 +197,7 @@ def test_latency_holds_nobody_up(start: StartEndpoint) -> None:
     insides = [enter(caller, number) for number in (2, 2, 2, 3, 3, 4)]
     endpoint.reset()
     began = time.monotonic()
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(root_keys_present, insides))
+    run(in_lanes([partial(root_keys_present, inside) for inside in insides], 6))
     assert time.monotonic() - began >= 0.3
     counts = endpoint.counts(by_account=True)
     assert (counts["most_in_flight"], counts["most_in_flight_in_an_account"]) == (6, 3)

@@ -10,9 +10,10 @@ from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import caller_identity
 from auditor.aws.keys import root_keys_present
+from auditor.aws.loop import run
 from auditor.aws.organisation import list_accounts
 from benchmarks.endpoint import Endpoint, Fault, Rule
-from tests.benchmarks.conftest import StartEndpoint, caller_of, enter
+from tests.benchmarks.conftest import StartEndpoint, caller_of, carry_out, enter
 
 EXPECTED: dict[Fault, set[Kind | None]] = {
     Fault.DENIED: {Kind.DENIED},
@@ -54,7 +55,7 @@ def inside(endpoint: Endpoint, caller: Caller) -> Caller:
 def outcome(call: Callable[..., object], *arguments: Any, **params: Any) -> Kind | None:
     """The kind of failure that a call ends with, if it fails."""
     try:
-        call(*arguments, **params)
+        carry_out(call, *arguments, **params)
     except AwsFailure as failure:
         return failure.kind
     return None
@@ -74,19 +75,19 @@ def test_a_fault_hits_every_action(endpoint: Endpoint, caller: Caller, inside: C
         assert outcome(inside.call, "iam", method, **params) in EXPECTED[fault]
     assert outcome(caller_identity, caller) in EXPECTED[fault]
     assert outcome(enter, caller, 3) in EXPECTED[fault]
-    assert outcome(lambda: list(list_accounts(caller))) in EXPECTED[fault]
+    assert outcome(list_accounts, caller) in EXPECTED[fault]
     counts = endpoint.counts()
     assert counts["faults"] == {fault.value: len(IAM_CALLS) + 3} == {fault.value: counts["calls"]}
     endpoint.set_rules(())
-    assert root_keys_present(inside) is False
-    assert len(list(list_accounts(caller))) == 30
+    assert run(root_keys_present(inside)) is False
+    assert len(run(list_accounts(caller))) == 30
 
 
 def test_a_slow_answer_is_true_and_late(endpoint: Endpoint, inside: Caller) -> None:
     """Delays add up, and what else is to happen happens after them."""
     endpoint.set_rules([Rule(Fault.SLOW, (2,), seconds=0.2), Rule(Fault.SLOW, action="GetAccountSummary", seconds=0.1)])
     began = time.monotonic()
-    assert root_keys_present(inside) is False
+    assert run(root_keys_present(inside)) is False
     assert time.monotonic() - began >= 0.3
     endpoint.set_rules([Rule(Fault.SLOW, seconds=0.2), Rule(Fault.DENIED)])
     began = time.monotonic()
@@ -132,7 +133,7 @@ def test_a_retry_gets_through(endpoint: Endpoint) -> None:
     persistent = enter(caller_of(endpoint, attempts=4), 2)
     endpoint.reset()
     endpoint.set_rules([Rule(Fault.RESET, times=1), Rule(Fault.FAILURE, times=1), Rule(Fault.THROTTLED, times=1)])
-    assert root_keys_present(persistent) is False
+    assert run(root_keys_present(persistent)) is False
     assert endpoint.counts()["faults"] == {"reset": 1, "failure": 1, "throttled": 1}
 
 
@@ -176,6 +177,6 @@ def test_calls_spread_over_time_make_no_high_rate(endpoint: Endpoint, inside: Ca
     endpoint.reset()
     for calls in (2, 3):
         for _ in range(calls):
-            root_keys_present(inside)
+            run(root_keys_present(inside))
         time.sleep(1.05)
     assert endpoint.counts()["most_in_a_second_in_an_account"] == 3

@@ -11,6 +11,7 @@ import pytest
 
 from auditor.aws.clients import Connection, StaticCredentials, shared_clients
 from auditor.aws.identity import Via
+from auditor.aws.loop import run
 from auditor.demo import AccountSeed, KeySeed, OrganisationSeed, RoleSeed, UserSeed
 from auditor.model import UsedAt
 from tests.builders import ago
@@ -306,7 +307,7 @@ def test_sessions_are_shorter_where_the_caller_is_a_role(cli: CommandLine, start
     own = StaticCredentials(cloud.access_key_id, cloud.secret_access_key)
     first = Via((f"arn:aws:iam::{MAIN}:role/{cloud.role_name}",), "ci", 3600)
     session = shared_clients(Connection(endpoint_url=cloud.endpoint_url, isolated=own, via=first)).ambient()
-    signer = session.get_frozen_credentials()
+    signer = run(session.frozen())
     cli.environment |= {
         "AWS_ACCESS_KEY_ID": signer.access_key or "",
         "AWS_SECRET_ACCESS_KEY": signer.secret_key or "",

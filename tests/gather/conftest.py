@@ -8,8 +8,8 @@ import pytest
 
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.gather import GatherSettings, gather_accounts
-from auditor.history import RunWriter, read_results
-from auditor.model import Account, Gathered, Policy
+from auditor.history import RunWriter, done_accounts, read_result
+from auditor.model import Account, AccountResult, Gathered, Policy
 from benchmarks.endpoint import CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY, Company, Endpoint, Settings
 from tests.builders import AS_OF, TERMS
 from tests.conftest import NoProgress
@@ -36,6 +36,11 @@ def writer(tmp_path: Path) -> RunWriter:
     return RunWriter(tmp_path, AS_OF, TERMS)
 
 
+def results_in(folder: Path) -> list[AccountResult]:
+    """What is kept of every account that is done, by account id."""
+    return [read_result(folder, account_id) for account_id, _ in done_accounts(folder)]
+
+
 def accounts_of(endpoint: Endpoint) -> tuple[Account, ...]:
     """Every account of the endpoint's organisation, entered by a role."""
     company = Company(endpoint.settings)
@@ -47,7 +52,7 @@ def accounts_of(endpoint: Endpoint) -> tuple[Account, ...]:
 def settings_of(endpoint: Endpoint, writer: RunWriter, **options: object) -> GatherSettings:
     """Settings for the endpoint, quick enough for a test."""
     credentials = StaticCredentials(CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY)
-    connection = Connection(endpoint_url=endpoint.url, isolated=credentials, read_timeout=1.0, max_connections=16)
+    connection = Connection(endpoint_url=endpoint.url, isolated=credentials, read_timeout=1.0)
     quick = {"calls_in_flight": 16, "account_calls_per_second": 1000.0, "report_wait_seconds": 20.0, "attempts": 4}
     return GatherSettings(connection, Policy(), AS_OF, writer.answers, **(quick | options))  # type: ignore[arg-type]
 
@@ -59,7 +64,7 @@ def gather(endpoint: Endpoint, writer: RunWriter, **options: object) -> dict[str
     found = {receipt.account.id: receipt for receipt in receipts}
     assert sorted(found) == sorted(account.id for account in accounts)
     assert len(receipts) == len(accounts)
-    kept = {result.account.id: result.spent for result in read_results(writer.folder)}
+    kept = {result.account.id: result.spent for result in results_in(writer.folder)}
     assert kept == {account_id: receipt.spent for account_id, receipt in found.items()}
     return found
 

@@ -17,6 +17,7 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients
+from auditor.aws.loop import run
 from auditor.aws.permissions import READING, read_policy
 from auditor.config import AccountsConfig, AccountSource, parse_config
 from auditor.demo import (
@@ -88,7 +89,11 @@ def audit_everything(cloud: EmbeddedOrganisation, time: VirtualTime) -> None:
 def rename_ann(cloud: EmbeddedOrganisation, time: VirtualTime) -> int:
     """Rename the user after the report was made; the number of calls that this, which no audit does, has taken."""
     clients = Clients(connect(cloud))
-    Caller(clients, clients.ambient(), "aws", time.timing).call("iam", "update_user", UserName="ann", NewUserName="bea")
+    run(
+        Caller(clients, clients.ambient(), "aws", time.timing).call(
+            "iam", "update_user", UserName="ann", NewUserName="bea"
+        )
+    )
     return len(cloud.call_log)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients
+from auditor.aws.loop import run
 from auditor.demo import (
     AccountSeed,
     Call,
@@ -272,7 +273,7 @@ def test_a_user_renamed_since_the_report_is_found_again(
     cloud = start_cloud(seed, fault=None if may_list else on("ListUsers", ErrorFault(403, "AccessDenied", "no")))
     clients = Clients(connect(cloud))
     caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
-    caller.call("iam", "update_user", UserName="ann", NewUserName="beth")
+    run(caller.call("iam", "update_user", UserName="ann", NewUserName="beth"))
     result = audited_account(Account(MAIN), settings_for(cloud, store, virtual_time), store)
     lookup = facts_of(result).lookups["ann"]
     outcomes = evaluate(snapshot(result), Policy(), AS_OF).query("control == 'key-age' and user == 'ann'")["outcome"]
@@ -296,11 +297,11 @@ def test_a_name_proves_nothing(
     clients = Clients(connect(cloud))
     caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
     if moves == "swapped":
-        caller.call("iam", "update_user", UserName="ann", NewUserName="ann-old")
-        caller.call("iam", "update_user", UserName="spare", NewUserName="ann")
+        run(caller.call("iam", "update_user", UserName="ann", NewUserName="ann-old"))
+        run(caller.call("iam", "update_user", UserName="spare", NewUserName="ann"))
     else:
-        caller.call("iam", "delete_user", UserName="spare")
-        caller.call("iam", "update_user", UserName="ann", NewUserName="spare")
+        run(caller.call("iam", "delete_user", UserName="spare"))
+        run(caller.call("iam", "update_user", UserName="ann", NewUserName="spare"))
     result = audited_account(Account(MAIN), settings_for(cloud, store, virtual_time), store)
     lookup = facts_of(result).lookups["ann"]
     assert lookup.renamed_to == ("ann-old" if moves == "swapped" else "spare")
@@ -333,7 +334,7 @@ def test_of_two_users_that_are_gone_neither_gets_a_strangers_keys(
     cloud = start_cloud(seed)
     clients = Clients(connect(cloud))
     caller = Caller(clients, clients.ambient(), "aws", virtual_time.timing)
-    caller.call("iam", "update_user", UserName="ann", NewUserName="carl")
+    run(caller.call("iam", "update_user", UserName="ann", NewUserName="carl"))
     result = audited_account(Account(MAIN), settings_for(cloud, store, virtual_time), store)
     lookups = facts_of(result).lookups
     assert all("carl" in str(lookups[name].failed) for name in ("ann", "bob"))

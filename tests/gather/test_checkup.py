@@ -18,7 +18,7 @@ from auditor.demo import (
     RoleSeed,
     UserSeed,
 )
-from auditor.gather.checkup import AccountCheckup, Answer, CheckupSettings, check_account, check_accounts
+from auditor.gather.checkup import AccountCheckup, Answer, CheckupSettings, check_accounts
 from auditor.model import Account, NotAuditedCode
 from tests.builders import AS_OF, ago
 from tests.conftest import NoProgress, VirtualTime, connect
@@ -51,6 +51,12 @@ class Injector:
     def __call__(self, call: Call) -> Fault | None:
         """Asked by the cloud at every call."""
         return self.fault if call.action == self.action else None
+
+
+def check_account(account: Account, settings: CheckupSettings) -> AccountCheckup:
+    """The checkup of one account."""
+    (checkup,) = check_accounts([account], settings, NoProgress())
+    return checkup
 
 
 @pytest.fixture(scope="module")

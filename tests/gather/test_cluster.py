@@ -12,12 +12,12 @@ from distributed import LocalCluster
 
 from auditor.errors import NothingAuditedError
 from auditor.gather import gather_accounts
-from auditor.history import RunWriter, read_results
+from auditor.history import RunWriter
 from auditor.model import AccountFacts, NotAuditedCode
 from benchmarks.endpoint import Endpoint, Fault, Rule
 from tests.builders import AS_OF, TERMS
 from tests.conftest import NoProgress
-from tests.gather.conftest import ACCOUNTS, accounts_of, ends, gather, settings_of
+from tests.gather.conftest import ACCOUNTS, accounts_of, ends, gather, results_in, settings_of
 
 WORKERS = 2
 
@@ -46,7 +46,7 @@ def test_the_results_are_those_of_one_machine(
     expected = gather(endpoint, here)
     found = gather(endpoint, writer, scheduler=cluster.scheduler_address)
     assert ends(found) == {"audited": ACCOUNTS}
-    for one, other in zip(read_results(here.folder), read_results(writer.folder), strict=True):
+    for one, other in zip(results_in(here.folder), results_in(writer.folder), strict=True):
         assert one.account == other.account
         assert isinstance(one.outcome, AccountFacts)
         assert isinstance(other.outcome, AccountFacts)

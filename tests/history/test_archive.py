@@ -12,7 +12,7 @@ import pytest
 
 from auditor.config import Config
 from auditor.errors import OutputError, UsageError
-from auditor.history import RunWriter, find_run, list_runs, load_run, write_report
+from auditor.history import RunWriter, find_run, list_runs, load_run, write_part, write_report
 from auditor.history.parquet import read_parquet, write_parquet
 from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, ReportUser, RunManifest, UserLookup
 from auditor.policy import evaluate, tally
@@ -99,9 +99,9 @@ def test_parts_are_merged_in_their_order(tmp_path: Path) -> None:
     made = make_run()
     whole = archive(tmp_path, made)
     writer = RunWriter(tmp_path, AS_OF, TERMS)
-    for account in made.facts.accounts["account_id"]:
+    for number, account in enumerate(made.facts.accounts["account_id"]):
         of_account = [frame[frame["account_id"].eq(account)] for frame in (*astuple_frames(made.facts), made.findings)]
-        writer.add_part(Snapshot(*of_account[:3]), of_account[3])
+        write_part(writer.folder, number, Snapshot(*of_account[:3]), of_account[3])
     writer.complete(made.manifest)
     parted = writer.finish("20261122T190000Z-parted00", {})
     for name, columns in (("accounts", ACCOUNTS), ("users", USERS), ("keys", KEYS)):
@@ -153,7 +153,7 @@ def test_a_process_that_dies_leaves_nothing_that_looks_finished(tmp_path: Path) 
     writer = RunWriter(tmp_path, AS_OF, TERMS)
     run = make_run(run=writer.claim_id("00000000"))
     assert [path.name for path in tmp_path.iterdir()] == [f"{run.manifest.id}.incomplete"]
-    writer.add_part(run.facts, run.findings)
+    write_part(writer.folder, 0, run.facts, run.findings)
     writer.complete(run.manifest)
     folder = writer.finish(run.manifest.id, {})
     for keep_answers in (False, True):

@@ -1,0 +1,140 @@
+"""What was kept of the accounts → verdicts: some accounts at a time, on every core.
+
+So neither memory nor one interpreter is the limit: a batch is read back, judged at one instant, written as parts of the
+run's tables, and forgotten. What comes back of it is what adds up.
+"""
+
+import hashlib
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from auditor.answers import facts_digest
+from auditor.errors import OutputError
+from auditor.gather import Progress
+from auditor.gather.processes import cores, forking
+from auditor.history import done_accounts, read_result, write_part
+from auditor.inventory import build_snapshot
+from auditor.model import AccountFacts, AccountResult, Policy
+from auditor.policy import Tally, evaluate, tally
+
+BATCH = 6_000_000
+"""Bytes of answers that are judged at once: the reports of some 40,000 users."""
+
+BATCHES_A_PROCESS = 2
+"""Batches that are worth another process."""
+
+FEW = 20
+"""Accounts that are judged before anybody can read how far it is."""
+
+RUN_TAKES = timedelta(hours=6)
+"""A report that is newer than this after `as_of` was not made in the course of the run."""
+
+
+@dataclass
+class Judged:
+    """What is added up over all accounts."""
+
+    digest: str
+    """Of the facts and the policy: the same facts under the same policy have the same, whenever they are judged."""
+    tally: Tally = field(default_factory=Tally)
+    users: int = 0
+    keys: int = 0
+    newer: int = 0
+    """Accounts whose report is too new to have been made in the course of a run at `as_of`."""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What is added up of some accounts, and the digests of their facts, one after the other."""
+
+    accounts: int
+    tally: Tally
+    digests: bytes
+    users: int
+    keys: int
+    newer: int
+
+
+def judge(folder: Path, policy: Policy, as_of: datetime, progress: Progress, *, processes: int = 0) -> Judged:
+    """Judge what was gathered in a run's folder, by account id, and write the parts of its tables there.
+
+    Args:
+        folder: the run's, with the accounts' answers.
+        policy: what is judged by.
+        as_of: the instant of judgement.
+        progress: told of every account.
+        processes: how many share the work; 0 is as many as it is worth on this machine.
+
+    Raises:
+        OutputError: an account's files cannot be read back, or the disk is full.
+    """
+    accounts = list(done_accounts(folder))
+    progress.phase("Judging", len(accounts) if len(accounts) > FEW else None)
+    batches = list(_batches(accounts))
+    digest = hashlib.sha256(repr(policy).encode())
+    judged = Judged("")
+    for batch in _judged(partial(_judge_batch, folder, policy, as_of), batches, processes):
+        digest.update(batch.digests)
+        judged.tally += batch.tally
+        judged.users += batch.users
+        judged.keys += batch.keys
+        judged.newer += batch.newer
+        for _ in range(batch.accounts):
+            progress.advance()
+    judged.digest = digest.hexdigest()
+    return judged
+
+
+def _batches(accounts: Iterable[tuple[str, int]]) -> Iterator[tuple[str, ...]]:
+    """The accounts in their order, as many at a time as make a batch."""
+    batch: list[str] = []
+    total = 0
+    for account_id, size in accounts:
+        batch.append(account_id)
+        total += size
+        if total > BATCH:
+            yield tuple(batch)
+            batch, total = [], 0
+    if batch:
+        yield tuple(batch)
+
+
+def _judged(judge_batch: "partial[_Batch]", batches: Sequence[tuple[str, ...]], processes: int) -> Iterator[_Batch]:
+    """The batches' results in their order."""
+    workers = min(processes or cores(), len(batches) // BATCHES_A_PROCESS)
+    if workers <= 1:
+        yield from map(judge_batch, range(len(batches)), batches)
+        return
+    try:
+        with ProcessPoolExecutor(workers, forking(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+            yield from pool.map(judge_batch, range(len(batches)), batches)
+    except BrokenProcessPool as error:
+        what = "A process that judged accounts died; the system may have ended it for its memory."
+        step = "Set gather.processes = 1 in the configuration"
+        raise OutputError(what, where=str(judge_batch.args[0]), next_step=f"{step}, and go on.") from error
+
+
+def _judge_batch(folder: Path, policy: Policy, as_of: datetime, number: int, account_ids: Sequence[str]) -> _Batch:
+    results = [read_result(folder, account_id) for account_id in account_ids]
+    snapshot = build_snapshot(results, owner_tags=policy.owner_tags)
+    findings = evaluate(snapshot, policy, as_of)
+    write_part(folder, number, snapshot, findings)
+    return _Batch(
+        accounts=len(results),
+        tally=tally(findings, snapshot),
+        digests=b"".join(map(facts_digest, results)),
+        users=len(snapshot.users),
+        keys=int(snapshot.accounts["keys"].sum()),
+        newer=sum(_is_newer(result, as_of) for result in results),
+    )
+
+
+def _is_newer(result: AccountResult, as_of: datetime) -> bool:
+    meta = result.outcome.meta if isinstance(result.outcome, AccountFacts) else None
+    return bool(meta and meta.generated_at and meta.generated_at > as_of + RUN_TAKES)
