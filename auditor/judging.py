@@ -61,7 +61,15 @@ class _Batch:
     newer: int
 
 
-def judge(folder: Path, policy: Policy, as_of: datetime, progress: Progress, *, processes: int = 0) -> Judged:
+def judge(  # noqa: PLR0913 - what is judged, by what, and how
+    folder: Path,
+    policy: Policy,
+    as_of: datetime,
+    progress: Progress,
+    *,
+    processes: int = 0,
+    batch: int = BATCH,
+) -> Judged:
     """Judge what was gathered in a run's folder, by account id, and write the parts of its tables there.
 
     Args:
@@ -70,35 +78,36 @@ def judge(folder: Path, policy: Policy, as_of: datetime, progress: Progress, *, 
         as_of: the instant of judgement.
         progress: told of every account.
         processes: how many share the work; 0 is as many as it is worth on this machine.
+        batch: bytes of answers that are judged at once, which bounds the memory.
 
     Raises:
         OutputError: an account's files cannot be read back, or the disk is full.
     """
     accounts = list(done_accounts(folder))
     progress.phase("Judging", len(accounts) if len(accounts) > FEW else None)
-    batches = list(_batches(accounts))
+    batches = list(_batches(accounts, batch))
     digest = hashlib.sha256(repr(policy).encode())
     judged = Judged("")
-    for batch in _judged(partial(_judge_batch, folder, policy, as_of), batches, processes):
-        digest.update(batch.digests)
-        judged.tally += batch.tally
-        judged.users += batch.users
-        judged.keys += batch.keys
-        judged.newer += batch.newer
-        for _ in range(batch.accounts):
+    for done in _judged(partial(_judge_batch, folder, policy, as_of), batches, processes):
+        digest.update(done.digests)
+        judged.tally += done.tally
+        judged.users += done.users
+        judged.keys += done.keys
+        judged.newer += done.newer
+        for _ in range(done.accounts):
             progress.advance()
     judged.digest = digest.hexdigest()
     return judged
 
 
-def _batches(accounts: Iterable[tuple[str, int]]) -> Iterator[tuple[str, ...]]:
+def _batches(accounts: Iterable[tuple[str, int]], most: int) -> Iterator[tuple[str, ...]]:
     """The accounts in their order, as many at a time as make a batch."""
     batch: list[str] = []
     total = 0
     for account_id, size in accounts:
         batch.append(account_id)
         total += size
-        if total > BATCH:
+        if total > most:
             yield tuple(batch)
             batch, total = [], 0
     if batch:

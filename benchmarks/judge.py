@@ -1,29 +1,37 @@
-"""What it costs to parse and judge credential reports, in batches of accounts, without AWS and without a disk.
+"""What it costs to read back, parse and judge the credential reports of a run, and to write its tables; without AWS.
 
-`python -m benchmarks.judge` judges 1,000,000 users in accounts of 1,000; `--users` and `--account-size` say otherwise.
-The reports have AWS's plain form and are the same in every run; about one key in ten fails. Making them is not timed.
-The profile is of one further batch, so that the profiler slows down nothing that is measured.
+`python -m benchmarks.judge` judges 1,000,000 users in accounts of 1,000, as `auditor audit` does after gathering. The
+reports have AWS's plain form and are the same in every run; about one key in ten fails. Making them is not measured.
+The profile is of one further batch, parsed and judged in one process, so that it slows down nothing that is measured.
 """
 
 import argparse
 import cProfile
+import hashlib
 import io
 import pstats
-import resource
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
 
+from auditor import answers
+from auditor.cli.output import SilentProgress
 from auditor.credential_report import parse_credential_report
+from auditor.history import RunWriter
 from auditor.inventory import build_snapshot
+from auditor.judging import judge
 from auditor.model import Account, AccountFacts, AccountResult, Outcome, Policy, ReportMeta, Source
-from auditor.policy import evaluate, tally, users_to_look_up
+from auditor.policy import evaluate, tally
+from benchmarks.cost import adopt_orphans, measured
 
 AS_OF = datetime(2026, 11, 22, 19, tzinfo=UTC)
 POLICY = Policy()
-BATCH = 50_000
-"""Users that are judged at a time."""
+AT_ONCE = 40_000
+"""Users of a batch."""
 
 COLUMNS = (
     "user,arn,user_creation_time,password_enabled,password_last_used,password_last_changed,password_next_rotation,"
@@ -37,18 +45,6 @@ NO_KEY = "false,N/A,N/A,N/A,N/A"
 NO_CERTIFICATES = "false,N/A,false,N/A"
 REGIONS = ("us-east-1", "eu-central-1", "N/A", "ap-southeast-2")
 SERVICES = ("ec2", "sts", "s3", "dynamodb")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What was judged, and what it took; seconds."""
-
-    users: int = 0
-    keys: int = 0
-    verdicts: int = 0
-    non_compliant: int = 0
-    wall: float = 0.0
-    cpu: float = 0.0
 
 
 def reports(users: int, account_size: int) -> Iterator[tuple[str, bytes]]:
@@ -90,54 +86,62 @@ def _ago(days: int, seconds: int = 0) -> str:
     return f"{AS_OF - timedelta(days=days, seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def batches(users: int, account_size: int) -> Iterator[list[tuple[str, bytes]]]:
-    """The reports, as many at a time as hold a batch of users."""
-    batch: list[tuple[str, bytes]] = []
-    for report in reports(users, account_size):
-        batch.append(report)
-        if len(batch) * account_size >= BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def judge(batch: list[tuple[str, bytes]]) -> Cost:
-    """Parse and judge one batch, as the pipeline does; what it found is counted, and then dropped."""
-    results = []
-    for account_id, content in batch:
+def results(users: int, account_size: int) -> Iterator[tuple[AccountResult, bytes]]:
+    """The accounts as gathering hands them on, with their reports."""
+    for account_id, content in reports(users, account_size):
         report = parse_credential_report(content, origin=account_id, expected_account=account_id)
-        users_to_look_up(report, POLICY, AS_OF)
-        meta = ReportMeta(AS_OF, AS_OF, "0" * 64, len(content))
-        results.append(AccountResult(Account(account_id), AccountFacts(Source.CREDENTIAL_REPORT, report, meta)))
-    snapshot = build_snapshot(results, owner_tags=POLICY.owner_tags)
-    findings = evaluate(snapshot, POLICY, AS_OF)
-    failing = tally(findings, snapshot).keys.get(Outcome.NON_COMPLIANT, 0)
-    return Cost(len(snapshot.users), len(snapshot.keys), len(findings), failing)
+        meta = ReportMeta(AS_OF, AS_OF, hashlib.sha256(content).hexdigest(), len(content))
+        facts = AccountFacts(Source.CREDENTIAL_REPORT, report, meta)
+        yield AccountResult(Account(account_id), facts), content
 
 
-def measured(users: int, account_size: int) -> Cost:
-    """The cost of all batches together."""
-    total = Cost()
-    for batch in batches(users, account_size):
-        wall, cpu = time.perf_counter(), time.process_time()
-        cost = judge(batch)
-        total = Cost(
-            total.users + cost.users,
-            total.keys + cost.keys,
-            total.verdicts + cost.verdicts,
-            total.non_compliant + cost.non_compliant,
-            total.wall + time.perf_counter() - wall,
-            total.cpu + time.process_time() - cpu,
-        )
-    return total
+def keep(output: Path, users: int, account_size: int) -> Path:
+    """A run's folder with the answers of all accounts, as gathering leaves it."""
+    writer = RunWriter(output, AS_OF, "")
+    for result, content in results(users, account_size):
+        assert isinstance(result.outcome, AccountFacts)
+        assert result.outcome.meta is not None
+        writer.answers.save(result.account.id, answers.REPORT, content)
+        writer.answers.save(result.account.id, answers.RESPONSE, answers.encode_response(result.outcome.meta))
+        writer.answers.save(result.account.id, answers.ACCOUNT, answers.encode_account(result))
+    writer.close()
+    return writer.folder
+
+
+def judge_kept(folder: Path, processes: int) -> None:
+    """Judge a run's folder, and print what came of it and the seconds that it took."""
+    began = time.monotonic()
+    judged = judge(folder, POLICY, AS_OF, SilentProgress(), processes=processes)
+    wall = time.monotonic() - began
+    failing = judged.tally.keys.get(Outcome.NON_COMPLIANT, 0)
+    print(f"{judged.users:,} users, {judged.keys:,} keys, {failing:,} keys fail: {wall:.1f} s wall to judge them")
+
+
+def judge_batch(batch: list[tuple[AccountResult, bytes]]) -> None:
+    """Parse and judge some accounts, as each process does; what was parsed to make them does not count."""
+    for result, content in batch:
+        parse_credential_report(content, origin=result.account.id, expected_account=result.account.id)
+    snapshot = build_snapshot([result for result, _ in batch], owner_tags=POLICY.owner_tags)
+    tally(evaluate(snapshot, POLICY, AS_OF), snapshot)
+
+
+def in_memory(users: int, account_size: int) -> float:
+    """CPU seconds of parsing and judging alone, in this process, a batch at a time."""
+    spent = 0.0
+    everything = results(users, account_size)
+    while batch := list(islice(everything, max(1, AT_ONCE // account_size))):
+        began = time.process_time()
+        judge_batch(batch)
+        spent += time.process_time() - began
+    return spent
 
 
 def profiled(account_size: int, lines: int = 25) -> str:
     """The functions in which one batch spends its time."""
-    batch = next(batches(BATCH, account_size))
+    batch = list(islice(results(AT_ONCE, account_size), AT_ONCE // account_size))
+    judge_batch(batch[:1])  # imports and caches are not the batch's
     profiler = cProfile.Profile()
-    profiler.runcall(judge, batch)
+    profiler.runcall(judge_batch, batch)
     text = io.StringIO()
     pstats.Stats(profiler, stream=text).sort_stats("tottime").print_stats(lines)
     return text.getvalue()
@@ -148,14 +152,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=1_000_000, help="users in all (default: %(default)s)")
     parser.add_argument("--account-size", type=int, default=1_000, help="users of an account (default: %(default)s)")
-    arguments = parser.parse_args()
-    judge(next(batches(1, 1)))  # imports and caches are not the batch's
-    cost = measured(arguments.users, arguments.account_size)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{cost.users} users in accounts of {arguments.account_size}: {cost.keys} keys, {cost.verdicts} verdicts,")
-    print(f"{cost.non_compliant} keys fail")
-    print(f"wall {cost.wall:.1f} s, CPU {cost.cpu:.1f} s, peak memory {peak:.0f} MiB")
-    print(profiled(arguments.account_size))
+    parser.add_argument("--processes", type=int, default=0, help="0 is as many as auditor thinks fit")
+    parser.add_argument("--only-judge", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.only_judge:
+        judge_kept(given.only_judge, given.processes)
+        return
+    adopt_orphans()
+    with tempfile.TemporaryDirectory() as output:
+        folder = keep(Path(output), given.users, given.account_size)
+        command = [sys.executable, "-m", "benchmarks.judge", "--only-judge", str(folder)]
+        cost, printed = measured([*command, "--processes", str(given.processes)])
+    print(printed.decode().rstrip())
+    print(f"with the start of the program {cost.wall:.1f} s wall, {cost.cpu:.1f} s CPU, {cost.peak:.0f} MiB at most")
+    print(f"parsing and judging alone, in one process: {in_memory(given.users, given.account_size):.1f} s CPU")
+    print(profiled(given.account_size))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A user's access keys as they are now: ListAccessKeys, GetAccessKeyLastUsed, ListUserTags; and listings of users."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -27,14 +27,22 @@ NOT_SAID = frozenset({"N/A", "not_supported", ""})
 """What stands for "no service" or "no Region": S3 and other non-regional services have none."""
 
 
-async def look_up_users(caller: Caller, users: Iterable[str]) -> dict[str, UserLookup]:
-    """`look_up_user` for each, some of them at once; by name, in the order given.
+async def look_up_users(
+    caller: Caller, users: Iterable[str], on_done: Callable[[], None] = lambda: None
+) -> dict[str, UserLookup]:
+    """`look_up_user` for each, some of them at once; by name, in the order given. `on_done` hears of every one.
 
     Raises:
         AwsFailure: the session is over.
     """
     names = tuple(users)
-    lookups = await in_lanes([partial(look_up_user, caller, name) for name in names], caller.ledger.lanes)
+
+    async def look_up(name: str) -> UserLookup:
+        found = await look_up_user(caller, name)
+        on_done()
+        return found
+
+    lookups = await in_lanes([partial(look_up, name) for name in names], caller.ledger.lanes)
     return dict(zip(names, lookups, strict=True))
 
 

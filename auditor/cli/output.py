@@ -32,6 +32,9 @@ MOST_ACCOUNTS = 20
 SETTLED = 2.0
 """Seconds after which a rate says something."""
 
+SILENCE = 30.0
+"""Seconds after which a log is told how far a phase is, whatever it has reached."""
+
 PLAIN_STEPS = 20
 """At most so many lines a phase where there is no terminal."""
 
@@ -178,6 +181,7 @@ class PlainProgress:
     def __init__(self) -> None:
         """Nothing is under way."""
         self._phase = _Phase()
+        self._said_at = time.monotonic()
 
     def phase(self, name: str, total: int | None = None) -> None:
         """See `auditor.gather.Progress`."""
@@ -192,15 +196,23 @@ class PlainProgress:
             return
         is_short = phase.total <= PLAIN_STEPS
         if is_short or phase.done % (phase.total // PLAIN_STEPS) == 0 or phase.done == phase.total:
-            told = ", ".join(part for part in (step if is_short else "", str(phase)) if part)
-            self.note(f"  {phase.done:,} of {phase.total:,}  {told}".rstrip())
+            self._tell(step if is_short else "")
 
     def status(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
         self._phase.status = text
+        if time.monotonic() - self._said_at > SILENCE:
+            self._tell()
+
+    def _tell(self, step: str = "") -> None:
+        phase = self._phase
+        how_far = f"{phase.done:,} of {phase.total:,}" if phase.total else ""
+        told = ", ".join(part for part in (step, str(phase)) if part)
+        self.note("  " + "  ".join(part for part in (how_far, told) if part))
 
     def note(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
+        self._said_at = time.monotonic()
         with suppress(OSError):  # nobody reads the progress any more; the run goes on
             sys.stderr.write(printable(text) + "\n")
             sys.stderr.flush()

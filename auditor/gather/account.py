@@ -38,6 +38,10 @@ STALE = timedelta(hours=4, minutes=15)
 
 ACTIVE = "ACTIVE"
 
+REQUESTED = "requested"
+LOOKED_UP = "looked up"
+"""What is told of an account before it is done: its report was asked for; one of its users was looked up."""
+
 
 class StopRequested(Exception):  # noqa: N818 - a request of the user's, not an error
     """The user asked to stop; raised between two calls, and by the sleep of a run that is being stopped."""
@@ -58,7 +62,7 @@ async def gather_account(
     account: Account,
     settings: GatherSettings,
     ledger: Ledger | None = None,
-    on_asked: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Gathered:
     """`audit_account`, as one of many that are under way in the loop.
 
@@ -66,13 +70,13 @@ async def gather_account(
         account: the account.
         settings: how it is read, and where its answers are kept.
         ledger: bounds and counts what it spends, for somebody who may end it before it is done.
-        on_asked: told when its report was asked for.
+        tell: told `REQUESTED` when the account's report was asked for, and `LOOKED_UP` for every user looked up.
     """
     ledger = ledger or Ledger()
     ledger.pace = Pace(settings.account_calls_per_second)
     ledger.lanes = settings.account_calls_in_flight
     began = settings.timing.monotonic()
-    outcome = await _outcome(account, settings, ledger, on_asked)
+    outcome = await _outcome(account, settings, ledger, tell)
     spent = ledger.spent(round(settings.timing.monotonic() - began, 3))
     return keep(AccountResult(account, outcome, spent), settings.store)
 
@@ -87,13 +91,13 @@ def keep(result: AccountResult, store: RawStore) -> Gathered:
 
 
 async def _outcome(
-    account: Account, settings: GatherSettings, ledger: Ledger, on_asked: Callable[[], None]
+    account: Account, settings: GatherSettings, ledger: Ledger, tell: Callable[[str], None]
 ) -> AccountFacts | NotAudited:
     if account.state != ACTIVE:
         return _not_active(account)
     outcome: AccountFacts | NotAudited
     try:
-        outcome = await _facts(await enter(account, settings, ledger), account, settings, on_asked)
+        outcome = await _facts(await enter(account, settings, ledger), account, settings, tell)
     except AwsFailure as failure:
         outcome = not_audited(account, failure)
     except ReportFormatError as error:
@@ -126,23 +130,27 @@ def _unreadable(account: Account, error: ReportFormatError) -> NotAudited:
 
 
 async def _facts(
-    caller: Caller, account: Account, settings: GatherSettings, on_asked: Callable[[], None]
+    caller: Caller, account: Account, settings: GatherSettings, tell: Callable[[str], None]
 ) -> AccountFacts:
     def asked() -> None:
         caller.ledger.urgency = LATER
-        on_asked()
+        tell(REQUESTED)
 
     try:
         fetched = await fetch_credential_report(caller, wait_seconds=settings.report_wait_seconds, on_asked=asked)
     except ReportRefusedError as refusal:
         why = str(refusal)
     else:
-        return await _reported_facts(caller, account, settings, fetched)
-    return await _listed_facts(caller, account, settings, why)
+        return await _reported_facts(caller, account, settings, fetched, tell)
+    return await _listed_facts(caller, account, settings, why, tell)
 
 
 async def _reported_facts(
-    caller: Caller, account: Account, settings: GatherSettings, fetched: FetchedReport
+    caller: Caller,
+    account: Account,
+    settings: GatherSettings,
+    fetched: FetchedReport,
+    tell: Callable[[str], None],
 ) -> AccountFacts:
     meta = ReportMeta(
         generated_at=fetched.generated_at,
@@ -157,7 +165,7 @@ async def _reported_facts(
         fetched.content, origin=f"credential report of {account.id}", expected_account=account.id
     )
     chosen = users_to_look_up(report, settings.policy, settings.as_of, every_key=settings.every_key)
-    lookups = await follow_renamed(caller, report, await look_up_users(caller, chosen))
+    lookups = await follow_renamed(caller, report, await look_up_users(caller, chosen, lambda: tell(LOOKED_UP)))
     _keep(account, settings, lookups)
     root, notes = await _root(caller, report)
     notes += _lookup_notes(lookups)
@@ -167,10 +175,12 @@ async def _reported_facts(
     return AccountFacts(Source.CREDENTIAL_REPORT, report, meta, (), lookups, root, tuple(notes))
 
 
-async def _listed_facts(caller: Caller, account: Account, settings: GatherSettings, why: str) -> AccountFacts:
+async def _listed_facts(
+    caller: Caller, account: Account, settings: GatherSettings, why: str, tell: Callable[[str], None]
+) -> AccountFacts:
     users = await list_users(caller)
     settings.store.save(account.id, answers.LISTING, answers.encode_listing(users, caller.timing.now()))
-    lookups = await look_up_users(caller, (user.name for user in users))
+    lookups = await look_up_users(caller, (user.name for user in users), lambda: tell(LOOKED_UP))
     _keep(account, settings, lookups)
     root, notes = await _root(caller, None)
     notes += _lookup_notes(lookups)

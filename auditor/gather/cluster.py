@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from auditor.errors import AuditorError, NothingAuditedError, UsageError
-from auditor.gather.account import audit_account
-from auditor.gather.processes import GLANCE, REQUESTED, Died, Stop
+from auditor.gather.account import REQUESTED, audit_account
+from auditor.gather.processes import GLANCE, Died, Stop
 from auditor.gather.settings import GatherSettings, RawStore
 from auditor.model import Account, Gathered
 

@@ -11,9 +11,9 @@ from types import FrameType
 
 from auditor.aws.loop import in_lanes, told_by
 from auditor.aws.spending import Gate, Ledger
-from auditor.gather.account import StopRequested, gather_account, keep
+from auditor.gather.account import LOOKED_UP, REQUESTED, StopRequested, gather_account, keep
 from auditor.gather.cluster import share_out_on_cluster
-from auditor.gather.processes import REQUESTED, Died, Stop, forking, share_out, suitable_processes
+from auditor.gather.processes import Died, Stop, forking, share_out, suitable_processes
 from auditor.gather.settings import GatherSettings, Progress
 from auditor.model import Account, AccountResult, Gathered, NotAudited, NotAuditedCode
 
@@ -24,6 +24,8 @@ INTERRUPTED = NotAudited(
 )
 WINDOW = 1_024
 """Accounts that are begun before the first of them has to be done: what bounds the memory."""
+
+FAILED = "not audited"
 
 SLICE = 0.5
 """Seconds after which a sleeping account looks whether the run is being stopped."""
@@ -46,25 +48,30 @@ def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progr
     """
     stop = threading.Event()
     processes = min(settings.processes or suitable_processes(len(accounts)), max(1, len(accounts)))
-    failed = 0
-    requested = Counter[str]()
+    seen = Counter[str]()
     with _first_interrupt_sets(stop, progress):
-        for receipt in _receipts(accounts, settings, processes, requested, stop):
-            failed += receipt.not_audited is not None
-            progress.status(f"{requested[REQUESTED]:,} requested, {failed:,} not audited")
-            progress.advance(receipt.account.name or receipt.account.id)
-            yield receipt
+        for message in _messages(accounts, settings, processes, stop):
+            if isinstance(message, str):
+                seen[message] += 1
+            elif message.not_audited is not None:
+                seen[FAILED] += 1
+            progress.status(_standing(seen))
+            if isinstance(message, Gathered):
+                progress.advance(message.account.name or message.account.id)
+                yield message
 
 
-def _receipts(
-    accounts: Sequence[Account], settings: GatherSettings, processes: int, requested: Counter[str], stop: Stop
-) -> Iterator[Gathered]:
+def _standing(seen: Counter[str]) -> str:
+    looked_up = f", {seen[LOOKED_UP]:,} users looked up" if seen[LOOKED_UP] else ""
+    return f"{seen[REQUESTED]:,} requested, {seen[FAILED]:,} not audited{looked_up}"
+
+
+def _messages(
+    accounts: Sequence[Account], settings: GatherSettings, processes: int, stop: Stop
+) -> Iterator[Gathered | str]:
+    """Every account's receipt as it comes, and what is told of accounts before they are done."""
     if processes == 1 and not settings.scheduler:
-
-        def count() -> None:
-            requested[REQUESTED] += 1
-
-        yield from gather_here(accounts, settings, count, stop)
+        yield from gather_here(accounts, settings, stop)
         return
     left = {account.id: account for account in accounts}
     for message in (
@@ -72,15 +79,14 @@ def _receipts(
         if settings.scheduler
         else share_out(gather_here, accounts, settings, processes, stop)
     ):
-        if isinstance(message, Gathered):
-            del left[message.account.id]
-            yield message
-        elif isinstance(message, Died):
+        if isinstance(message, Died):
             for account in message.accounts:
                 del left[account.id]
                 yield keep(AccountResult(account, _died(message.how)), settings.store)
-        else:
-            requested[message] += 1
+            continue
+        if isinstance(message, Gathered):
+            del left[message.account.id]
+        yield message
     for account in left.values():
         yield keep(AccountResult(account, INTERRUPTED), settings.store)
 
@@ -91,18 +97,14 @@ def _died(how: str) -> NotAudited:
     return NotAudited(NotAuditedCode.FAILED, what, step)
 
 
-def gather_here(
-    accounts: Sequence[Account], settings: GatherSettings, on_request: Callable[[], None], stop: Stop
-) -> Iterator[Gathered]:
-    """`gather_accounts` in this process, told to stop by somebody else; `on_request` hears of each report asked for."""
+def gather_here(accounts: Sequence[Account], settings: GatherSettings, stop: Stop) -> Iterator[Gathered | str]:
+    """`gather_accounts` in this process, told to stop by somebody else; with what is told of accounts on the way."""
     ledgers: dict[str, Ledger] = {}
     left = {account.id: account for account in accounts}
     for told in told_by(partial(_gather, accounts, settings, stop, ledgers)):
-        if isinstance(told, str):
-            on_request()
-        else:
+        if isinstance(told, Gathered):
             del left[told.account.id], ledgers[told.account.id]
-            yield told
+        yield told
     for account in left.values():
         spent = ledgers.get(account.id, Ledger()).spent()
         yield keep(AccountResult(account, INTERRUPTED, spent), settings.store)
@@ -115,7 +117,7 @@ async def _gather(
     ledgers: dict[str, Ledger],
     tell: Callable[[Gathered | str], None],
 ) -> None:
-    """Audit the accounts in the loop; tell of each report that is asked for and each account that is done."""
+    """Audit the accounts in the loop; tell of each that is done, and what `gather_account` tells of it before."""
     ending = _Stoppable(settings.timing.sleep, stop)
     stoppable = replace(settings, timing=replace(settings.timing, sleep=ending.sleep, go_on=ending.go_on))
     gate = Gate(settings.calls_in_flight)
@@ -124,7 +126,7 @@ async def _gather(
         ledger = ledgers[account.id] = Ledger(gate=gate)
         with suppress(StopRequested):
             ending.go_on()
-            tell(await gather_account(account, stoppable, ledger, lambda: tell(REQUESTED)))
+            tell(await gather_account(account, stoppable, ledger, tell))
 
     await in_lanes([partial(audit, account) for account in accounts], WINDOW)
 

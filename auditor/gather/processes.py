@@ -23,9 +23,6 @@ LIVES = 2
 GLANCE = 0.5
 """Seconds after which the parent looks whether it is to stop."""
 
-REQUESTED = "requested"
-"""What a process sends when an account's report has been asked for."""
-
 
 class Stop(Protocol):
     """Whether the run is being stopped."""
@@ -35,8 +32,8 @@ class Stop(Protocol):
         ...
 
 
-Work = Callable[[Sequence[Account], GatherSettings, Callable[[], None], Stop], Iterator[Gathered]]
-"""Audits accounts in one process: accounts, settings, who is told of each report that was asked for, and stop."""
+Work = Callable[[Sequence[Account], GatherSettings, Stop], Iterator[Gathered | str]]
+"""Audits accounts in one process: each receipt, and what is told of accounts before they are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class _Share:
 def share_out(
     work: Work, accounts: Sequence[Account], settings: GatherSettings, processes: int, stop: Stop
 ) -> Iterator[Gathered | Died | str]:
-    """Do the work in so many processes; each receipt as it comes, `REQUESTED` for each report that was asked for.
+    """Do the work in so many processes; what they tell as it comes.
 
     Caps and paces are shared out evenly. A process that dies is begun anew with what it had not done; the second time
     the rest is handed on as `Died`.
@@ -169,8 +166,8 @@ def _audit_share(work: Work, accounts: Sequence[Account], settings: GatherSettin
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(BrokenPipeError):
         try:
-            for receipt in work(accounts, settings, lambda: pipe.send(REQUESTED), stopping):
-                pipe.send(receipt)
+            for message in work(accounts, settings, stopping):
+                pipe.send(message)
             pipe.send(None)
         except AuditorError as error:
             pipe.send(error)

@@ -148,10 +148,10 @@ def write_part(folder: Path, number: int, snapshot: Snapshot, findings: pd.DataF
     """
     frames = (snapshot.accounts, snapshot.users, snapshot.keys, findings)
     with writing(folder):
-        for name, frame in zip(TABLES, frames, strict=True):
-            parts = folder / PARTS / name
-            parts.mkdir(parents=True, exist_ok=True)
-            write_parquet(frame, parts / f"{number:06}.parquet")
+        for name in TABLES:
+            (folder / PARTS / name).mkdir(parents=True, exist_ok=True)
+        paths = [folder / PARTS / name / f"{number:06}.parquet" for name in TABLES]
+        write_parquet(dict(zip(paths, frames, strict=True)))
 
 
 def write_report(folder: Path, name: str, content: bytes) -> Path:

@@ -10,16 +10,16 @@ import pandas as pd
 
 from auditor.tables import conform
 
-
 ROW_GROUP = 40_960
 """Rows that are held in memory while a table is merged; DuckDB's own 122,880 take three times as much."""
 
 
-def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table; raises OSError where the disk refuses."""
+def write_parquet(tables: Mapping[Path, pd.DataFrame]) -> None:
+    """Write tables, each to its path; raises OSError where the disk refuses."""
     with _connection() as connection:
         try:
-            connection.from_df(frame).write_parquet(str(path))
+            for path, frame in tables.items():
+                connection.from_df(frame).write_parquet(str(path))
         except duckdb.IOException as error:
             raise _disk_error(error) from error
 

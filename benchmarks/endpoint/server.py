@@ -32,6 +32,7 @@ _QUERIES = {**STS, **IAM}
 _REFUSALS: Mapping[Fault | None, RefusedError] = {
     Fault.DENIED: RefusedError(403, "AccessDenied", "A rule of the endpoint denies this call."),
     Fault.THROTTLED: RefusedError(400, "Throttling", "Rate exceeded"),
+    Fault.EXPIRED: RefusedError(410, "ReportExpired", "The most recent credential report has expired"),
     Fault.FAILURE: RefusedError(500, "ServiceFailure", "A rule of the endpoint fails this call."),
 }
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -19,6 +19,8 @@ class Fault(StrEnum):
     """400 Throttling; from Organizations 400 TooManyRequestsException."""
     FAILURE = "failure"
     """500 ServiceFailure; from Organizations 500 ServiceException."""
+    EXPIRED = "expired"
+    """410 ReportExpired, however fresh the report is."""
     RESET = "reset"
     """The connection is reset without an answer."""
     HALF = "half"

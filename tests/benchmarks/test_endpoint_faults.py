@@ -19,6 +19,7 @@ EXPECTED: dict[Fault, set[Kind | None]] = {
     Fault.DENIED: {Kind.DENIED},
     Fault.THROTTLED: {Kind.THROTTLED},
     Fault.FAILURE: {Kind.SERVICE},
+    Fault.EXPIRED: {Kind.REPORT_EXPIRED},
     Fault.RESET: {Kind.UNREACHABLE},
     Fault.HALF: {Kind.UNREACHABLE, Kind.UNREADABLE},
     Fault.GARBAGE: {Kind.UNREADABLE},

@@ -1,7 +1,10 @@
 """`auditor audit --resume`: only what is missing is asked, nothing is lost, nothing is counted twice."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,3 +170,44 @@ def test_a_run_that_lacks_nothing_is_not_resumed(cli: CommandLine, endpoint: End
     again = cli.run(*AUDIT, "--resume", whole.json["run"])
     assert again.code == 2
     assert "Nothing of this run is missing" in again.err
+
+
+FULL_DISK = """
+mount -t tmpfs -o size=112k none reports || exit 77
+"$PYTHON" -m auditor {audit} --as-of {stamp} 2> first.err
+echo $? > first.code
+ls reports/*/raw/*/account.json | wc -l > done
+mount -o remount,size=64m reports
+"$PYTHON" -m auditor {audit} --resume latest > second.json 2> second.err
+echo $? > second.code
+ls reports > runs
+"""
+
+
+def test_a_disk_that_fills_up_in_mid_run_costs_no_answer(cli: CommandLine, endpoint: Endpoint) -> None:
+    """A real one: it is told as what it is, and once there is room only what is missing is asked."""
+    freed(endpoint)
+    (cli.folder / "reports").mkdir()
+    script = FULL_DISK.format(audit=" ".join(AUDIT), stamp=STAMP)
+    environment = dict(os.environ) | cli.environment | {"PYTHON": sys.executable, "COLUMNS": "300", "NO_COLOR": "1"}
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=cli.folder, env=environment, check=False)
+    if not (cli.folder / "first.code").exists():
+        pytest.skip("a disk of one's own cannot be mounted here (unshare, mount)")
+    said = {path.name: " ".join(path.read_text().split()) for path in cli.folder.iterdir() if path.is_file()}
+    assert done.returncode == 0
+    assert said["first.code"] == "4", said["first.err"]
+    assert "No space left on device" in said["first.err"]
+    assert "Free space on this disk" in said["first.err"]
+    assert "--resume" in said["first.err"]
+    assert 0 < int(said["done"]) < ACCOUNTS
+    assert said["second.code"] == "1", said["second.err"]
+    resumed = json.loads(said["second.json"])
+    assert resumed["coverage"]["accounts_audited"] == ACCOUNTS
+    assert said["runs"].split() == [resumed["run"]]
+    entered = {
+        number: account["actions"]["GenerateCredentialReport"]
+        for number, account in endpoint.counts(by_account=True)["accounts"].items()
+        if "GenerateCredentialReport" in account["actions"]
+    }
+    assert len(entered) == ACCOUNTS
+    assert sum(entered.values()) <= 2 * ACCOUNTS - int(said["done"])

@@ -74,3 +74,12 @@ def ends(receipts: dict[str, Gathered]) -> Counter[str]:
     return Counter(
         receipt.not_audited.code.value if receipt.not_audited else "audited" for receipt in receipts.values()
     )
+
+
+def gathering_process(children: Path) -> int:
+    """One of the processes that gather: a child of the fork server, which is a child of this one."""
+    for child in children.read_text().split():
+        below = Path(f"/proc/{child}/task/{child}/children").read_text().split()
+        if below:
+            return int(below[0])
+    raise AssertionError("no process gathers")

@@ -12,10 +12,10 @@ import pytest
 from auditor.errors import OutputError
 from auditor.gather import gather_accounts
 from auditor.history import RunWriter
-from auditor.model import Gathered, NotAuditedCode
+from auditor.model import AccountFacts, Gathered, NotAuditedCode
 from benchmarks.endpoint import Endpoint, Fault, Rule
 from tests.conftest import NoProgress
-from tests.gather.conftest import ACCOUNTS, accounts_of, ends, gather, settings_of
+from tests.gather.conftest import ACCOUNTS, accounts_of, ends, gather, gathering_process, results_in, settings_of
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -38,9 +38,13 @@ def test_reports_are_asked_for_everywhere_before_they_are_collected(endpoint: En
         def status(self, text: str) -> None:
             told.append(text)
 
+        def advance(self, step: str = "") -> None:
+            told.append(step)
+
     settings = settings_of(endpoint, writer, calls_in_flight=1, account_calls_in_flight=1, processes=1)
     list(gather_accounts(accounts_of(endpoint), settings, Telling()))
-    assert told[0] == f"{ACCOUNTS} requested, 0 not audited"
+    first_done = next(place for place, text in enumerate(told) if "requested" not in text)
+    assert told[first_done - 1].startswith(f"{ACCOUNTS} requested, 0 not audited")
 
 
 def test_calls_are_capped_in_all_and_in_each_account(endpoint: Endpoint, writer: RunWriter) -> None:
@@ -95,6 +99,26 @@ def test_what_passes_costs_a_retry_and_nothing_else(endpoint: Endpoint, writer: 
     assert all(receipt.spent.retries == 1 for receipt in receipts.values())
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_report_that_expires_between_the_calls_is_made_anew(
+    endpoint: Endpoint, writer: RunWriter, times: int
+) -> None:
+    """It was there when it was asked for and is gone when it is fetched: asked for again, and nothing is lost."""
+    endpoint.set_rules([Rule(Fault.EXPIRED, "1/4", "GetCredentialReport", times=times)])
+    assert ends(gather(endpoint, writer)) == {"audited": ACCOUNTS}
+    assert endpoint.counts()["actions"]["GenerateCredentialReport"] == ACCOUNTS + times * ACCOUNTS // 4
+
+
+def test_reports_that_expire_for_ever_are_done_without(endpoint: Endpoint, writer: RunWriter) -> None:
+    """After the time allowed users and keys are listed one by one; the account says so."""
+    endpoint.set_rules([Rule(Fault.EXPIRED, "1/4", "GetCredentialReport")])
+    assert ends(gather(endpoint, writer, report_wait_seconds=6.0)) == {"audited": ACCOUNTS}
+    facts = {result.account.id: result.outcome for result in results_in(writer.folder)}
+    listed = [outcome for outcome in facts.values() if isinstance(outcome, AccountFacts) and outcome.report is None]
+    assert len(listed) == ACCOUNTS // 4
+    assert all("ReportExpired" in outcome.notes[0] for outcome in listed)
+
+
 def test_a_process_that_dies_is_begun_anew(endpoint: Endpoint, writer: RunWriter) -> None:
     """Killed in mid-run: what it had not done is done, and nothing is counted twice."""
     killed = threading.Event()
@@ -108,15 +132,6 @@ def test_a_process_that_dies_is_begun_anew(endpoint: Endpoint, writer: RunWriter
             os.kill(gathering_process(children), signal.SIGKILL)
     assert Counter(receipt.account.id for receipt in receipts) == {account.id: 1 for account in accounts_of(endpoint)}
     assert not any(receipt.not_audited for receipt in receipts)
-
-
-def gathering_process(children: Path) -> int:
-    """One of the processes that gather: a child of the fork server, which is a child of this one."""
-    for child in children.read_text().split():
-        below = Path(f"/proc/{child}/task/{child}/children").read_text().split()
-        if below:
-            return int(below[0])
-    raise AssertionError("no process gathers")
 
 
 def test_processes_that_keep_dying_leave_accounts_that_say_so(endpoint: Endpoint, writer: RunWriter) -> None:

@@ -249,7 +249,7 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_as_one() -> None:
     """What DuckDB says of it is told in the system's words, with what to do."""
     with pytest.raises(OSError, match="No space left on device") as caught:
-        write_parquet(pd.DataFrame({"text": ["x"]}), Path("/dev/full"))
+        write_parquet({Path("/dev/full"): pd.DataFrame({"text": ["x"]})})
     assert caught.value.errno == errno.ENOSPC
 
 
