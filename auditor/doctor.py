@@ -67,7 +67,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Every check in order, and the exit code: 0, 3 where an audit would be incomplete, 4 where nothing was checked."""
+    """Every check in order, and the exit code: 0, 3 where an audit would be incomplete, 4 where it audits nothing."""
 
     checks: tuple[Check, ...]
     exit_code: int
@@ -78,7 +78,7 @@ class Diagnosis:
         return {
             EXIT_OK: "An audit with these settings can run completely.",
             EXIT_INCOMPLETE: "An audit with these settings would be incomplete, or not written whole.",
-        }.get(self.exit_code, "What an audit may read could not be checked.")
+        }.get(self.exit_code, "An audit with these settings would audit nothing.")
 
 
 def examine(
@@ -122,7 +122,7 @@ def examine(
         )
         step = "Run `auditor doctor` again when it answers."
         checks.append(Check("permissions", Health.PROBLEM, left, step))
-    if checkups and all(checkup.is_unreachable for checkup in checkups):
+    if checkups and all(checkup.failed for checkup in checkups):
         return Diagnosis(tuple(checks), EXIT_NOTHING)
     complete = all(check.health is not Health.PROBLEM for check in checks)
     return Diagnosis(tuple(checks), EXIT_OK if complete else EXIT_INCOMPLETE)

@@ -23,7 +23,9 @@ from auditor.demo import (
     UserSeed,
 )
 from auditor.doctor import Check, Diagnosis, Health, clock, examine, output_folder
-from tests.builders import ago
+from auditor.errors import NothingAuditedError
+from auditor.pipeline import AuditRequest, audit
+from tests.builders import AS_OF, ago
 from tests.conftest import NoProgress, StartCloud, connect
 
 MAIN, OTHER, THIRD = "111111111111", "222222222222", "333333333333"
@@ -211,3 +213,19 @@ def test_an_output_folder_that_takes_nothing_is_a_problem(tmp_path: Path) -> Non
         found = output_folder(folder)
         assert found.health is Health.PROBLEM
         assert "--output" in found.next_step
+
+
+def test_where_no_account_can_be_entered_nothing_would_be_audited(start_cloud: StartCloud, tmp_path: Path) -> None:
+    """The exit code is that of an audit with these settings."""
+
+    def refuse(call: Call) -> Fault | None:
+        return ErrorFault(403, "AccessDenied", "not authorized") if call.action == "AssumeRole" else None
+
+    cloud = start_cloud(organisation(), fault=refuse)
+    accounts = {"source": "organisation", "role_name": cloud.role_name, "exclude": {"ids": [MAIN]}}
+    config = load_config(None, {"accounts": accounts, "output": {"folder": str(tmp_path / "runs")}})
+    diagnosis = examine(config, connect(cloud), (), NoProgress(), timing=quickly())
+    assert len(problems(diagnosis)) == 2
+    assert diagnosis.exit_code == 4
+    with pytest.raises(NothingAuditedError):
+        audit(AuditRequest(config, connect(cloud), AS_OF, timing=quickly()), NoProgress())

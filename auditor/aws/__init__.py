@@ -1,1 +1,1 @@
-"""The only boto3: the calls that the product makes of AWS, and AWS's errors turned into ours. Reads only."""
+"""The only botocore: the calls that the product makes of AWS, and AWS's errors turned into ours. Reads only."""

@@ -10,7 +10,7 @@ import atexit
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import aiohttp
@@ -40,13 +40,11 @@ class _Loop:
             raise
 
     def _end(self) -> None:
-        try:
+        with suppress(TimeoutError):  # somebody holds the loop, such as a prompt for a second factor
             self.run(self._leave(), LEAVE_SECONDS)
-        finally:
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(LEAVE_SECONDS)
-            if not self.loop.is_running():
-                self.loop.close()
+            self._thread.join()
+            self.loop.close()
 
     async def _leave(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -243,7 +243,7 @@ class GatherConfig(_Section):
     key_ids: Literal["flagged", "all"] = "flagged"
     """Look up access key ids for keys that are flagged or due soon, or for all keys (many more calls)."""
     processes: int = Field(default=0, ge=0, le=64)
-    """How many processes share the accounts; 0 is as many as they are worth on this machine."""
+    """How many processes share the gathering and the judging; 0 is as many as they are worth on this machine."""
     calls_in_flight: int = Field(default=64, ge=1, le=1024)
     """How many calls are under way at the same time, over all accounts."""
     account_calls_in_flight: int = Field(default=4, ge=1, le=64)
