@@ -27,6 +27,8 @@ from benchmarks.endpoint import Company, Endpoint, Settings
 ROLE = "auditor"
 KEY_BY_KEY = 5
 """Accounts for the dearer of the naive ways."""
+ALONE = 500
+"""Accounts by which the gathering alone is measured."""
 
 
 def audit(endpoint: Endpoint, folder: str, processes: int, account_rate: int) -> Cost:
@@ -66,6 +68,25 @@ def audit_naively(accounts: int, *, key_by_key: bool) -> None:
         iam.get_credential_report()
 
 
+def gather_alone(accounts: int, users: int, latency: float) -> float:
+    """CPU seconds an account of entering, fetching, parsing and keeping, in one process that has started."""
+    as_of = datetime.now(UTC).replace(microsecond=0)
+    with Endpoint(Settings(accounts, users, flagged=0.0, as_of=as_of, latency=latency)) as endpoint:
+        own = StaticCredentials(CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY)
+        connection = Connection(endpoint_url=endpoint.url, isolated=own)
+        company = Company(endpoint.settings)
+        wanted = [Account(company.account_id(number), role_name=ROLE) for number in range(1, accounts + 1)]
+        with tempfile.TemporaryDirectory() as output:
+            writer = RunWriter(Path(output), as_of, "")
+            settings = GatherSettings(connection, Policy(), as_of, writer.answers)
+            list(gather_here(wanted[:1], settings, threading.Event()))  # what is loaded once is no account's
+            began = time.process_time()
+            list(gather_here(wanted[1:], settings, threading.Event()))
+            spent = time.process_time() - began
+            writer.close()
+    return spent / (accounts - 1)
+
+
 def main() -> None:
     """Measure, and print what each way cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,6 +112,9 @@ def main() -> None:
         with Endpoint(settings) as endpoint, tempfile.TemporaryDirectory() as folder:
             cost = audit(endpoint, folder, given.processes, given.account_rate)
             _say_audit(endpoint, cost, accounts, given.account_rate)
+            if accounts > 1:
+                alone = gather_alone(min(accounts, ALONE), given.users, given.latency)
+                print(f"  gathering alone, in one process that has started: {alone * 1000:.1f} ms CPU an account")
             if before:
                 _say_growth(before, (accounts, cost))
             before = accounts, cost

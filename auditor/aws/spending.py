@@ -12,16 +12,19 @@ from auditor.model import Spent
 RETRIES = 50
 """Retries that an account may use up before calls that are answered have earned it new ones."""
 
+SLACK = 1.05
+"""How much further apart calls are than the rate asks for: what is delayed on its way comes closer to what follows."""
+
 FIRST, LATER = 0, 1
 """How urgent calls are: reports are asked for everywhere first, because AWS takes its time to make them."""
 
 
 class Pace:
-    """At most so many calls a second, evenly spread: a caller waits for its place in the row."""
+    """At most so many calls in any second, evenly spread: a caller waits for its place in the row."""
 
     def __init__(self, per_second: float) -> None:
         """The first call waits for nothing."""
-        self._gap = 1.0 / per_second
+        self._gap = SLACK / per_second
         self._next = 0.0
 
     async def wait(self, timing: Timing) -> None:
