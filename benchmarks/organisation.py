@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -21,8 +22,13 @@ from pathlib import Path
 
 import boto3
 
+from auditor.aws.clients import Connection, StaticCredentials
+from auditor.gather import GatherSettings
+from auditor.gather.fan_out import gather_here
+from auditor.history import RunWriter
+from auditor.model import Account, Policy
 from benchmarks.cost import Cost, adopt_orphans, measured
-from benchmarks.endpoint import Company, Endpoint, Settings
+from benchmarks.endpoint import CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY, Company, Endpoint, Settings
 
 ROLE = "auditor"
 KEY_BY_KEY = 5
