@@ -35,6 +35,9 @@ SETTLED = 2.0
 SILENCE = 30.0
 """Seconds after which a log is told how far a phase is, whatever it has reached."""
 
+TELLING = 20
+"""One in so many steps has to be done before a rate is told: the first that end are those that failed."""
+
 PLAIN_STEPS = 20
 """At most so many lines a phase where there is no terminal."""
 
@@ -161,7 +164,7 @@ class _Phase:
         """Status, rate and time left; the latter two once there is something to go by."""
         elapsed = time.monotonic() - self._began
         parts = [self.status]
-        if self.done and elapsed > SETTLED and self.done < self.total:
+        if elapsed > SETTLED and self.total <= self.done * TELLING < self.total * TELLING:
             rate = self.done / elapsed
             parts += [
                 f"{rate:,.0f}/s" if rate >= 1 else f"{rate * 60:,.0f}/min",
