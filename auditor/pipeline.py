@@ -245,7 +245,7 @@ def _confirm_same_terms(resumed: Path, config: Config) -> None:
     except (OSError, ValueError, UsageError):
         is_same = False
     if not is_same:
-        what = "It was begun under another policy, with other owner tags or another gather.key_ids."
+        what = "It was begun under another policy, with other owner tags or gather.key_ids, or for other accounts."
         step = "Resume it with the configuration that it was begun with, or run the audit without --resume."
         raise UsageError(what, where=str(resumed), next_step=step)
 
@@ -256,6 +256,8 @@ def _audited(receipts: Iterable[Gathered]) -> list[Gathered]:
     refused = _not_audited(found)
     if len(refused) < len(found):
         return found
+    if all(missing.code is NotAuditedCode.INTERRUPTED for missing in refused):
+        raise NothingAuditedError("Interrupted before any account was done.", next_step="Run the audit again.")
     first = refused[0]
     others = f" The other {len(refused) - 1} failed too." if len(refused) > 1 else ""
     where = f"account {first.account_id}" if first.account_id.isdigit() else ""

@@ -114,6 +114,7 @@ class Caller:
             if gate:
                 await gate.enter(self.ledger.urgency)
             try:
+                self.timing.go_on()  # what waited while the run was stopped is not sent any more
                 self.ledger.counts[operation] += 1
                 return await wire.exchange(method, params, credentials, reach)
             finally:

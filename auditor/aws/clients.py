@@ -19,12 +19,12 @@ import botocore
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials, RefreshableCredentials
-from botocore.exceptions import BotoCoreError, ConfigParseError, NoCredentialsError, ProfileNotFound
+from botocore.exceptions import BotoCoreError, ClientError, ConfigParseError, NoCredentialsError, ProfileNotFound
 from botocore.httpsession import get_cert_path
 from botocore.utils import get_environ_proxies
 
 from auditor import __version__
-from auditor.aws.failures import AwsFailure, Kind, failure_of
+from auditor.aws.failures import AwsFailure, Kind, failure_of, refusal_of
 from auditor.aws.spending import Ledger, Pace
 from auditor.aws.wire import Reach, Wire
 from auditor.errors import UsageError
@@ -119,9 +119,14 @@ class AmbientCredentials:
 
     async def frozen(self) -> ReadOnlyCredentials:
         """See `CredentialSource`."""
-        if isinstance(self.found, RefreshableCredentials) and self.found.refresh_needed():
-            return await asyncio.to_thread(self.found.get_frozen_credentials)
-        return self.found.get_frozen_credentials()
+        try:
+            if isinstance(self.found, RefreshableCredentials) and self.found.refresh_needed():
+                return await asyncio.to_thread(self.found.get_frozen_credentials)
+            return self.found.get_frozen_credentials()
+        except ClientError as error:  # of the role, the login or the token that they come from
+            raise refusal_of(error.response, "credentials") from error
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise AwsFailure(Kind.NO_CREDENTIALS, "credentials", type(error).__name__, str(error)) from error
 
 
 class Clients:
@@ -183,6 +188,8 @@ class Clients:
             raise UsageError(str(error), next_step="Check --profile and the files under ~/.aws.") from error
         except BotoCoreError as error:
             raise failure_of(error, "credentials") from error
+        except ClientError as error:
+            raise refusal_of(error.response, "credentials") from error
         except (OSError, ValueError, KeyError) as error:  # of a credential process or a token file
             raise AwsFailure(Kind.NO_CREDENTIALS, "credentials", type(error).__name__, str(error)) from error
         return AmbientCredentials(found)
@@ -206,16 +213,12 @@ class Clients:
             aws_secret_access_key="none",  # noqa: S106
         )
         wire = Wire(client, loopback_only=connection.isolated is not None)
-        scheme = urlsplit(wire.url).scheme
-        proxy = None if connection.isolated else get_environ_proxies(wire.url).get(scheme)
-        if proxy and "://" not in proxy:
-            proxy = f"http://{proxy}"
         reach = Reach(
             connect_timeout=connection.connect_timeout,
             read_timeout=connection.read_timeout,
             user_agent=f"auditor/{__version__} botocore/{botocore.__version__}",
-            tls=self._tls() if scheme == "https" else None,
-            proxy=proxy,
+            tls=self._tls() if wire.url.startswith("https:") else None,
+            proxy=None if connection.isolated else _proxy_to(wire.url),
         )
         return wire, reach
 
@@ -224,7 +227,8 @@ class Clients:
         for _, reach in self._wires.values():
             if reach.tls:
                 return reach.tls
-        trusted = str(self._core.get_config_variable("ca_bundle") or get_cert_path(verify=True))
+        configured = self._core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+        trusted = str(configured or get_cert_path(verify=True))
         if Path(trusted).is_dir():
             return ssl.create_default_context(capath=trusted)
         return ssl.create_default_context(cafile=trusted)
@@ -240,6 +244,24 @@ class Clients:
 def shared_clients(connection: Connection) -> Clients:
     """This process's clients for a connection."""
     return Clients(connection)
+
+
+def _proxy_to(url: str) -> str | None:
+    """The proxy that the environment names for a URL; UsageError, which does not repeat it, where it is not usable."""
+    scheme = urlsplit(url).scheme
+    found = get_environ_proxies(url).get(scheme)
+    if not found:
+        return None
+    proxy = f"http:{found}" if found.startswith("//") else found if "://" in found else f"http://{found}"
+    try:
+        parts = urlsplit(proxy)
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        what = f"The environment's proxy for {scheme} is no http:// or https:// URL with host and port."
+        raise UsageError(what, next_step=f"Correct {scheme.upper()}_PROXY; percent-encode its password.")
+    return proxy
 
 
 def _isolated_session() -> botocore.session.Session:

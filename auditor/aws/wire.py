@@ -7,7 +7,7 @@ itself, once, so that every setting that it knows counts: configured endpoints, 
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
@@ -44,7 +44,7 @@ class Reach:
     read_timeout: float
     user_agent: str
     tls: ssl.SSLContext | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
 
 
 class _LearntError(Exception):
@@ -113,7 +113,12 @@ class Wire:
         return request
 
     async def _sent(self, request: AWSRequest, reach: Reach, operation: str) -> tuple[int, Mapping[str, str], bytes]:
-        timeout = aiohttp.ClientTimeout(None, sock_connect=reach.connect_timeout, sock_read=reach.read_timeout)
+        timeout = aiohttp.ClientTimeout(
+            None,
+            connect=reach.connect_timeout + reach.read_timeout,  # a proxy may take the connection and say nothing
+            sock_connect=reach.connect_timeout,
+            sock_read=reach.read_timeout,
+        )
         try:
             async with (await connections()).request(
                 "POST",
@@ -125,13 +130,19 @@ class Wire:
                 ssl=reach.tls or True,
                 timeout=timeout,
             ) as answer:
-                return answer.status, dict(answer.headers), await answer.read()
+                return answer.status, answer.headers, await answer.read()
         except aiohttp.SocketTimeoutError as error:
             what = f"{self.url} did not answer within {reach.read_timeout:g} seconds"
             raise AwsFailure(Kind.TIMED_OUT, operation, "ReadTimeout", what) from error
         except TimeoutError as error:
-            what = f"no connection to {self.url} within {reach.connect_timeout:g} seconds"
+            what = f"no connection to {self.url} in time"
             raise AwsFailure(Kind.UNREACHABLE, operation, "ConnectTimeout", what) from error
+        except aiohttp.ClientHttpProxyError as error:
+            what = f"the proxy refused: {error.status} {error.message}"
+            raise AwsFailure(Kind.UNREACHABLE, operation, "ProxyError", what) from error
+        except aiohttp.InvalidURL as error:  # its text is the URL, which may be a proxy's with its password
+            what = "the endpoint's or the proxy's URL cannot be used"
+            raise AwsFailure(Kind.UNREACHABLE, operation, "InvalidURL", what) from error
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
             raise _unreadable(operation) from error
         except aiohttp.ServerDisconnectedError as error:

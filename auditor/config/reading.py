@@ -106,11 +106,17 @@ def effective_toml(config: Config) -> str:
 
 
 def asks_the_same(stored: str, config: Config) -> bool:
-    """Whether these settings ask AWS for what those of a stored run asked: the same policy, owners and key ids."""
+    """Whether these settings ask AWS for what those of a stored run asked: policy, owners, key ids, and which accounts.
+
+    How the accounts are entered may differ: that is what was put right where a role was refused.
+    """
 
     def asked(text: str) -> list[Any]:
         data = _parsed(text, "policy.toml")
-        return [data.get("policy"), data.get("owners"), at(data, dict, "gather").get("key_ids")]
+        accounts = at(data, dict, "accounts")
+        listed = sorted(str(entry.get("id")) for entry in accounts.get("list") or ())
+        scope = [accounts.get("source"), accounts.get("include"), accounts.get("exclude"), listed]
+        return [data.get("policy"), data.get("owners"), at(data, dict, "gather").get("key_ids"), scope]
 
     return asked(stored) == asked(effective_toml(config))
 

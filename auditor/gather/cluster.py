@@ -61,8 +61,8 @@ def share_out_on_cluster(
         except TimeoutError as error:
             step = "Start workers with `dask worker` and the scheduler's address."
             raise NothingAuditedError("The Dask cluster has no workers.", where=address, next_step=step) from error
-        threads = sum(client.nthreads().values())
-        workers = len(client.nthreads())
+        nthreads = client.nthreads().values()  # none where the only worker has just died; another may come
+        threads, workers = max(1, sum(nthreads)), max(1, len(nthreads))
         aws = replace(settings.connection, sts_per_second=settings.connection.sts_per_second / workers)
         remote = replace(settings, connection=aws, store=_Collected())
         executor = client.get_executor(pure=False)
@@ -81,13 +81,16 @@ def _results(  # noqa: PLR0913, PLR0917 - one caller
         while not stop.is_set():
             while len(under_way) < ahead and (account := next(waiting, None)):
                 under_way[executor.submit(audit_remotely, account, remote)] = account
-                yield REQUESTED
             if not under_way:
                 return
             for done in wait(under_way, GLANCE, FIRST_COMPLETED).done:
-                yield _kept(done, under_way.pop(done), store)
+                kept = _kept(done, under_way.pop(done), store)
+                if isinstance(kept, Gathered):
+                    yield REQUESTED
+                yield kept
     finally:
-        executor.shutdown(wait=False)  # which cancels what is not done
+        with suppress(Exception):  # the scheduler may be gone
+            executor.shutdown(wait=False)  # which cancels what is not done
 
 
 def _kept(done: "Future[Any]", account: Account, store: RawStore) -> Gathered | Died:

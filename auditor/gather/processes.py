@@ -58,7 +58,11 @@ def forking() -> ForkServerContext:
     """What processes are forked from: it is started, and loads everything while something else is done."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["auditor.gather"])
-    forkserver.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C while it loads would be its end
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

@@ -1,6 +1,7 @@
 """Which accounts are in scope, and as whom they are entered."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -85,6 +86,8 @@ def resolve_scope(
         if missing:
             what = f"Not among the accounts listed in the configuration: {', '.join(missing)}."
             raise UsageError(what, where="--account", next_step="Add it to accounts.list, or leave out --account.")
+    with suppress(AwsFailure):  # told below; a prompt for a second factor belongs in this thread
+        shared_clients(connection).ambient()
 
     async def resolve(tell: Callable[[Scope | int], None]) -> None:
         tell(await _resolved(wanted, only, connection, timing, tell))
@@ -178,6 +181,8 @@ async def _population(
         step = f"Run as the management account or a delegated administrator with {failure.operation}."
         if failure.kind is Kind.NO_ORGANISATION:
             step = "List the accounts in the configuration (accounts.list) instead."
+        elif failure.may_pass:
+            step = f"Without all of it the population is not known. Run it again when AWS answers {failure.operation}."
         raise NothingAuditedError(f"The organisation cannot be listed. {failure}.", next_step=step) from failure
     if selection.unmatched:
         what = f"Filters that match no account of the organisation: {', '.join(selection.unmatched)}."

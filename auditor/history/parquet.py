@@ -2,13 +2,17 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pandas as pd
 
 from auditor.tables import conform
+
+INTERRUPTED = "Query interrupted"
+"""What DuckDB makes of Ctrl-C."""
 
 ROW_GROUP = 40_960
 """Rows that are held in memory while a table is merged; DuckDB's own 122,880 take three times as much."""
@@ -58,7 +62,13 @@ def _disk_error(error: duckdb.IOException) -> OSError:
     return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(None, str(error))
 
 
-def _connection() -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "threads": "1"})
-    connection.execute("SET TimeZone='UTC'; SET memory_limit='512MB'; SET preserve_insertion_order=true")
-    return connection
+@contextmanager
+def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "threads": "1"}) as connection:
+        connection.execute("SET TimeZone='UTC'; SET memory_limit='512MB'; SET preserve_insertion_order=true")
+        try:
+            yield connection
+        except RuntimeError as error:
+            if INTERRUPTED in str(error):
+                raise KeyboardInterrupt from error
+            raise

@@ -15,6 +15,8 @@ from auditor.model import AccountFacts, AccountResult, Gathered, Source
 RAW = "raw"
 """The folder of AWS's answers, below the run's."""
 
+FEW = 5
+
 TERMS = "policy.toml"
 """The effective configuration: under which policy was decided what to ask."""
 
@@ -70,7 +72,7 @@ def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gath
         The receipts of these accounts, by account id.
 
     Raises:
-        NothingAuditedError: the earlier run is of other accounts altogether.
+        NothingAuditedError: the earlier run is of other accounts, or of some that are not in scope.
         OutputError: the folder cannot be changed.
     """
     audited = {place.name: receipt for place in _done(earlier) if (receipt := _receipt(place)) is not None}
@@ -78,6 +80,11 @@ def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gath
     if audited and not kept:
         step = "Name the run that these accounts are of, or run the audit without --resume."
         raise NothingAuditedError("No account of this run is in scope.", where=str(earlier), next_step=step)
+    lost = sorted(audited.keys() - kept.keys())
+    if lost:
+        what = f"{len(lost)} accounts that this run had audited are not in scope any more: {', '.join(lost[:FEW])}."
+        step = "Resume it with the scope that it was begun with, or run the audit without --resume."
+        raise NothingAuditedError(what, where=str(earlier), next_step=step)
     with writing(folder):
         if earlier == folder:
             for place in (*_beside_answers(folder), *(folder / RAW).iterdir()):

@@ -220,9 +220,9 @@ def secured(authority: Path) -> Iterator[str]:
         yield f"https://127.0.0.1:{port}"
 
 
-def who(url: str) -> str:
+def who(url: str, seconds: float = 5) -> str:
     """Whom STS at this URL says the caller is."""
-    clients = Clients(Connection(endpoint_url=url, connect_timeout=5, read_timeout=5))
+    clients = Clients(Connection(endpoint_url=url, connect_timeout=seconds, read_timeout=seconds))
     signer = AmbientCredentials(botocore.credentials.Credentials(KEY, SECRET, TOKEN))
     caller = Caller(clients, signer, "aws", VirtualTime().timing, attempts=1)
     return run(caller_identity(caller)).account_id
@@ -259,6 +259,32 @@ def test_calls_go_through_the_proxy_of_the_environment(
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         assert who(secured) == "111111111111"
         assert len(Proxy.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://ann:hunter2/x@127.0.0.1:9", "http://ann:hunter2@p:port", "socks5://ann:hunter2@127.0.0.1:9"]
+)
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    secured: str, authority: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Before anything is sent."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(UsageError) as caught:
+        who(secured)
+    assert "hunter2" not in str(caught.value) + caught.value.next_step
+
+
+def test_a_proxy_that_says_nothing_is_not_waited_for_for_ever(
+    secured: str, authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection, and that is all."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(AwsFailure) as caught:
+            who(secured, seconds=0.5)
+    assert caught.value.kind in {Kind.UNREACHABLE, Kind.TIMED_OUT}
 
 
 def test_a_proxy_that_is_not_there_is_told(secured: str, authority: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,3 +211,18 @@ def test_a_disk_that_fills_up_in_mid_run_costs_no_answer(cli: CommandLine, endpo
     }
     assert len(entered) == ACCOUNTS
     assert sum(entered.values()) <= 2 * ACCOUNTS - int(said["done"])
+
+
+def test_a_run_is_resumed_only_with_the_scope_it_was_begun_with(cli: CommandLine, endpoint: Endpoint) -> None:
+    """Without the role it would be one account's run and look complete; narrowed, the others would be lost."""
+    stopped(cli, signal.SIGKILL)
+    freed(endpoint)
+    alone = cli.run("audit", "--resume", "latest", "--json")
+    assert alone.code == 2
+    assert "for other accounts" in " ".join(alone.err.split())
+    assert endpoint.counts()["calls"] == 0
+    narrowed = cli.run(*AUDIT, "--resume", "latest", "--account", "100000000002", "--account", "100000000006")
+    assert narrowed.code == 2
+    assert "for other accounts" in " ".join(narrowed.err.split())
+    resumed = cli.run(*AUDIT, "--resume", "latest")
+    assert resumed.json["coverage"]["accounts_audited"] == ACCOUNTS

@@ -2,7 +2,10 @@
 
 import errno
 import json
+import signal
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +16,7 @@ import pytest
 from auditor.config import Config
 from auditor.errors import OutputError, UsageError
 from auditor.history import RunWriter, find_run, list_runs, load_run, write_part, write_report
-from auditor.history.parquet import read_parquet, write_parquet
+from auditor.history.parquet import merge_parquet, read_parquet, write_parquet
 from auditor.model import Coverage, NotAuditedAccount, NotAuditedCode, Policy, ReportUser, RunManifest, UserLookup
 from auditor.policy import evaluate, tally
 from auditor.tables import ACCOUNTS, FINDINGS, KEYS, USERS, Snapshot
@@ -258,3 +261,24 @@ def test_an_output_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         RunWriter(tmp_path / "file", AS_OF, TERMS)
+
+
+def test_ctrl_c_while_tables_are_merged_is_ctrl_c(tmp_path: Path) -> None:
+    """DuckDB hears it first and calls it an error of its own; the user is told of the interruption."""
+    part = tmp_path / "part.parquet"
+    write_parquet({part: pd.DataFrame({"text": [f"{n:030}" for n in range(200_000)]})})
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        while not ended.wait(0.3):
+            signal.raise_signal(signal.SIGINT)
+
+    striking = threading.Thread(target=interrupt)
+    striking.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            merge_parquet([part] * 1_000, tmp_path / "whole.parquet")
+    finally:
+        ended.set()
+        with suppress(KeyboardInterrupt):
+            striking.join()
