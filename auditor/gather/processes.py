@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from typing import Any, Protocol
 
@@ -58,6 +58,7 @@ def forking() -> ForkServerContext:
     """What processes are forked from: it is started, and loads everything while something else is done."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["auditor.gather"])
+    resource_tracker.ensure_running()  # which would take the block back
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C while it loads would be its end
     try:
         forkserver.ensure_running()
