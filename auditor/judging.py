@@ -5,7 +5,10 @@ run's tables, and forgotten. What comes back of it is what adds up.
 """
 
 import hashlib
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -47,6 +50,8 @@ class Judged:
     keys: int = 0
     newer: int = 0
     """Accounts whose report is too new to have been made in the course of a run at `as_of`."""
+    parts: int = 0
+    """Parts of the run's tables that were written, from number 0."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ def judge(  # noqa: PLR0913 - what is judged, by what, and how
         judged.users += done.users
         judged.keys += done.keys
         judged.newer += done.newer
+        judged.parts += 1
         for _ in range(done.accounts):
             progress.advance()
     judged.digest = digest.hexdigest()
@@ -121,12 +127,25 @@ def _judged(judge_batch: "partial[_Batch]", batches: Sequence[tuple[str, ...]], 
         yield from map(judge_batch, range(len(batches)), batches)
         return
     try:
-        with ProcessPoolExecutor(workers, forking(), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        with ProcessPoolExecutor(workers, forking(), _follow_parent) as pool:
             yield from pool.map(judge_batch, range(len(batches)), batches)
     except BrokenProcessPool as error:
         what = "A process that judged accounts died; the system may have ended it for its memory."
         step = "Set gather.processes = 1 in the configuration"
         raise OutputError(what, where=str(judge_batch.args[0]), next_step=f"{step}, and go on.") from error
+
+
+def _follow_parent() -> None:
+    """Ctrl-C is the parent's business; and where the parent has died, nobody wants the rest, nor its files."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def leave() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=leave, name="parent", daemon=True).start()
 
 
 def _judge_batch(folder: Path, policy: Policy, as_of: datetime, number: int, account_ids: Sequence[str]) -> _Batch:

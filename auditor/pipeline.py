@@ -122,7 +122,7 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         progress.phase("Archiving the run")
         run_id = writer.claim_id(judged.digest[:8])
         manifest = _manifest(request, collected, judged, run_id)
-        writer.complete(manifest)
+        writer.complete(manifest, judged.parts)
         view = build_view(load_run(writer.folder), printed_rows=request.config.output.pdf_max_rows)
         folder = writer.finish(run_id, {"findings.json": render_findings_json(view), **_population(collected.scope)})
     except BaseException as error:

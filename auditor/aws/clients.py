@@ -227,7 +227,9 @@ class Clients:
         for _, reach in self._wires.values():
             if reach.tls:
                 return reach.tls
-        configured = self._core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+        configured = self._core.get_config_variable("ca_bundle")
+        if not (configured or self.connection.isolated):
+            configured = os.environ.get("REQUESTS_CA_BUNDLE")  # as botocore does
         trusted = str(configured or get_cert_path(verify=True))
         if Path(trusted).is_dir():
             return ssl.create_default_context(capath=trusted)

@@ -92,12 +92,14 @@ class Wire:
         request = self._signed(operation, params, credentials, reach.user_agent)
         status, headers, body = await self._sent(request, reach, self.operation(method))
         try:
-            answer: Mapping[str, Any] = self._parser.parse(
+            answer: Mapping[str, Any] | None = self._parser.parse(
                 {"status_code": status, "headers": headers, "body": body},
                 operation.output_shape,  # type: ignore[arg-type] # None where an operation gives nothing back
             )
         except UNPARSABLE as error:
             raise _unreadable(self.operation(method)) from error
+        if not isinstance(answer, Mapping):
+            raise _unreadable(self.operation(method))
         if status >= FIRST_REFUSAL:
             raise refusal_of(answer, self.operation(method))
         return answer
@@ -106,6 +108,9 @@ class Wire:
         self, operation: OperationModel, params: Mapping[str, Any], credentials: ReadOnlyCredentials, user_agent: str
     ) -> AWSRequest:
         made = self._serializer.serialize_to_request(dict(params), operation)
+        assert (made["method"], made["url_path"]) == ("POST", "/"), (
+            "a protocol in which calls have no path of their own"
+        )
         body = made["body"]
         data = urlencode(body) if isinstance(body, Mapping) else body
         request = AWSRequest("POST", self.url, headers={**made["headers"], "User-Agent": user_agent}, data=data)
@@ -140,9 +145,9 @@ class Wire:
         except aiohttp.ClientHttpProxyError as error:
             what = f"the proxy refused: {error.status} {error.message}"
             raise AwsFailure(Kind.UNREACHABLE, operation, "ProxyError", what) from error
-        except aiohttp.InvalidURL as error:  # its text is the URL, which may be a proxy's with its password
+        except aiohttp.InvalidURL:  # its text is the URL, which may be a proxy's with its password
             what = "the endpoint's or the proxy's URL cannot be used"
-            raise AwsFailure(Kind.UNREACHABLE, operation, "InvalidURL", what) from error
+            raise AwsFailure(Kind.UNREACHABLE, operation, "InvalidURL", what) from None
         except (aiohttp.ClientResponseError, aiohttp.ClientPayloadError) as error:
             raise _unreadable(operation) from error
         except aiohttp.ServerDisconnectedError as error:

@@ -26,6 +26,7 @@ WINDOW = 1_024
 """Accounts that are begun before the first of them has to be done: what bounds the memory."""
 
 FAILED = "not audited"
+"""What an account that ended so is counted as."""
 
 SLICE = 0.5
 """Seconds after which a sleeping account looks whether the run is being stopped."""
@@ -40,7 +41,8 @@ def expect_accounts(many: int, processes: int) -> None:
 def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progress: Progress) -> Generator[Gathered]:
     """Audit the accounts; each is kept in the settings' store, and its receipt is handed on when it is done.
 
-    Reports are asked for everywhere before they are collected. The first Ctrl-C stops asking: calls in flight are
+    Reports are asked for everywhere before they are collected; on a cluster an account is done from its beginning to
+    its end by one thread of a worker. The first Ctrl-C stops asking: calls in flight are
     finished, and every account that is not done is handed on as not audited. A second one is a KeyboardInterrupt.
 
     Raises:

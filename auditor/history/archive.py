@@ -99,8 +99,8 @@ class RunWriter:
             raise
         return True
 
-    def complete(self, manifest: RunManifest) -> None:
-        """Merge the parts into the run's tables, and write the manifest.
+    def complete(self, manifest: RunManifest, parts: int) -> None:
+        """Merge the first so many parts into the run's tables, and write the manifest.
 
         Raises:
             OutputError: the disk is full or the folder went away.
@@ -109,11 +109,11 @@ class RunWriter:
         with writing(self.folder):
             tables.mkdir()
             for name in TABLES:
-                parts = sorted((self.folder / PARTS / name).iterdir())
-                if len(parts) == 1:
-                    parts[0].rename(tables / f"{name}.parquet")
+                paths = [_part(self.folder, name, number) for number in range(parts)]
+                if len(paths) == 1:
+                    paths[0].rename(tables / f"{name}.parquet")
                 else:
-                    merge_parquet(parts, tables / f"{name}.parquet")
+                    merge_parquet(paths, tables / f"{name}.parquet")
             shutil.rmtree(self.folder / PARTS)
             (self.folder / "run.json").write_bytes(encode_manifest(manifest))
 
@@ -150,8 +150,12 @@ def write_part(folder: Path, number: int, snapshot: Snapshot, findings: pd.DataF
     with writing(folder):
         for name in TABLES:
             (folder / PARTS / name).mkdir(parents=True, exist_ok=True)
-        paths = [folder / PARTS / name / f"{number:06}.parquet" for name in TABLES]
+        paths = [_part(folder, name, number) for name in TABLES]
         write_parquet(dict(zip(paths, frames, strict=True)))
+
+
+def _part(folder: Path, table: str, number: int) -> Path:
+    return folder / PARTS / table / f"{number:06}.parquet"
 
 
 def write_report(folder: Path, name: str, content: bytes) -> Path:

@@ -16,6 +16,7 @@ RAW = "raw"
 """The folder of AWS's answers, below the run's."""
 
 FEW = 5
+"""Accounts that are named where there are many."""
 
 TERMS = "policy.toml"
 """The effective configuration: under which policy was decided what to ask."""
@@ -30,14 +31,10 @@ class AnswerStore:
     def save(self, account_id: str, name: str, content: bytes) -> None:
         """Keep one file of one account; raises OutputError."""
         place = self.folder / account_id
-        try:
-            write_whole(place / name, content)
-        except OutputError:
-            if place.exists():
-                raise
+        if not place.is_dir():
             with writing(place):
                 place.mkdir(exist_ok=True)
-            write_whole(place / name, content)
+        write_whole(place / name, content)
 
 
 def done_accounts(folder: Path) -> Iterator[tuple[str, int]]:

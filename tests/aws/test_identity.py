@@ -3,12 +3,15 @@
 import time
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import ClientError
 
 from auditor.aws.calls import Caller
-from auditor.aws.clients import Clients, Connection, StaticCredentials, shared_clients
+from auditor.aws.clients import AmbientCredentials, Clients, Connection, StaticCredentials, shared_clients
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import RoleSession, Via, caller_identity
 from auditor.aws.keys import list_users
@@ -92,6 +95,28 @@ def test_a_call_renews_its_credentials_once(
     assert cloud.calls[MAIN, "AssumeRole"] == 2
     assert inside.ledger.retries == 1
     assert sum(virtual_time.slept) < 0.01  # the pace of STS
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ClientError({"Error": {"Code": "ExpiredToken", "Message": "log in"}}, "AssumeRole"), Kind.CREDENTIALS_EXPIRED),
+        (ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "AssumeRole"), Kind.DENIED),
+        (KeyError("AccessKeyId"), Kind.NO_CREDENTIALS),
+        (OSError("no such command"), Kind.NO_CREDENTIALS),
+    ],
+)
+def test_a_refresh_that_fails_is_a_failure_with_its_reason(error: Exception, kind: Kind) -> None:
+    """Of a role, a login or a credential process of the profile: never a defect, and never old credentials."""
+
+    def refresh() -> dict[str, str]:
+        raise error
+
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    found = RefreshableCredentials("AKIAIOSFODNN7EXAMPLE", "x", "y", long_ago, refresh, "test")
+    with pytest.raises(AwsFailure) as caught:
+        run(AmbientCredentials(found).frozen())
+    assert caught.value.kind is kind
 
 
 def test_ambient_credentials_are_not_renewed(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:

@@ -20,13 +20,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from auditor.aws.calls import Caller
-from auditor.aws.clients import AmbientCredentials, Clients, Connection
+from auditor.aws.calls import Caller, request_id
+from auditor.aws.clients import AmbientCredentials, Clients, Connection, StaticCredentials
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import caller_identity
 from auditor.aws.loop import run
 from auditor.aws.wire import Wire
 from auditor.errors import UsageError
+from benchmarks.endpoint import CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY, Endpoint
 from tests.conftest import VirtualTime
 
 KEY, SECRET, TOKEN = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a/token+that=needs&quoting"
@@ -121,6 +122,16 @@ def test_a_request_is_what_botocore_would_send(service: str, method: str, params
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def test_every_service_tells_the_id_of_the_request() -> None:
+    """However the header is spelt; it is evidence."""
+    with Endpoint() as endpoint:
+        own = StaticCredentials(CALLER_ACCESS_KEY_ID, CALLER_SECRET_ACCESS_KEY)
+        clients = Clients(Connection(endpoint_url=endpoint.url, isolated=own))
+        caller = Caller(clients, clients.ambient(), "aws", VirtualTime().timing)
+        for service, method, params in CALLS[0], CALLS[4], ("organizations", "list_roots", {}):
+            assert request_id(run(caller.call(service, method, **params)))
 
 
 # ------------------------------------------------------------------------------------------------- TLS and proxies
@@ -236,6 +247,9 @@ def test_tls_is_checked_against_the_configured_authorities(
         who(secured)
     assert caught.value.kind is Kind.UNREACHABLE
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority))
+    assert who(secured) == "111111111111"
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
     assert who(secured) == "111111111111"
     monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere/bundle.pem")
     with pytest.raises(UsageError, match="No such file"):

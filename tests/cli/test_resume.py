@@ -226,3 +226,75 @@ def test_a_run_is_resumed_only_with_the_scope_it_was_begun_with(cli: CommandLine
     assert "for other accounts" in " ".join(narrowed.err.split())
     resumed = cli.run(*AUDIT, "--resume", "latest")
     assert resumed.json["coverage"]["accounts_audited"] == ACCOUNTS
+
+
+@pytest.mark.parametrize("phase", ["Finding", "Auditing"])
+def test_ctrl_c_while_processes_load_is_ctrl_c(cli: CommandLine, endpoint: Endpoint, phase: str) -> None:
+    """A terminal sends it to every process; the one that is still loading does not die of it."""
+    freed(endpoint)
+    (cli.folder / "config.toml").write_text("[gather]\nprocesses = 2\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "auditor", *AUDIT],
+        cwd=cli.folder,
+        env=dict(os.environ) | cli.environment | {"COLUMNS": "200", "NO_COLOR": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.startswith(phase):
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    said += process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 4, said
+    assert "Traceback" not in said
+    assert "Interrupted" in said
+
+
+JUDGING = """
+import os, signal, sys
+from pathlib import Path
+from auditor.cli.output import SilentProgress
+from auditor.judging import judge
+from benchmarks.judge import AS_OF, POLICY, keep
+
+class Killed(SilentProgress):
+    def advance(self, step=""):
+        children = lambda pid: Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        print(*(worker for child in children(os.getpid()) for worker in children(child)), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+judge(keep(Path(sys.argv[1]), 6_000, 100), POLICY, AS_OF, Killed(), processes=2, batch=1)
+"""
+
+
+def test_processes_that_judge_end_with_their_parent(tmp_path: Path) -> None:
+    """Killed without a word: nobody writes into the run's folder any more, which another may take over."""
+    done = subprocess.run(
+        [sys.executable, "-c", JUDGING, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,  # which a worker that stays keeps open
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    workers = done.stdout.split()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(lives(worker) for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def lives(pid: str) -> bool:
+    """Whether a process is there and is no mere entry of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -11,6 +11,8 @@ import pytest
 
 from auditor.errors import OutputError
 from auditor.gather import gather_accounts
+from auditor.gather.account import REQUESTED
+from auditor.gather.fan_out import gather_here
 from auditor.history import RunWriter
 from auditor.model import AccountFacts, Gathered, NotAuditedCode
 from benchmarks.endpoint import Endpoint, Fault, Rule
@@ -55,6 +57,19 @@ def test_calls_are_capped_in_all_and_in_each_account(endpoint: Endpoint, writer:
     assert counts["most_in_flight"] <= 12
     assert counts["most_in_flight_in_an_account"] <= 2
     assert counts["most_in_a_second_in_an_account"] <= 10
+
+
+def test_after_the_stop_no_call_is_sent(endpoint: Endpoint, writer: RunWriter) -> None:
+    """Not even one that was waiting for its turn already: calls in flight are finished, and that is all."""
+    endpoint.set_rules([Rule(Fault.SLOW, seconds=0.3)])
+    stop = threading.Event()
+    sent = 0
+    for message in gather_here(accounts_of(endpoint), settings_of(endpoint, writer, calls_in_flight=2), stop):
+        if message == REQUESTED and not stop.is_set():
+            stop.set()
+            sent = endpoint.counts()["calls"]
+    assert sent
+    assert endpoint.counts()["calls"] <= sent + 1
 
 
 FAULTS: dict[str, tuple[Rule, NotAuditedCode]] = {

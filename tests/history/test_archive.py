@@ -5,7 +5,6 @@ import json
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -98,14 +97,17 @@ def test_reports_get_what_they_list_and_counts_of_the_rest(tmp_path: Path) -> No
 
 
 def test_parts_are_merged_in_their_order(tmp_path: Path) -> None:
-    """Tables written in parts are the tables written at once."""
+    """Tables written in parts are the tables written at once; what else lies there is not the run's."""
     made = make_run()
     whole = archive(tmp_path, made)
     writer = RunWriter(tmp_path, AS_OF, TERMS)
     for number, account in enumerate(made.facts.accounts["account_id"]):
         of_account = [frame[frame["account_id"].eq(account)] for frame in (*astuple_frames(made.facts), made.findings)]
         write_part(writer.folder, number, Snapshot(*of_account[:3]), of_account[3])
-    writer.complete(made.manifest)
+    parts = len(made.facts.accounts)
+    stray = Snapshot(*astuple_frames(made.facts))
+    write_part(writer.folder, parts, stray, made.findings)  # of a process that outlived its run
+    writer.complete(made.manifest, parts)
     parted = writer.finish("20261122T190000Z-parted00", {})
     for name, columns in (("accounts", ACCOUNTS), ("users", USERS), ("keys", KEYS)):
         one, other = (read_parquet(folder / "tables" / f"{name}.parquet", columns) for folder in (whole, parted))
@@ -157,7 +159,7 @@ def test_a_process_that_dies_leaves_nothing_that_looks_finished(tmp_path: Path) 
     run = make_run(run=writer.claim_id("00000000"))
     assert [path.name for path in tmp_path.iterdir()] == [f"{run.manifest.id}.incomplete"]
     write_part(writer.folder, 0, run.facts, run.findings)
-    writer.complete(run.manifest)
+    writer.complete(run.manifest, parts=1)
     folder = writer.finish(run.manifest.id, {})
     for keep_answers in (False, True):
         assert writer.abandon(keep_answers=keep_answers) is None
@@ -267,18 +269,8 @@ def test_ctrl_c_while_tables_are_merged_is_ctrl_c(tmp_path: Path) -> None:
     """DuckDB hears it first and calls it an error of its own; the user is told of the interruption."""
     part = tmp_path / "part.parquet"
     write_parquet({part: pd.DataFrame({"text": [f"{n:030}" for n in range(200_000)]})})
-    ended = threading.Event()
-
-    def interrupt() -> None:
-        while not ended.wait(0.3):
-            signal.raise_signal(signal.SIGINT)
-
-    striking = threading.Thread(target=interrupt)
-    striking.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            merge_parquet([part] * 1_000, tmp_path / "whole.parquet")
-    finally:
-        ended.set()
-        with suppress(KeyboardInterrupt):
-            striking.join()
+    striking = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it strikes in here
+        striking.start()
+        merge_parquet([part] * 1_000, tmp_path / "whole.parquet")
+    striking.join()
