@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ from auditor.demo import Call, EmbeddedOrganisation, Fault, OrganisationSeed
 from auditor.gather import GatherSettings, audit_account
 from auditor.model import Account, AccountResult, NotAudited, Policy
 from tests.builders import AS_OF
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, and so would be all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LEFT_OUT = ("AWS_", "AUDITOR_", "MOTO_")
 

@@ -66,6 +66,7 @@ def _disk_error(error: duckdb.IOException) -> OSError:
 def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "threads": "1"}) as connection:
         connection.execute("SET TimeZone='UTC'; SET memory_limit='512MB'; SET preserve_insertion_order=true")
+        connection.execute("SET enable_progress_bar=false")  # it draws on stdout, where results belong
         try:
             yield connection
         except RuntimeError as error:

@@ -1,7 +1,7 @@
 """The choice of accounts, for any organisation and any filters: the numbers always add up."""
 
+import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,11 +35,16 @@ FILTERS = st.builds(
 )
 
 
+def spelt(pattern: str) -> re.Pattern[str]:
+    """A name pattern, in which only * and ? mean more than themselves."""
+    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+
+
 def matches(member: Member, tags: Mapping[str, str], wanted: AccountFilter) -> bool:
     """What a filter says, in the plainest words."""
     return (
         member.id in wanted.ids
-        or any(fnmatchcase(member.name or "", pattern) for pattern in wanted.names)
+        or any(spelt(pattern).fullmatch(member.name or "") for pattern in wanted.names)
         or any(unit in wanted.ous for unit in member.units)
         or any(tag in wanted.tags or f"{tag}={value}" in wanted.tags for tag, value in tags.items())
     )
