@@ -17,6 +17,7 @@ from auditor.errors import AuditorError, ReportFormatError
 from auditor.gather.entering import enter
 from auditor.gather.failures import not_audited
 from auditor.gather.settings import GatherSettings, RawStore
+from auditor.gather.stopping import StopRequested
 from auditor.model import (
     Account,
     AccountFacts,
@@ -43,35 +44,33 @@ LOOKED_UP = "looked up"
 """What is told of an account before it is done: its report was asked for; one of its users was looked up."""
 
 
-class StopRequested(Exception):  # noqa: N818 - a request of the user's, not an error
-    """The user asked to stop; raised between two calls, and by the sleep of a run that is being stopped."""
+def _tell_nobody(_told: str) -> None:
+    pass
 
 
-def audit_account(account: Account, settings: GatherSettings) -> Gathered:
+def audit_account(
+    account: Account, settings: GatherSettings, ledger: Ledger | None = None, tell: Callable[[str], None] = _tell_nobody
+) -> Gathered:
     """Read all that is needed of one account and keep it in the settings' store; every failure becomes a value.
+
+    Args:
+        account: the account.
+        settings: how it is read, and where its answers are kept.
+        ledger: bounds and counts what it spends, for somebody who has other accounts under way, or may end this one.
+        tell: told `REQUESTED` when the account's report was asked for, and `LOOKED_UP` for every user looked up.
 
     Raises:
         OutputError: the answers cannot be kept, which no other account would survive either.
         StopRequested: the user stopped the run.
         UsageError: AWS cannot be called at all with these settings.
     """
-    return run(gather_account(account, settings))
+    return run(gather_account(account, settings, ledger, tell))
 
 
 async def gather_account(
-    account: Account,
-    settings: GatherSettings,
-    ledger: Ledger | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    account: Account, settings: GatherSettings, ledger: Ledger | None = None, tell: Callable[[str], None] = _tell_nobody
 ) -> Gathered:
-    """`audit_account`, as one of many that are under way in the loop.
-
-    Args:
-        account: the account.
-        settings: how it is read, and where its answers are kept.
-        ledger: bounds and counts what it spends, for somebody who may end it before it is done.
-        tell: told `REQUESTED` when the account's report was asked for, and `LOOKED_UP` for every user looked up.
-    """
+    """`audit_account`, for who is in the loop."""
     ledger = ledger or Ledger()
     ledger.pace = Pace(settings.account_calls_per_second)
     ledger.lanes = settings.account_calls_in_flight

@@ -1,53 +1,120 @@
 """Accounts on a Dask cluster: one account is one task, run by the cluster's `concurrent.futures` executor."""
 
+import logging
+import queue
+import uuid
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
+import auditor
+from auditor.aws.spending import Gate, Ledger
 from auditor.errors import AuditorError, NothingAuditedError, UsageError
 from auditor.gather.account import REQUESTED, audit_account
-from auditor.gather.processes import GLANCE, Died, Stop
+from auditor.gather.processes import GLANCE, LeftOver
 from auditor.gather.settings import GatherSettings, RawStore
-from auditor.model import Account, Gathered
+from auditor.gather.stopping import Stop, StopRequested, stoppable
+from auditor.model import Account, Gathered, NotAudited, NotAuditedCode
+
+log = logging.getLogger(__name__)
+
+NOISY = ("distributed", "distributed.client", "tornado.application")
+"""Loggers for which Dask sets up handlers of its own."""
 
 CONNECT_SECONDS = 15
 """How long the scheduler may take to answer."""
 
-AHEAD = 4
-"""Accounts handed to the cluster for each of its threads; results that nobody has fetched yet fill its memory."""
+AHEAD = 128
+"""Accounts that each worker has under way: their reports are asked for before the first of them has to be there."""
+
+ENDING = frozenset({"closing", "closed", "failed"})
+"""Names of a worker's status in which nothing that it still does is of use."""
+
+Files = list[tuple[str, str, bytes]]
+"""What an account's answers are kept as, in the order in which they came: account id, name and content."""
 
 
 @dataclass
 class _Collected:
     """Keeps answers in memory: a worker may share no disk with the run."""
 
-    files: list[tuple[str, str, bytes]] = field(default_factory=list)
+    files: Files = field(default_factory=list)
 
     def save(self, account_id: str, name: str, content: bytes) -> None:
         """See `auditor.gather.RawStore`."""
         self.files.append((account_id, name, content))
 
 
-def audit_remotely(account: Account, settings: GatherSettings) -> tuple[Gathered, list[tuple[str, str, bytes]]]:
-    """`audit_account` on a worker: the receipt, and the files in the order in which they were kept.
+@dataclass(frozen=True)
+class _Revoked:
+    """Whether nobody waits for a task any more: the run was stopped, or is gone, or the worker ends."""
 
-    Raises:
-        AuditorError: as `audit_account`.
+    worker: Any
+    key: Any
+
+    def is_set(self) -> bool:
+        task = self.worker.state.tasks.get(self.key)
+        return task is None or task.state == "cancelled" or self.worker.status.name in ENDING
+
+
+@cache
+def _gate(calls: int) -> Gate:
+    """What all accounts that a worker has under way share."""
+    return Gate(calls)
+
+
+@dataclass(frozen=True)
+class _Done:
+    """How a task ended: the receipt, how often what was told of the account, and its files."""
+
+    receipt: Gathered
+    seen: Counter[str]
+    files: Files
+
+
+def audit_remotely(account: Account, settings: GatherSettings, topic: str) -> _Done | AuditorError | None:
+    """`audit_account` as a task of a worker, which has many of them under way: they wait most of the time.
+
+    Nothing is raised, because Dask would send the traceback too, which is longer than it can pack.
+
+    Returns:
+        What there is of the account; an error that would hit every account; None where nobody waits any more.
     """
-    collected = _Collected()
-    receipt = audit_account(account, replace(settings, store=collected))
-    return receipt, collected.files
+    from distributed import get_worker, secede  # noqa: PLC0415 - an extra
+
+    worker = get_worker()
+    revoked = _Revoked(worker, worker.get_current_task())
+    secede()  # type: ignore[no-untyped-call]
+    collected, seen = _Collected(), Counter[str]()
+
+    def tell(told: str) -> None:
+        if told == REQUESTED:
+            worker.log_event(topic, told)
+        else:
+            seen[told] += 1
+
+    ledger = Ledger(gate=_gate(settings.calls_in_flight))
+    try:
+        receipt = audit_account(account, stoppable(replace(settings, store=collected), revoked), ledger, tell)
+    except AuditorError as error:
+        return error
+    except StopRequested:
+        return None
+    return _Done(receipt, seen, collected.files)
 
 
 def share_out_on_cluster(
     address: str, accounts: Sequence[Account], settings: GatherSettings, stop: Stop
-) -> Iterator[Gathered | Died | str]:
+) -> Iterator[Gathered | LeftOver | str]:
     """As `auditor.gather.processes.share_out`, on the Dask cluster whose scheduler is at `address`.
 
     Workers need auditor in the same version, the network to AWS, and credentials of their own. Where one dies, Dask
-    gives its accounts to others, as often as its `allowed-failures` says.
+    gives its accounts to others, as often as its `allowed-failures` says; what is left over then is tried once more,
+    account by account, so that one that no worker survives takes no other with it.
 
     Raises:
         UsageError: the extra is not installed.
@@ -61,49 +128,114 @@ def share_out_on_cluster(
         except TimeoutError as error:
             step = "Start workers with `dask worker` and the scheduler's address."
             raise NothingAuditedError("The Dask cluster has no workers.", where=address, next_step=step) from error
-        nthreads = client.nthreads().values()  # none where the only worker has just died; another may come
-        threads, workers = max(1, sum(nthreads)), max(1, len(nthreads))
+        workers = max(1, len(client.nthreads()))  # none where the only one has just died; another may come
         aws = replace(settings.connection, sts_per_second=settings.connection.sts_per_second / workers)
-        remote = replace(settings, connection=aws, store=_Collected())
-        executor = client.get_executor(pure=False)
-        yield from _results(executor, accounts, remote, settings.store, stop, AHEAD * threads)
+        calls = max(1, settings.calls_in_flight // workers)
+        remote = replace(settings, connection=aws, calls_in_flight=calls, store=_Collected())
+        _confirm_same_version(client, address)
+        topic = f"auditor-{uuid.uuid4()}"
+        yield from _Run(client, topic, accounts, remote, settings.store, AHEAD * workers).results(stop)
     finally:
         with suppress(Exception):  # the cluster may be gone; the results are here
             client.close(timeout=GLANCE)
 
 
-def _results(  # noqa: PLR0913, PLR0917 - one caller
-    executor: Any, accounts: Sequence[Account], remote: GatherSettings, store: RawStore, stop: Stop, ahead: int
-) -> Iterator[Gathered | Died | str]:
-    waiting = iter(accounts)
-    under_way: dict[Future[Any], Account] = {}
-    try:
-        while not stop.is_set():
-            while len(under_way) < ahead and (account := next(waiting, None)):
-                under_way[executor.submit(audit_remotely, account, remote)] = account
-            if not under_way:
+class _Run:
+    """One run's tasks on the cluster, and the news of them."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - one caller
+        self, client: Any, topic: str, accounts: Sequence[Account], remote: GatherSettings, store: RawStore, ahead: int
+    ) -> None:
+        self._address = client.scheduler.address
+        self._executor = client.get_executor(pure=False)
+        self._topic = topic
+        self._remote = remote
+        self._store = store
+        self._ahead = ahead
+        self._waiting = deque(accounts)
+        self._under_way: dict[Future[Any], Account] = {}
+        self._suspects: dict[str, Account] = {}
+        self._tried = set[str]()
+        self._news: queue.SimpleQueue[Future[Any] | str] = queue.SimpleQueue()
+        client.subscribe_topic(topic, lambda event: self._news.put(event[1]))
+
+    def results(self, stop: Stop) -> Iterator[Gathered | LeftOver | str]:
+        """What is told of the accounts as it comes, until all are done or the run is being stopped."""
+        try:
+            while not stop.is_set() and self._handed_out():
+                try:
+                    told = self._news.get(timeout=GLANCE)
+                except queue.Empty:
+                    continue
+                if isinstance(told, str):
+                    yield told
+                else:
+                    yield from self._ended(told, self._under_way.pop(told))
+        finally:
+            with suppress(Exception):  # the scheduler may be gone
+                self._executor.shutdown(wait=False)  # which cancels what is not done
+
+    def _handed_out(self) -> bool:
+        """Keep the workers busy; whether anything is under way."""
+        while self._waiting and len(self._under_way) < self._ahead:
+            self._submit(self._waiting.popleft())
+        if self._suspects and not self._under_way:
+            self._submit(self._suspects.pop(min(self._suspects)))
+        return bool(self._under_way)
+
+    def _submit(self, account: Account) -> None:
+        future = self._executor.submit(audit_remotely, account, self._remote, self._topic)
+        self._under_way[future] = account
+        future.add_done_callback(self._news.put)
+
+    def _ended(self, task: "Future[Any]", account: Account) -> Iterator[Gathered | LeftOver | str]:
+        try:
+            ended = task.result()
+        except CancelledError:
+            rest = (account, *self._under_way.values(), *self._waiting, *self._suspects.values())
+            for accounts in (self._under_way, self._waiting, self._suspects):
+                accounts.clear()
+            yield LeftOver(rest, _lost(self._address))
+        except Exception as error:  # noqa: BLE001 - the worker failed, or Dask, whatever it calls that
+            if account.id in self._tried:
+                yield LeftOver((account,), _failed(error))
+            else:
+                self._tried.add(account.id)
+                self._suspects[account.id] = account
+        else:
+            if isinstance(ended, AuditorError):
+                raise ended
+            if ended is None:  # its worker was ending, and lived long enough to say so
+                self._waiting.append(account)
                 return
-            for done in wait(under_way, GLANCE, FIRST_COMPLETED).done:
-                kept = _kept(done, under_way.pop(done), store)
-                if isinstance(kept, Gathered):
-                    yield REQUESTED
-                yield kept
-    finally:
-        with suppress(Exception):  # the scheduler may be gone
-            executor.shutdown(wait=False)  # which cancels what is not done
+            for account_id, name, content in ended.files:
+                self._store.save(account_id, name, content)
+            yield from ended.seen.elements()
+            yield ended.receipt
 
 
-def _kept(done: "Future[Any]", account: Account, store: RawStore) -> Gathered | Died:
-    try:
-        receipt, files = done.result()
-    except AuditorError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the worker, not the account, failed: whatever Dask calls it
-        return Died((account,), f"{type(error).__name__}: {error}")
-    for account_id, name, content in files:
-        store.save(account_id, name, content)
-    gathered: Gathered = receipt
-    return gathered
+def _lost(address: str) -> NotAudited:
+    what = f"The Dask scheduler was lost, or restarted, before the account was done ({address})."
+    return NotAudited(NotAuditedCode.FAILED, what, "Go on with it: `auditor audit --resume latest`.")
+
+
+def _failed(error: Exception) -> NotAudited:
+    what = f"The workers that audited the account died, with others and alone ({type(error).__name__}: {error})."
+    step = "Check that workers have memory enough, and what they log; then run the audit again."
+    return NotAudited(NotAuditedCode.FAILED, what, step)
+
+
+def _confirm_same_version(client: Any, address: str) -> None:
+    """Raise NothingAuditedError with a worker that cannot do what this version asks for."""
+    for worker, version in client.run(_version, on_error="return").items():
+        if version != auditor.__version__:
+            what = f"The worker {worker} has no auditor {auditor.__version__} as this machine has: {version}."
+            step = "Install the same version on every worker, and start the workers again."
+            raise NothingAuditedError(what, where=address, next_step=step)
+
+
+def _version() -> str:
+    return auditor.__version__
 
 
 def _connected(address: str) -> Any:
@@ -112,6 +244,9 @@ def _connected(address: str) -> Any:
     except ImportError as error:
         step = "Install it with its extra: pip install 'auditor[dask]'."
         raise UsageError(f"--scheduler needs Dask ({error.name}).", next_step=step) from error
+    if not log.isEnabledFor(logging.DEBUG):  # of a worker or scheduler that is lost, the accounts' lines tell
+        for name in NOISY:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

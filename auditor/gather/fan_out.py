@@ -3,18 +3,18 @@
 import signal
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from types import FrameType
 
 from auditor.aws.loop import in_lanes, told_by
 from auditor.aws.spending import Gate, Ledger
-from auditor.gather.account import LOOKED_UP, REQUESTED, StopRequested, gather_account, keep
+from auditor.gather.account import LOOKED_UP, REQUESTED, gather_account, keep
 from auditor.gather.cluster import share_out_on_cluster
-from auditor.gather.processes import Died, Stop, forking, share_out, suitable_processes
+from auditor.gather.processes import LeftOver, forking, share_out, suitable_processes
 from auditor.gather.settings import GatherSettings, Progress
+from auditor.gather.stopping import Stop, StopRequested, stoppable
 from auditor.model import Account, AccountResult, Gathered, NotAudited, NotAuditedCode
 
 INTERRUPTED = NotAudited(
@@ -28,9 +28,6 @@ WINDOW = 1_024
 FAILED = "not audited"
 """What an account that ended so is counted as."""
 
-SLICE = 0.5
-"""Seconds after which a sleeping account looks whether the run is being stopped."""
-
 
 def expect_accounts(many: int, processes: int) -> None:
     """Get ready for so many accounts while more of them are being listed; `processes` as in the settings."""
@@ -41,8 +38,7 @@ def expect_accounts(many: int, processes: int) -> None:
 def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progress: Progress) -> Generator[Gathered]:
     """Audit the accounts; each is kept in the settings' store, and its receipt is handed on when it is done.
 
-    Reports are asked for everywhere before they are collected; on a cluster an account is done from its beginning to
-    its end by one thread of a worker. The first Ctrl-C stops asking: calls in flight are
+    Reports are asked for everywhere before they are collected. The first Ctrl-C stops asking: calls in flight are
     finished, and every account that is not done is handed on as not audited. A second one is a KeyboardInterrupt.
 
     Raises:
@@ -81,22 +77,16 @@ def _messages(
         if settings.scheduler
         else share_out(gather_here, accounts, settings, processes, stop)
     ):
-        if isinstance(message, Died):
+        if isinstance(message, LeftOver):
             for account in message.accounts:
                 del left[account.id]
-                yield keep(AccountResult(account, _died(message.how)), settings.store)
+                yield keep(AccountResult(account, message.why), settings.store)
             continue
         if isinstance(message, Gathered):
             del left[message.account.id]
         yield message
     for account in left.values():
         yield keep(AccountResult(account, INTERRUPTED), settings.store)
-
-
-def _died(how: str) -> NotAudited:
-    what = f"The process that audited the account died, and so did the one after it ({how})."
-    step = "Check that its machine has memory enough, or use fewer processes; then run the audit again."
-    return NotAudited(NotAuditedCode.FAILED, what, step)
 
 
 def gather_here(accounts: Sequence[Account], settings: GatherSettings, stop: Stop) -> Iterator[Gathered | str]:
@@ -120,15 +110,14 @@ async def _gather(
     tell: Callable[[Gathered | str], None],
 ) -> None:
     """Audit the accounts in the loop; tell of each that is done, and what `gather_account` tells of it before."""
-    ending = _Stoppable(settings.timing.sleep, stop)
-    stoppable = replace(settings, timing=replace(settings.timing, sleep=ending.sleep, go_on=ending.go_on))
+    until_stopped = stoppable(settings, stop)
     gate = Gate(settings.calls_in_flight)
 
     async def audit(account: Account) -> None:
         ledger = ledgers[account.id] = Ledger(gate=gate)
         with suppress(StopRequested):
-            ending.go_on()
-            tell(await gather_account(account, stoppable, ledger, tell))
+            until_stopped.timing.go_on()
+            tell(await gather_account(account, until_stopped, ledger, tell))
 
     await in_lanes([partial(audit, account) for account in accounts], WINDOW)
 
@@ -150,21 +139,3 @@ def _first_interrupt_sets(stop: threading.Event, progress: Progress) -> Iterator
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class _Stoppable:
-    """The run's sleep, and its leave to go on; both end the account's work when the run is being stopped."""
-
-    def __init__(self, sleep: Callable[[float], Awaitable[None]], stop: Stop) -> None:
-        self._sleep = sleep
-        self._stop = stop
-
-    async def sleep(self, seconds: float) -> None:
-        while seconds > 0 and not self._stop.is_set():
-            await self._sleep(min(seconds, SLICE))
-            seconds -= SLICE
-        self.go_on()
-
-    def go_on(self) -> None:
-        if self._stop.is_set():
-            raise StopRequested

@@ -8,11 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
-from typing import Any, Protocol
+from typing import Any
 
 from auditor.errors import AuditorError
 from auditor.gather.settings import GatherSettings
-from auditor.model import Account, Gathered
+from auditor.gather.stopping import Stop
+from auditor.model import Account, Gathered, NotAudited, NotAuditedCode
 
 ACCOUNTS_A_PROCESS = 150
 """Accounts that are worth another process, which takes a second to be ready."""
@@ -24,24 +25,16 @@ GLANCE = 0.5
 """Seconds after which the parent looks whether it is to stop."""
 
 
-class Stop(Protocol):
-    """Whether the run is being stopped."""
-
-    def is_set(self) -> bool:
-        """See `threading.Event`."""
-        ...
-
-
 Work = Callable[[Sequence[Account], GatherSettings, Stop], Iterator[Gathered | str]]
 """Audits accounts in one process: each receipt, and what is told of accounts before they are done."""
 
 
 @dataclass(frozen=True, slots=True)
-class Died:
-    """Accounts that are left over because the processes that had them died."""
+class LeftOver:
+    """Accounts that nobody audits any more, because whoever had them died."""
 
     accounts: tuple[Account, ...]
-    how: str
+    why: NotAudited
 
 
 def suitable_processes(accounts: int) -> int:
@@ -80,11 +73,11 @@ class _Share:
 
 def share_out(
     work: Work, accounts: Sequence[Account], settings: GatherSettings, processes: int, stop: Stop
-) -> Iterator[Gathered | Died | str]:
+) -> Iterator[Gathered | LeftOver | str]:
     """Do the work in so many processes; what they tell as it comes.
 
     Caps and paces are shared out evenly. A process that dies is begun anew with what it had not done; the second time
-    the rest is handed on as `Died`.
+    the rest is handed on as `LeftOver`.
 
     Raises:
         AuditorError: something that would hit every account, such as a full disk.
@@ -109,7 +102,7 @@ def share_out(
             if share.left and share.lives:
                 _begin(share, work, context, stopping)
             elif share.left:
-                yield Died(tuple(share.left.values()), how)
+                yield LeftOver(tuple(share.left.values()), _died(how))
     finally:
         for share in shares:
             if share.process is not None and share.process.is_alive():
@@ -164,6 +157,12 @@ def _end(share: _Share) -> str:
     share.process.join(GLANCE)
     code = share.process.exitcode
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _died(how: str) -> NotAudited:
+    what = f"The process that audited the account died, and so did the one after it ({how})."
+    step = "Check that its machine has memory enough, or use fewer processes; then run the audit again."
+    return NotAudited(NotAuditedCode.FAILED, what, step)
 
 
 def _audit_share(work: Work, accounts: Sequence[Account], settings: GatherSettings, pipe: Any, stopping: Stop) -> None:

@@ -2,18 +2,26 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from distributed import LocalCluster
 
+import auditor
 from auditor.errors import NothingAuditedError
 from auditor.gather import gather_accounts
+from auditor.gather.account import REQUESTED
+from auditor.gather.cluster import share_out_on_cluster
+from auditor.gather.stopping import SLICE
 from auditor.history import RunWriter
-from auditor.model import AccountFacts, NotAuditedCode
+from auditor.model import AccountFacts
 from benchmarks.endpoint import Endpoint, Fault, Rule
 from tests.builders import AS_OF, TERMS
 from tests.conftest import NoProgress
@@ -36,6 +44,24 @@ def cluster() -> Iterator[LocalCluster]:
 def pids(cluster: LocalCluster) -> list[int]:
     """The worker processes that live."""
     return [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
+
+
+@contextmanager
+def running(tool: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler or worker of its own process, which is over when the block is left."""
+    command = [sys.executable, "-m", f"distributed.cli.{tool}", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_the_results_are_those_of_one_machine(
@@ -73,36 +99,107 @@ def test_a_worker_that_is_killed_costs_nothing(cluster: LocalCluster, endpoint: 
     assert not any(receipt.not_audited for receipt in receipts)
 
 
-def test_workers_that_keep_dying_leave_accounts_that_say_so(
+def test_an_account_that_no_worker_survives_takes_no_other_with_it(
     cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter
 ) -> None:
-    """After as many deaths as the cluster allows, the account is not audited, and its reason names the worker's end."""
-    endpoint.set_rules([Rule(Fault.SLOW, action="GetCredentialReport", seconds=30)])
+    """Wherever it is audited, everything is killed: it alone is not audited, and its reason names the worker's end."""
+    endpoint.set_rules([Rule(Fault.SLOW, (1,), "GetCredentialReport", seconds=30)])
     done = threading.Event()
 
     def keep_killing() -> None:
         deaths = 0
         while not done.wait(0.2):
-            if endpoint.counts()["actions"].get("GetCredentialReport", 0) <= deaths:
+            deadly = endpoint.counts(by_account=True)["accounts"].get("1", {"actions": {}})["actions"]
+            if deadly.get("GetCredentialReport", 0) <= deaths:
                 continue
             deaths += 1
             for pid in pids(cluster):
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    time.sleep(0.1)
 
     killer = threading.Thread(target=keep_killing)
     killer.start()
     try:
-        settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
-        (receipt,) = gather_accounts(accounts_of(endpoint)[:1], settings, NoProgress())
+        receipts = gather(endpoint, writer, scheduler=cluster.scheduler_address, calls_in_flight=64)
     finally:
         done.set()
         killer.join()
-    assert receipt.not_audited
-    assert receipt.not_audited.code is NotAuditedCode.FAILED
-    assert "KilledWorker" in receipt.not_audited.reason
+    assert ends(receipts) == {"failed": 1, "audited": ACCOUNTS - 1}
+    reason = receipts[accounts_of(endpoint)[0].id].not_audited
+    assert reason
+    assert "KilledWorker" in reason.reason
+
+
+def test_reports_are_asked_for_everywhere_first(cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter) -> None:
+    """A worker has many accounts under way, more than it has threads."""
+    endpoint.set_rules([Rule(Fault.SLOW, action="GetCredentialReport", seconds=0.9)])
+    told: list[str] = []
+
+    class Telling(NoProgress):
+        def status(self, text: str) -> None:
+            told.append(text)
+
+    settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
+    asked = [
+        (endpoint.counts()["actions"]["GenerateCredentialReport"], told[-1])
+        for _ in gather_accounts(accounts_of(endpoint), settings, Telling())
+    ]
+    assert asked[0][0] == ACCOUNTS
+    assert asked[0][1].startswith(f"{ACCOUNTS} requested, 0 not audited")
+
+
+def test_calls_are_capped_on_the_whole_cluster(cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter) -> None:
+    """Each worker has its part of the cap."""
+    endpoint.set_rules([Rule(Fault.SLOW, seconds=0.05)])
+    gather(endpoint, writer, scheduler=cluster.scheduler_address, calls_in_flight=2 * WORKERS)
+    assert WORKERS <= endpoint.counts()["most_in_flight"] <= 2 * WORKERS
+
+
+def test_workers_stop_with_the_run(cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter) -> None:
+    """What nobody waits for any more is not asked of AWS."""
+    endpoint.set_rules([Rule(Fault.THROTTLED, action="GetCredentialReport")])
+    settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address, attempts=1000)
+    stop = threading.Event()
+    for message in share_out_on_cluster(settings.scheduler, accounts_of(endpoint), settings, stop):
+        assert message == REQUESTED
+        stop.set()
+    time.sleep(3 * SLICE)
+    before = endpoint.counts()["calls"]
+    time.sleep(6 * SLICE)
+    assert endpoint.counts()["calls"] == before
+
+
+def test_a_scheduler_that_dies_leaves_accounts_that_say_so(endpoint: Endpoint, writer: RunWriter) -> None:
+    """What is done stays, the rest is not audited, and whoever reads that learns how to go on."""
+    endpoint.set_rules([Rule(Fault.SLOW, tuple(range(1, ACCOUNTS // 2 + 1)), "GetCredentialReport", seconds=30)])
+    with ExitStack() as ending:
+        port = free_port()
+        address = f"tcp://127.0.0.1:{port}"
+        scheduler = ending.enter_context(
+            running("dask_scheduler", "--port", str(port), "--host", "127.0.0.1", "--no-dashboard")
+        )
+        ending.enter_context(running("dask_worker", address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard"))
+        settings = settings_of(endpoint, writer, scheduler=address, calls_in_flight=64)
+        receipts = {}
+        for receipt in gather_accounts(accounts_of(endpoint), settings, NoProgress()):
+            receipts[receipt.account.id] = receipt
+            if len(receipts) == ACCOUNTS // 2:
+                scheduler.kill()
+    assert ends(receipts) == {"audited": ACCOUNTS // 2, "failed": ACCOUNTS // 2}
+    lost = next(receipt.not_audited for receipt in receipts.values() if receipt.not_audited)
+    assert "scheduler was lost" in lost.reason
+    assert "--resume" in lost.next_step
+
+
+def test_a_worker_of_another_version(
+    cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error with the worker and what it has, before any account is asked."""
+    monkeypatch.setattr(auditor, "__version__", "9.9.9")
+    settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
+    with pytest.raises(NothingAuditedError, match=r"has no auditor 9\.9\.9"):
+        list(gather_accounts(accounts_of(endpoint), settings, NoProgress()))
+    assert endpoint.counts()["calls"] == 0
 
 
 def test_a_fault_ends_as_it_does_on_one_machine(cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter) -> None:
