@@ -128,7 +128,7 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     except BaseException as error:
         kept = writer.abandon(keep_answers=not paths)
         if kept:
-            error.add_note(f"What AWS answered is kept: go on with `auditor audit --resume {kept.name}`.")
+            error.add_note(f"What AWS answered is kept: go on with the same command and `--resume {kept.name}`.")
         raise
     finally:
         writer.close()

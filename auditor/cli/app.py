@@ -71,7 +71,7 @@ def main() -> NoReturn:
         if done.code != INTERRUPTED:
             sys.exit(AuditorError.exit_code if not done.code and is_result_lost() else done.code)
         again = (
-            "Run it again; where answers had come in, `auditor audit --resume latest` asks only for what is missing."
+            "Run it again; where answers had come in, the same command with `--resume latest` asks only for the rest."
         )
         print_error(AuditorError("Interrupted. No run was written.", next_step=again))
         sys.stdout.flush()

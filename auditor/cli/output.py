@@ -4,10 +4,11 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from auditor.doctor import Diagnosis
-    from auditor.model import RunManifest
+    from auditor.formats.view import FindingView, ReportView
+    from auditor.model import NotAuditedAccount, RunManifest
     from auditor.pipeline import AuditOutcome
 
 WIDTH = 100
@@ -27,7 +29,13 @@ SLOW = 10.0
 """Seconds from which on an account is worth naming."""
 
 MOST_ACCOUNTS = 20
-"""Accounts that were not audited, in the terminal; the reports have them all."""
+"""Accounts that the doctor tells of."""
+
+MOST_GROUPS, FEW_NAMES = 10, 5
+"""Reasons in the terminal, and the accounts that are named with each; the reports have them all."""
+
+ACCOUNT = "<account>"
+"""Stands for the account's id in a reason that several share."""
 
 SETTLED = 2.0
 """Seconds after which a rate says something."""
@@ -398,22 +406,76 @@ def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
     console.print()
     for style, line in _controls(outcome):
         console.print(Text(line, style))
-    if view.not_audited:
-        console.print()
-        say("Not audited", "bold")
-        for account in view.not_audited[:MOST_ACCOUNTS]:
-            name = f"{account.account_name} ({account.account_id})" if account.account_name else account.account_id
-            say(f"{name}: {account.reason}", indent=2)
-            say(f"Next: {account.next_step}", "dim", indent=4)
-        left = len(view.not_audited) - MOST_ACCOUNTS
-        if left > 0:
-            say(f"and {left} more; the reports have them all.", indent=2)
+    for line, style, indent in _gaps(view):
+        say(line, style, indent=indent)
     if view.manifest.calls:
         console.print()
         for line in _spending(view.manifest):
             say(line, "dim")
     console.print()
     _print_paths(console, outcome)
+
+
+def _gaps(view: "ReportView") -> Iterable[tuple[str, str, int]]:
+    """What the run does not know, by reason: lines with their style and indentation."""
+    for title, groups in (("Not audited", _not_audited(view)), ("Not known", _not_known(view))):
+        if groups:
+            yield "", "", 0
+            yield title, "bold", 0
+        for whose, what, step in groups[:MOST_GROUPS]:
+            yield f"{whose}: {what}", "", 2
+            if step:
+                yield f"Next: {step}", "dim", 4
+        if len(groups) > MOST_GROUPS:
+            yield f"and {len(groups) - MOST_GROUPS} more reasons; the reports have them all.", "", 2
+
+
+def _not_audited(view: "ReportView") -> list[tuple[str, str, str]]:
+    """Accounts that failed alike: whose, why, and what next. The account's own id stands in no reason of several."""
+    alike: dict[tuple[str, str], list[NotAuditedAccount]] = {}
+    for account in view.not_audited:
+        same = tuple(text.replace(account.account_id, ACCOUNT) for text in (account.reason, account.next_step))
+        alike.setdefault((same[0], same[1]), []).append(account)
+    groups = []
+    for (reason, step), accounts in sorted(alike.items(), key=lambda item: -len(item[1])):
+        first = accounts[0]
+        told = (reason, step) if len(accounts) > 1 else (first.reason, first.next_step)
+        names = (_named(account.account_name, account.account_id) for account in accounts)
+        groups.append((_some(tuple(names)), *told))
+    return groups
+
+
+def _not_known(view: "ReportView") -> list[tuple[str, str, str]]:
+    """Verdicts that are unknown for the same reason: in which accounts, how many, why."""
+    alike: dict[str, list[FindingView]] = {}
+    for finding in view.findings:
+        if finding.outcome == "unknown":
+            alike.setdefault(_impersonal(finding), []).append(finding)
+    groups = []
+    for reason, findings in sorted(alike.items(), key=lambda item: -len(item[1])):
+        names = dict.fromkeys(_named(finding.account_name, finding.account_id) for finding in findings)
+        many = f"{len(findings):,} verdicts are" if len(findings) > 1 else "one verdict is"
+        groups.append((_some(tuple(names)), f"{many} unknown. {reason}", ""))
+    return groups
+
+
+def _impersonal(finding: "FindingView") -> str:
+    """The reason without whom it is about, which may be a part of a longer word."""
+    reason = finding.reason
+    for said, word in ((finding.user, "<user>"), (finding.access_key_id, "<key>"), (finding.account_id, ACCOUNT)):
+        if said:
+            reason = re.sub(rf"(?<!\w){re.escape(said)}(?!\w)", word, reason)
+    return reason
+
+
+def _named(name: str | None, account_id: str) -> str:
+    return f"{name} ({account_id})" if name else account_id
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    left = len(names) - FEW_NAMES
+    return f"{', '.join(names[:FEW_NAMES])} and {left:,} more" if left > 0 else ", ".join(names)
 
 
 def _spending(manifest: "RunManifest") -> Iterable[str]:
@@ -428,7 +490,7 @@ def _spending(manifest: "RunManifest") -> Iterable[str]:
             f"{account.account_name or account.account_id} {account.seconds:.0f} s ({account.calls:,} calls)"
             for account in slow
         )
-        yield f"Slowest: {named}. Many live look-ups take their time: gather.account_calls_per_second is the pace."
+        yield f"Slowest: {named}"
 
 
 def _controls(outcome: "AuditOutcome") -> Iterable[tuple[str, str]]:

@@ -216,7 +216,7 @@ class _Run:
 
 def _lost(address: str) -> NotAudited:
     what = f"The Dask scheduler was lost, or restarted, before the account was done ({address})."
-    return NotAudited(NotAuditedCode.FAILED, what, "Go on with it: `auditor audit --resume latest`.")
+    return NotAudited(NotAuditedCode.FAILED, what, "Go on with it: the same command with `--resume latest`.")
 
 
 def _failed(error: Exception) -> NotAudited:

@@ -20,7 +20,7 @@ from auditor.model import Account, AccountResult, Gathered, NotAudited, NotAudit
 INTERRUPTED = NotAudited(
     NotAuditedCode.INTERRUPTED,
     "The run was interrupted before this account was done.",
-    "Go on with it: `auditor audit --resume latest`.",
+    "Go on with it: the same command with `--resume latest`.",
 )
 WINDOW = 1_024
 """Accounts that are begun before the first of them has to be done: what bounds the memory."""
