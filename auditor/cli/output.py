@@ -460,8 +460,8 @@ def _not_known(view: "ReportView") -> list[tuple[str, str, str]]:
 
 
 def _impersonal(finding: "FindingView") -> str:
-    """The reason without whom it is about, which may be a part of a longer word."""
-    reason = finding.reason
+    """The reason without whom it is about; what follows a failed call in brackets is known of this key alone."""
+    reason = re.sub(r"\)\. .*", ").", finding.reason)
     for said, word in ((finding.user, "<user>"), (finding.access_key_id, "<key>"), (finding.account_id, ACCOUNT)):
         if said:
             reason = re.sub(rf"(?<!\w){re.escape(said)}(?!\w)", word, reason)

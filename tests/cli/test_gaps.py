@@ -1,0 +1,55 @@
+"""What a run could not find out, as the terminal tells it: by reason, with the accounts it holds for."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.endpoint import Endpoint, Fault, Rule, Settings
+from tests.builders import AS_OF
+from tests.conftest import CommandLine
+
+ACCOUNTS = 24
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Endpoint]:
+    with Endpoint(Settings(accounts=ACCOUNTS, users=12, flagged=0.25, as_of=AS_OF)) as running:
+        yield running
+
+
+def told(cli: CommandLine, served: Endpoint, *rules: Rule) -> str:
+    """The summary of a run under these faults, in one line."""
+    served.reset()
+    served.set_rules(rules)
+    cli.environment |= served.environment
+    finished = cli.run("audit", "--role-name", "auditor", "--as-of", AS_OF.isoformat(), "--format", "csv")
+    assert finished.code == 3, finished.err
+    return " ".join(finished.out.split())
+
+
+def test_accounts_that_failed_alike_are_told_once(cli: CommandLine, served: Endpoint) -> None:
+    """A third of the organisation refuses the role: one reason, a few names, how many more, one next step."""
+    found = told(cli, served, Rule(Fault.DENIED, "1/3", "AssumeRole"))
+    assert found.count("The role could not be assumed") == found.count("Next:") == 1
+    named = re.findall(r"account-\d{5} \(\d{12}\)", found.split("Not audited")[1].split("The role")[0])
+    assert len(named) == 5
+    assert f"and {ACCOUNTS // 3 - 5} more: " in found
+    assert "arn:aws:iam::<account>:role/auditor" in found
+
+
+def test_a_single_account_is_told_with_its_own_names(cli: CommandLine, served: Endpoint) -> None:
+    """Its role's ARN can be copied."""
+    found = told(cli, served, Rule(Fault.DENIED, (5,), "AssumeRole"))
+    assert "arn:aws:iam::100000000005:role/auditor" in found
+
+
+def test_a_refused_look_up_names_the_account_and_the_call(cli: CommandLine, served: Endpoint) -> None:
+    """Every account was audited, and still the run is incomplete: why has to stand on the screen."""
+    found = told(cli, served, Rule(Fault.DENIED, (3, 7), "ListAccessKeys"))
+    assert "Not audited" not in found
+    assert re.search(
+        r"Not known account-00003 \(100000000003\), account-00007 \(100000000007\): \d+ verdicts are unknown\. "
+        r"Not confirmed: the live look-up failed \(iam:ListAccessKeys: AccessDenied",
+        found,
+    )
