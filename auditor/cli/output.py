@@ -34,6 +34,9 @@ MOST_ACCOUNTS = 20
 MOST_GROUPS, FEW_NAMES = 10, 5
 """Reasons in the terminal, and the accounts that are named with each; the reports have them all."""
 
+KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
+"""Access key ids (AWS: "IAM identifiers"): they stand in the reports, never in the terminal."""
+
 ACCOUNT = "<account>"
 """Stands for the account's id in a reason that several share."""
 
@@ -462,10 +465,9 @@ def _not_known(view: "ReportView") -> list[tuple[str, str, str]]:
 def _impersonal(finding: "FindingView") -> str:
     """The reason without whom it is about; what follows a failed call in brackets is known of this key alone."""
     reason = re.sub(r"\)\. .*", ").", finding.reason)
-    for said, word in ((finding.user, "<user>"), (finding.access_key_id, "<key>"), (finding.account_id, ACCOUNT)):
-        if said:
-            reason = re.sub(rf"(?<!\w){re.escape(said)}(?!\w)", word, reason)
-    return reason
+    for said, word in ((finding.user, "<user>"), (finding.account_id, ACCOUNT)):
+        reason = re.sub(rf"(?<!\w){re.escape(said)}(?!\w)", word, reason)
+    return KEY_ID.sub("<key>", reason)
 
 
 def _named(name: str | None, account_id: str) -> str:

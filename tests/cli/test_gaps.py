@@ -53,3 +53,11 @@ def test_a_refused_look_up_names_the_account_and_the_call(cli: CommandLine, serv
         r"Not confirmed: the live look-up failed \(iam:ListAccessKeys: AccessDenied",
         found,
     )
+
+
+def test_no_key_id_stands_on_the_screen(cli: CommandLine) -> None:
+    """The demonstration has keys that cannot be told apart: the reports name them, a screen is looked at by others."""
+    finished = cli.run("demo", "--format", "csv")
+    assert finished.code == 0, finished.err
+    assert "cannot be told apart (<key>, <key>)" in " ".join(finished.out.split())
+    assert not re.search(r"A[KS]IA[A-Z0-9]{12}", finished.out + finished.err)
