@@ -357,6 +357,11 @@ class NotAuditedAccount:
     reason: str
     next_step: str
 
+    @property
+    def account(self) -> str:
+        """Name and id, or the id alone."""
+        return f"{self.account_name} ({self.account_id})" if self.account_name else self.account_id
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from auditor import answers
-from auditor.cli.output import SilentProgress
+from auditor.cli.progress import SilentProgress
 from auditor.credential_report import parse_credential_report
 from auditor.history import RunWriter
 from auditor.inventory import build_snapshot

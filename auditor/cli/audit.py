@@ -25,12 +25,9 @@ from auditor.cli.options import (
     parse_instant,
     split_formats,
 )
-from auditor.cli.output import (
-    print_outcome,
-    progress_for,
-    result_stands_in_the_run,
-    set_up_logging,
-)
+from auditor.cli.output import result_stands_in_the_run, set_up_logging
+from auditor.cli.progress import progress_for
+from auditor.cli.summary import print_outcome
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from auditor.cli.options import (
     Verbose,
     config_file,
 )
-from auditor.cli.output import print_diagnosis, print_json, progress_for, set_up_logging
+from auditor.cli.output import print_diagnosis, print_json, set_up_logging
+from auditor.cli.progress import progress_for
 from auditor.errors import NothingAuditedError
 
 if TYPE_CHECKING:

@@ -6,12 +6,9 @@ from typing import Annotated
 import typer
 
 from auditor.cli.options import ConfigPath, Formats, Json, Output, Quiet, Verbose, config_file, split_formats
-from auditor.cli.output import (
-    print_outcome,
-    progress_for,
-    result_stands_in_the_run,
-    set_up_logging,
-)
+from auditor.cli.output import result_stands_in_the_run, set_up_logging
+from auditor.cli.progress import progress_for
+from auditor.cli.summary import print_outcome
 
 
 def report(

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from auditor.cli.options import ConfigPath, Json, Output, config_file
-from auditor.cli.output import print_json, print_outcome, printable
+from auditor.cli.output import print_json, printable
+from auditor.cli.summary import print_outcome
 
 app = typer.Typer(no_args_is_help=True, help="The archive of runs: list them, show one.")
 

@@ -220,7 +220,7 @@ def _lost(address: str) -> NotAudited:
 
 
 def _failed(error: Exception) -> NotAudited:
-    what = f"The workers that audited the account died, with others and alone ({type(error).__name__}: {error})."
+    what = f"The cluster could not audit the account, with others or alone ({type(error).__name__}: {error})."
     step = "Check that workers have memory enough, and what they log; then run the audit again."
     return NotAudited(NotAuditedCode.FAILED, what, step)
 
@@ -228,6 +228,8 @@ def _failed(error: Exception) -> NotAudited:
 def _confirm_same_version(client: Any, address: str) -> None:
     """Raise NothingAuditedError with a worker that cannot do what this version asks for."""
     for worker, version in client.run(_version, on_error="return").items():
+        if isinstance(version, OSError):  # it has died; Dask gives nothing to it
+            continue
         if version != auditor.__version__:
             what = f"The worker {worker} has no auditor {auditor.__version__} as this machine has: {version}."
             step = "Install the same version on every worker, and start the workers again."

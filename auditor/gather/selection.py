@@ -61,7 +61,7 @@ def select_accounts(
     return Selection(population, (*included.unmatched, *excluded.unmatched))
 
 
-def _matches(name: str | None, pattern: str) -> bool:
+def _is_like(name: str | None, pattern: str) -> bool:
     """Whether the name is as the pattern says, in which only * and ? mean more than themselves."""
     return fnmatchcase(name or "", pattern.replace("[", "[[]"))
 
@@ -100,7 +100,7 @@ class _Entries:
     def _matches(self, member: Member) -> Iterator[tuple[str, str]]:
         if member.id in self._ids:
             yield "ids", member.id
-        yield from (("names", entry) for entry in self._wanted.names if _matches(member.name, entry))
+        yield from (("names", entry) for entry in self._wanted.names if _is_like(member.name, entry))
         yield from (("ous", entry) for entry in self._wanted.ous if self._units.get(entry) in member.units)
 
     def _first(self, matches: Iterable[tuple[str, str]]) -> str | None:
