@@ -259,7 +259,7 @@ def test_ctrl_c_while_processes_load_is_ctrl_c(cli: CommandLine, endpoint: Endpo
 JUDGING = """
 import os, signal, sys
 from pathlib import Path
-from auditor.cli.output import SilentProgress
+from auditor.cli.progress import SilentProgress
 from auditor.judging import judge
 from benchmarks.judge import AS_OF, POLICY, keep
 
