@@ -96,7 +96,7 @@ class Connection:
     region: str | None = None
     connect_timeout: float = 5.0
     read_timeout: float = 20.0
-    sts_per_second: float = 400.0
+    sts_per_second: float = 500.0
     """AWS allows 600 a second to all who assume roles from one account and Region (AWS: IAM and STS quotas)."""
     isolated: StaticCredentials | None = None
     via: FirstHop | None = None

@@ -64,6 +64,7 @@ class Wire:
         model = client.meta.service_model
         self.service = str(model.service_name)
         self.url, self._region, self._signing_name = _learn(client, NEEDS_NOTHING[self.service])
+        self._host = urlsplit(self.url).netloc.rpartition("@")[2]
         if loopback_only and not _is_loopback(self.url):
             host = urlsplit(self.url).hostname or "nowhere"
             raise UsageError(f"A demonstration never leaves this machine; a call to {host} was refused.")
@@ -113,7 +114,8 @@ class Wire:
         )
         body = made["body"]
         data = urlencode(body) if isinstance(body, Mapping) else body
-        request = AWSRequest("POST", self.url, headers={**made["headers"], "User-Agent": user_agent}, data=data)
+        headers = {**made["headers"], "Host": self._host, "User-Agent": user_agent}
+        request = AWSRequest("POST", self.url, headers=headers, data=data)
         SigV4Auth(credentials, self._signing_name, self._region).add_auth(request)
         return request
 

@@ -31,6 +31,7 @@ from auditor.model import (
     UserLookup,
 )
 from auditor.policy import users_to_look_up
+from auditor.report_columns import ReportColumns
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +208,7 @@ def _lookup_notes(lookups: Mapping[str, UserLookup]) -> list[str]:
 
 async def _root(caller: Caller, report: CredentialReport | None) -> tuple[bool | None, list[str]]:
     """What the account summary says of root keys; asked only where the report has no root row."""
-    if report is not None and report.root is not None:
+    if report is not None and ReportColumns.of(report.users).is_root.any():
         return None, []
     try:
         return await root_keys_present(caller), ["No root row to read; the account summary was asked for root keys."]
