@@ -1,6 +1,7 @@
 """How far a long run is: bars on a terminal, lines in a log. On stderr."""
 
 import sys
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,13 +15,13 @@ SETTLED = 2.0
 """Seconds after which a rate says something."""
 
 SILENCE = 30.0
-"""Seconds after which a log is told how far a phase is, whatever it has reached."""
+"""Seconds after which a log is told how far a phase is, whether or not anything has happened."""
 
 TELLING = 20
-"""One in so many steps has to be done before a rate is told: the first that end are those that failed."""
+"""Of the first and the last of so many parts of a phase no rate is told: accounts that failed, and stragglers."""
 
-PLAIN_STEPS = 20
-"""At most so many lines a phase where there is no terminal."""
+FEW_STEPS = 20
+"""Steps that are told one by one; a longer phase is so many lines where there is no terminal."""
 
 
 class _Phase:
@@ -32,11 +33,16 @@ class _Phase:
         self.status = ""
         self._began = time.monotonic()
 
-    def __str__(self) -> str:
-        """Status, rate and time left; the latter two once there is something to go by."""
+    @property
+    def is_short(self) -> bool:
+        """Whether its steps are told one by one."""
+        return self.total <= FEW_STEPS
+
+    def told(self, step: str = "") -> str:
+        """The step, status, rate and time left; the latter two once there is something to go by."""
         elapsed = time.monotonic() - self._began
-        parts = [self.status]
-        if elapsed > SETTLED and self.total <= self.done * TELLING < self.total * TELLING:
+        parts = [step if self.is_short else "", self.status]
+        if elapsed > SETTLED and self.total <= self.done * TELLING <= self.total * (TELLING - 1):
             rate = self.done / elapsed
             parts += [
                 f"{rate:,.0f}/s" if rate >= 1 else f"{rate * 60:,.0f}/min",
@@ -51,12 +57,15 @@ def _left(total: int, rate: float, done: int) -> str:
 
 
 class PlainProgress:
-    """Lines for a log: the phases, and some of the steps of a long one."""
+    """Lines for a log: the phases, some of the steps of a long one, and that it still goes on."""
 
-    def __init__(self) -> None:
-        """Nothing is under way."""
+    def __init__(self, silence: float = SILENCE) -> None:
+        """Nothing is under way; after so many seconds of silence it is told how far it is."""
         self._phase = _Phase()
+        self._silence = silence
         self._said_at = time.monotonic()
+        self._over = threading.Event()
+        threading.Thread(target=self._break_silence, name="progress", daemon=True).start()
 
     def phase(self, name: str, total: int | None = None) -> None:
         """See `auditor.gather.Progress`."""
@@ -69,21 +78,25 @@ class PlainProgress:
         phase.done += 1
         if not phase.total:
             return
-        is_short = phase.total <= PLAIN_STEPS
-        if is_short or phase.done % (phase.total // PLAIN_STEPS) == 0 or phase.done == phase.total:
-            self._tell(step if is_short else "")
+        if phase.is_short or phase.done % (phase.total // FEW_STEPS) == 0 or phase.done == phase.total:
+            self._tell(step)
 
     def status(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
         self._phase.status = text
-        if time.monotonic() - self._said_at > SILENCE:
-            self._tell()
 
     def _tell(self, step: str = "") -> None:
         phase = self._phase
         how_far = f"{phase.done:,} of {phase.total:,}" if phase.total else ""
-        told = ", ".join(part for part in (step, str(phase)) if part)
-        self.note("  " + "  ".join(part for part in (how_far, told) if part))
+        told = [part for part in (how_far, phase.told(step)) if part]
+        if told:
+            self.note("  " + "  ".join(told))
+
+    def _break_silence(self) -> None:
+        while not self._over.wait(max(0.0, self._said_at + self._silence - time.monotonic())):
+            if time.monotonic() >= self._said_at + self._silence:
+                self._said_at = time.monotonic()
+                self._tell()
 
     def note(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
@@ -93,7 +106,8 @@ class PlainProgress:
             sys.stderr.flush()
 
     def close(self) -> None:
-        """Nothing to put away."""
+        """Say no more."""
+        self._over.set()
 
 
 class SilentProgress(PlainProgress):
@@ -101,6 +115,9 @@ class SilentProgress(PlainProgress):
 
     def note(self, text: str) -> None:
         """Nothing."""
+
+    def _break_silence(self) -> None:
+        pass
 
 
 class BarProgress:
@@ -135,14 +152,13 @@ class BarProgress:
         """See `auditor.gather.Progress`."""
         self._phase.done += 1
         if self._task is not None:
-            told = ", ".join(part for part in (str(self._phase), step) if part)
-            self._bars.update(self._task, advance=1, step=printable(told))
+            self._bars.update(self._task, advance=1, step=printable(self._phase.told(step)))
 
     def status(self, text: str) -> None:
         """See `auditor.gather.Progress`."""
         self._phase.status = text
         if self._task is not None:
-            self._bars.update(self._task, step=printable(str(self._phase)))
+            self._bars.update(self._task, step=printable(self._phase.told()))
 
     def note(self, text: str) -> None:
         """See `auditor.gather.Progress`."""

@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
@@ -28,6 +28,9 @@ WINDOW = 1_024
 FAILED = "not audited"
 """What an account that ended so is counted as."""
 
+LAST = 3
+"""Accounts that are named when everybody waits for them alone."""
+
 
 def expect_accounts(many: int, processes: int) -> None:
     """Get ready for so many accounts while more of them are being listed; `processes` as in the settings."""
@@ -47,21 +50,24 @@ def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progr
     stop = threading.Event()
     processes = min(settings.processes or suitable_processes(len(accounts)), max(1, len(accounts)))
     seen = Counter[str]()
+    left = dict.fromkeys(account.id for account in accounts)
     with _first_interrupt_sets(stop, progress):
         for message in _messages(accounts, settings, processes, stop):
             if isinstance(message, str):
                 seen[message] += 1
-            elif message.not_audited is not None:
-                seen[FAILED] += 1
-            progress.status(_standing(seen))
+            else:
+                del left[message.account.id]
+                seen[FAILED] += message.not_audited is not None
+            progress.status(_standing(seen, left))
             if isinstance(message, Gathered):
                 progress.advance(message.account.name or message.account.id)
                 yield message
 
 
-def _standing(seen: Counter[str]) -> str:
+def _standing(seen: Counter[str], left: Collection[str]) -> str:
     looked_up = f", {seen[LOOKED_UP]:,} users looked up" if seen[LOOKED_UP] else ""
-    return f"{seen[REQUESTED]:,} requested, {seen[FAILED]:,} not audited{looked_up}"
+    waiting = f", waiting for {', '.join(left)}" if 0 < len(left) <= LAST else ""
+    return f"{seen[REQUESTED]:,} requested, {seen[FAILED]:,} not audited{looked_up}{waiting}"
 
 
 def _messages(

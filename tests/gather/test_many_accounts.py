@@ -49,6 +49,21 @@ def test_reports_are_asked_for_everywhere_before_they_are_collected(endpoint: En
     assert told[first_done - 1].startswith(f"{ACCOUNTS} requested, 0 not audited")
 
 
+def test_the_last_accounts_are_named_while_everybody_waits_for_them(endpoint: Endpoint, writer: RunWriter) -> None:
+    """The slow one is the last; its id stands where the others' numbers stand."""
+    slow = accounts_of(endpoint)[7].id
+    endpoint.set_rules([Rule(Fault.SLOW, accounts=(8,), seconds=1.0)])
+    standing: list[str] = []
+
+    class Telling(NoProgress):
+        def status(self, text: str) -> None:
+            standing.append(text)
+
+    list(gather_accounts(accounts_of(endpoint), settings_of(endpoint, writer), Telling()))
+    assert standing[-2].endswith(f", waiting for {slow}")
+    assert "waiting" not in standing[0] + standing[-1]
+
+
 def test_calls_are_capped_in_all_and_in_each_account(endpoint: Endpoint, writer: RunWriter) -> None:
     """In flight, and by the second."""
     endpoint.set_rules([Rule(Fault.SLOW, seconds=0.02)])
