@@ -7,7 +7,6 @@ run's tables, and forgotten. What comes back of it is what adds up.
 import hashlib
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +19,7 @@ from pathlib import Path
 from auditor.answers import facts_digest
 from auditor.errors import OutputError
 from auditor.gather import Progress
-from auditor.gather.processes import cores, forking
+from auditor.gather.processes import cores, forking, leave_signals_to_parent
 from auditor.history import done_accounts, read_result, write_part
 from auditor.inventory import build_snapshot
 from auditor.model import AccountFacts, AccountResult, Policy
@@ -136,8 +135,8 @@ def _judged(judge_batch: "partial[_Batch]", batches: Sequence[tuple[str, ...]], 
 
 
 def _follow_parent() -> None:
-    """Ctrl-C is the parent's business; and where the parent has died, nobody wants the rest, nor its files."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Where the parent has died, nobody wants the rest, nor its files."""
+    leave_signals_to_parent()
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import sys
 import traceback
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -58,9 +60,18 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(config.app, name="config")
 
 
+def _as_ctrl_c(_number: int, frame: FrameType | None) -> None:
+    """Who ends a service or a container sends this: the run shall end as well as at Ctrl-C."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
+
+
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
     open_streams()
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         app()
     except AuditorError as error:

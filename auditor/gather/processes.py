@@ -24,6 +24,8 @@ LIVES = 2
 GLANCE = 0.5
 """Seconds after which the parent looks whether it is to stop."""
 
+PARENTS_BUSINESS = (signal.SIGINT, signal.SIGTERM)
+"""What a terminal or a service manager sends to every process of a run, and one of them has to act on."""
 
 Work = Callable[[Sequence[Account], GatherSettings, Stop], Iterator[Gathered | str]]
 """Audits accounts in one process: each receipt, and what is told of accounts before they are done."""
@@ -52,7 +54,7 @@ def forking() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["auditor.gather"])
     resource_tracker.ensure_running()  # which would take the block back
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C while it loads would be its end
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_BUSINESS)  # while it loads it would be its end
     try:
         forkserver.ensure_running()
     finally:
@@ -165,9 +167,15 @@ def _died(how: str) -> NotAudited:
     return NotAudited(NotAuditedCode.FAILED, what, step)
 
 
+def leave_signals_to_parent() -> None:
+    """Not to be ended by what is the parent's business."""
+    for number in PARENTS_BUSINESS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _audit_share(work: Work, accounts: Sequence[Account], settings: GatherSettings, pipe: Any, stopping: Stop) -> None:
-    """What a process does: Ctrl-C is its parent's business, and without a parent there is nobody to work for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a process does; without a parent there is nobody to work for."""
+    leave_signals_to_parent()
     with suppress(BrokenPipeError):
         try:
             for message in work(accounts, settings, stopping):

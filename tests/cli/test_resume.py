@@ -85,9 +85,12 @@ def test_a_killed_run_is_resumed(cli: CommandLine, endpoint: Endpoint) -> None:
     assert whole.json["summary"] == resumed.json["summary"]
 
 
-def test_an_interrupted_run_is_resumed_into_a_new_one(cli: CommandLine, endpoint: Endpoint) -> None:
-    """The first Ctrl-C finishes an incomplete run; it stays as it is, and the new one lacks nothing."""
-    interrupted = stopped(cli, signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_resumed_into_a_new_one(
+    cli: CommandLine, endpoint: Endpoint, number: signal.Signals
+) -> None:
+    """The first Ctrl-C, or the end of the service, finishes an incomplete run; it stays, and the new one is whole."""
+    interrupted = stopped(cli, number)
     assert interrupted.code == 3, interrupted.err
     assert {missing["code"] for missing in interrupted.json["coverage"]["not_audited"]} == {"interrupted"}
     before = {path: path.read_bytes() for path in run_of(cli, interrupted).rglob("*") if path.is_file()}
@@ -228,9 +231,12 @@ def test_a_run_is_resumed_only_with_the_scope_it_was_begun_with(cli: CommandLine
     assert resumed.json["coverage"]["accounts_audited"] == ACCOUNTS
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("phase", ["Finding", "Auditing"])
-def test_ctrl_c_while_processes_load_is_ctrl_c(cli: CommandLine, endpoint: Endpoint, phase: str) -> None:
-    """A terminal sends it to every process; the one that is still loading does not die of it."""
+def test_ctrl_c_while_processes_load_is_ctrl_c(
+    cli: CommandLine, endpoint: Endpoint, phase: str, number: signal.Signals
+) -> None:
+    """A terminal, or systemd, sends it to every process; the one that is still loading does not die of it."""
     freed(endpoint)
     (cli.folder / "config.toml").write_text("[gather]\nprocesses = 2\n")
     process = subprocess.Popen(
@@ -247,7 +253,7 @@ def test_ctrl_c_while_processes_load_is_ctrl_c(cli: CommandLine, endpoint: Endpo
     for line in process.stderr:
         said += line
         if line.startswith(phase):
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, number)
             break
     said += process.stderr.read()
     process.stderr.close()
