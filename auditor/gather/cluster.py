@@ -1,5 +1,6 @@
 """Accounts on a Dask cluster: one account is one task, run by the cluster's `concurrent.futures` executor."""
 
+import asyncio
 import logging
 import queue
 import uuid
@@ -242,17 +243,26 @@ def _version() -> str:
 
 def _connected(address: str) -> Any:
     try:
-        from distributed import Client  # noqa: PLC0415 - an extra
+        from distributed import Client, Security  # noqa: PLC0415 - an extra
+        from distributed.comm.core import connect  # noqa: PLC0415
     except ImportError as error:
         step = "Install it with its extra: pip install 'auditor[dask]'."
         raise UsageError(f"--scheduler needs Dask ({error.name}).", next_step=step) from error
     if not log.isEnabledFor(logging.DEBUG):  # of a worker or scheduler that is lost, the accounts' lines tell
         for name in NOISY:
             logging.getLogger(name).setLevel(logging.CRITICAL)
+
+    async def knock() -> None:
+        tls = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
+        comm = await connect(address, CONNECT_SECONDS, **tls)  # type: ignore[no-untyped-call]
+        await comm.close()
+
     try:
+        asyncio.run(knock())  # a client that cannot connect hangs for half a minute when it is let go
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        step = "Check the address, such as tcp://10.0.0.5:8786, and that the scheduler runs."
-        raise NothingAuditedError(
-            f"The Dask scheduler does not answer. {error}", where=address, next_step=step
-        ) from error
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        what = f"No connection to the Dask scheduler ({type(error).__name__}: {error})."
+        step = (
+            "Check the address, such as tcp://10.0.0.5:8786, that the scheduler runs, and for tls:// Dask's settings."
+        )
+        raise NothingAuditedError(what, where=address, next_step=step) from error

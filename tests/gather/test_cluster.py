@@ -211,9 +211,10 @@ def test_a_fault_ends_as_it_does_on_one_machine(cluster: LocalCluster, endpoint:
     assert ends(receipts) == {"role_refused": ACCOUNTS // 4, "audited": ACCOUNTS - ACCOUNTS // 4}
 
 
-def test_a_scheduler_that_is_not_there(endpoint: Endpoint, writer: RunWriter) -> None:
-    """An error with the address, before any account is asked."""
-    settings = settings_of(endpoint, writer, scheduler="tcp://127.0.0.1:9")
-    with pytest.raises(NothingAuditedError, match="does not answer"):
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tls://127.0.0.1:9", "http://127.0.0.1:9", "nowhere"])
+def test_a_scheduler_that_is_not_there(endpoint: Endpoint, writer: RunWriter, address: str) -> None:
+    """An error with the address, before any account is asked; also where TLS is asked for and not set up."""
+    settings = settings_of(endpoint, writer, scheduler=address)
+    with pytest.raises(NothingAuditedError, match="No connection to the Dask scheduler"):
         list(gather_accounts(accounts_of(endpoint), settings, NoProgress()))
     assert endpoint.counts()["calls"] == 0
