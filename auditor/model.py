@@ -406,12 +406,14 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class SlowAccount:
-    """One of the accounts that took longest: seconds from its first call to its last, and its number of calls."""
+    """One of the accounts that took longest: seconds from its first call to its last, and the calls that it took."""
 
     account_id: str
     account_name: str | None
     seconds: float
     calls: int
+    throttles: int = 0
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -341,7 +341,14 @@ def _calls(receipts: Iterable[Gathered], scope: Scope | None) -> dict[str, int]:
 def _slowest(receipts: Iterable[Gathered]) -> tuple[SlowAccount, ...]:
     slow = heapq.nlargest(SLOWEST, receipts, key=lambda receipt: receipt.spent.seconds)
     return tuple(
-        SlowAccount(receipt.account.id, receipt.account.name, receipt.spent.seconds, sum(receipt.spent.calls.values()))
+        SlowAccount(
+            receipt.account.id,
+            receipt.account.name,
+            receipt.spent.seconds,
+            sum(receipt.spent.calls.values()),
+            receipt.spent.throttles,
+            receipt.spent.retries,
+        )
         for receipt in slow
         if receipt.spent.calls
     )

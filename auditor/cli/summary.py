@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from auditor.formats.view import FindingView, ReportView
-    from auditor.model import NotAuditedAccount, RunManifest
+    from auditor.model import NotAuditedAccount, RunManifest, SlowAccount
     from auditor.pipeline import AuditOutcome
 
 SLOW = 10.0
 """Seconds from which on an account is worth naming."""
+
+MANY_CALLS = 50
+"""Of one account; so many are made only where users are looked up."""
 
 MOST_GROUPS, FEW_NAMES = 10, 5
 """Reasons in the terminal, and the accounts that are named with each; the reports have them all."""
@@ -87,8 +90,8 @@ def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
         say(line, style, indent=indent)
     if view.manifest.calls:
         console.print()
-        for line in _spending(view.manifest):
-            say(line, "dim")
+        for line, indent in (*_spending(view.manifest), *_slowness(view.manifest)):
+            say(line, "dim", indent=indent)
     console.print()
     _print_paths(console, outcome)
 
@@ -148,19 +151,41 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:FEW_NAMES])} and {left:,} more" if left > 0 else ", ".join(names)
 
 
-def _spending(manifest: "RunManifest") -> Iterable[str]:
-    """What the run took: calls by operation, throttles, retries, and the slowest accounts."""
+def _spending(manifest: "RunManifest") -> Iterable[tuple[str, int]]:
+    """What the run took: calls by operation, throttles, retries; lines with their indentation."""
     by_operation = ", ".join(f"{name} {count:,}" for name, count in manifest.calls.items())
-    yield f"AWS calls: {sum(manifest.calls.values()):,} ({by_operation})"
+    yield f"AWS calls: {sum(manifest.calls.values()):,} ({by_operation})", 0
     if manifest.throttles or manifest.retries:
-        yield f"Throttled: {manifest.throttles:,}; tried again: {manifest.retries:,}"
-    slow = [account for account in manifest.slowest if account.seconds >= SLOW]
-    if slow:
-        named = ", ".join(
-            f"{account.account_name or account.account_id} {account.seconds:.0f} s ({account.calls:,} calls)"
-            for account in slow
-        )
-        yield f"Slowest: {named}"
+        yield f"Throttled: {manifest.throttles:,}; tried again: {manifest.retries:,}", 0
+
+
+def _slowness(manifest: "RunManifest") -> Iterable[tuple[str, int]]:
+    """The slowest accounts, by what can be done about it; lines with their indentation."""
+    alike: dict[str, list[SlowAccount]] = {}
+    for account in manifest.slowest:
+        if account.seconds >= SLOW:
+            alike.setdefault(_remedy(account), []).append(account)
+    if alike:
+        yield "Slowest:", 0
+    for remedy, accounts in alike.items():
+        yield ", ".join(map(_took, accounts)), 2
+        yield remedy, 4
+
+
+def _took(account: "SlowAccount") -> str:
+    troubles = {"throttled": account.throttles, "tried again": account.retries}
+    calls = [f"{account.calls:,} calls", *(f"{count:,} {what}" for what, count in troubles.items() if count)]
+    return f"{account.account_name or account.account_id} {account.seconds:.0f} s ({', '.join(calls)})"
+
+
+def _remedy(account: "SlowAccount") -> str:
+    if account.throttles:
+        return "Throttled by AWS: audit when others call IAM less, or lower gather.account_calls_per_second."
+    if account.retries:
+        return "AWS failed, or did not answer, at first: nothing to do, unless it is so in every run."
+    if account.calls > MANY_CALLS:
+        return "Users were looked up one by one: gather.account_calls_per_second is how fast."
+    return "Waited for AWS to make the report, or for a turn: gather.calls_in_flight is how many calls go at once."
 
 
 def _controls(outcome: "AuditOutcome") -> Iterable[tuple[str, str]]:

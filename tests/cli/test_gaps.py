@@ -55,6 +55,20 @@ def test_a_refused_look_up_names_the_account_and_the_call(cli: CommandLine, serv
     )
 
 
+def test_slow_accounts_are_told_with_what_can_be_done(cli: CommandLine, served: Endpoint) -> None:
+    """By cause: what AWS throttled is not cured by more calls."""
+    found = told(
+        cli,
+        served,
+        Rule(Fault.DENIED, (3,), "ListAccessKeys"),  # exit 3
+        Rule(Fault.THROTTLED, (6,), "GetCredentialReport", times=3),
+        Rule(Fault.SLOW, (4, 6), "GenerateCredentialReport", seconds=11),
+    )
+    slowest = found.split("Slowest: ")[1]
+    assert re.search(r"account-00006 \d\d s \(\d+ calls, 3 throttled, 3 tried again\) Throttled by AWS: ", slowest)
+    assert re.search(r"account-00004 \d\d s \(\d+ calls\) Waited for AWS to make the report", slowest)
+
+
 def test_no_key_id_stands_on_the_screen(cli: CommandLine) -> None:
     """The demonstration has keys that cannot be told apart: the reports name them, a screen is looked at by others."""
     finished = cli.run("demo", "--format", "csv")
