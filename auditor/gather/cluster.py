@@ -6,7 +6,7 @@ import queue
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -31,6 +31,13 @@ CONNECT_SECONDS = 15
 
 AHEAD = 128
 """Accounts that each worker has under way: their reports are asked for before the first of them has to be there."""
+
+FORGOTTEN = 10.0
+"""Seconds after which a task has no end, if Dask has none under way: its executor forgets one whose result is lost with
+a worker before it was fetched, and which no worker survives then."""
+
+UNDER_WAY = frozenset({"pending", "lost"})
+"""Dask's names for a task that is being done, or done again."""
 
 ENDING = frozenset({"closing", "closed", "failed"})
 """Names of a worker's status in which nothing that it still does is of use."""
@@ -147,6 +154,7 @@ class _Run:
     def __init__(  # noqa: PLR0913, PLR0917 - one caller
         self, client: Any, topic: str, accounts: Sequence[Account], remote: GatherSettings, store: RawStore, ahead: int
     ) -> None:
+        self._client = client
         self._address = client.scheduler.address
         self._executor = client.get_executor(pure=False)
         self._topic = topic
@@ -162,12 +170,17 @@ class _Run:
 
     def results(self, stop: Stop) -> Iterator[Gathered | LeftOver | str]:
         """What is told of the accounts as it comes, until all are done or the run is being stopped."""
+        silent = 0.0
         try:
             while not stop.is_set() and self._handed_out():
                 try:
                     told = self._news.get(timeout=GLANCE)
                 except queue.Empty:
+                    silent = 0.0 if self._is_busy() else silent + GLANCE
+                    if silent >= FORGOTTEN:
+                        self._end_forgotten()
                     continue
+                silent = 0.0
                 if isinstance(told, str):
                     yield told
                 else:
@@ -175,6 +188,14 @@ class _Run:
         finally:
             with suppress(Exception):  # the scheduler may be gone
                 self._executor.shutdown(wait=False)  # which cancels what is not done
+
+    def _is_busy(self) -> bool:
+        return any(state.status in UNDER_WAY for state in list(self._client.futures.values()))
+
+    def _end_forgotten(self) -> None:
+        for task in list(self._under_way):
+            with suppress(InvalidStateError):  # it has just ended
+                task.set_exception(RuntimeError("Dask did not tell how the task ended"))
 
     def _handed_out(self) -> bool:
         """Keep the workers busy; whether anything is under way."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 import auditor
 from auditor.errors import NothingAuditedError
@@ -155,6 +155,23 @@ def test_calls_are_capped_on_the_whole_cluster(cluster: LocalCluster, endpoint: 
     cluster.wait_for_workers(WORKERS)
     gather(endpoint, writer, scheduler=cluster.scheduler_address, calls_in_flight=2 * WORKERS)
     assert endpoint.counts()["most_in_flight"] <= left_over + 2 * WORKERS
+
+
+def test_a_task_whose_end_dask_forgets_is_done_again(
+    cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Results that are lost before they are fetched, with their workers: Dask's executor never says so."""
+    fetch = Client._gather
+    lost = iter(range(2))
+
+    async def lose(client: Client, *given: object, **named: object) -> object:
+        if next(lost, None) is not None:
+            raise OSError("the worker that had it died")
+        return await fetch(client, *given, **named)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(Client, "_gather", lose)
+    receipts = gather(endpoint, writer, scheduler=cluster.scheduler_address)
+    assert ends(receipts) == {"audited": ACCOUNTS}
 
 
 def test_workers_stop_with_the_run(cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter) -> None:
