@@ -1,6 +1,5 @@
 """Accounts on a Dask cluster: one account is one task, run by the cluster's `concurrent.futures` executor."""
 
-import asyncio
 import logging
 import queue
 import uuid
@@ -13,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import auditor
+from auditor.aws.loop import run
 from auditor.aws.spending import Gate, Ledger
 from auditor.errors import AuditorError, NothingAuditedError, UsageError
 from auditor.gather.account import REQUESTED, audit_account
@@ -279,7 +279,7 @@ def _connected(address: str) -> Any:
         await comm.close()
 
     try:
-        asyncio.run(knock())  # a client that cannot connect hangs for half a minute when it is let go
+        run(knock())  # a client that cannot connect hangs for half a minute when it is let go
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         what = f"No connection to the Dask scheduler ({type(error).__name__}: {error})."
