@@ -185,7 +185,10 @@ def _remedy(account: "SlowAccount") -> str:
         return "AWS failed, or did not answer, at first: nothing to do, unless it is so in every run."
     if account.calls > MANY_CALLS:
         return "Users were looked up one by one: gather.account_calls_per_second is how fast."
-    return "Waited for AWS to make the report, or for a turn: gather.calls_in_flight is how many calls go at once."
+    return (
+        "Waited for AWS to make the report (gather.report_wait_minutes is how long at most), or for a turn "
+        "(gather.calls_in_flight is how many calls go at once)."
+    )
 
 
 def _controls(outcome: "AuditOutcome") -> Iterable[tuple[str, str]]:

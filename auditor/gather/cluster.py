@@ -1,7 +1,9 @@
 """Accounts on a Dask cluster: one account is one task, run by the cluster's `concurrent.futures` executor."""
 
+import asyncio
 import logging
 import queue
+import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -27,7 +29,7 @@ NOISY = ("distributed", "distributed.client", "tornado.application")
 """Loggers for which Dask sets up handlers of its own."""
 
 CONNECT_SECONDS = 15
-"""How long the scheduler may take to answer."""
+"""How long the scheduler, or a worker, may take to answer."""
 
 AHEAD = 128
 """Accounts that each worker has under way: their reports are asked for before the first of them has to be there."""
@@ -35,6 +37,9 @@ AHEAD = 128
 FORGOTTEN = 10.0
 """Seconds after which a task has no end, if Dask has none under way: its executor forgets one whose result is lost with
 a worker before it was fetched, and which no worker survives then."""
+
+DESERTED = 60.0
+"""Seconds without any worker after which nobody is waited for: one that is begun anew is there within some."""
 
 UNDER_WAY = frozenset({"pending", "lost"})
 """Dask's names for a task that is being done, or done again."""
@@ -126,7 +131,7 @@ def share_out_on_cluster(
 
     Raises:
         UsageError: the extra is not installed.
-        NothingAuditedError: the scheduler does not answer, or has no workers.
+        NothingAuditedError: the scheduler or a worker does not answer, or there are no workers.
         AuditorError: something that would hit every account.
     """
     client = _connected(address)
@@ -140,7 +145,7 @@ def share_out_on_cluster(
         aws = replace(settings.connection, sts_per_second=settings.connection.sts_per_second / workers)
         calls = max(1, settings.calls_in_flight // workers)
         remote = replace(settings, connection=aws, calls_in_flight=calls, store=_Collected())
-        _confirm_same_version(client, address)
+        _confirm_same_version(client, address, stop)
         topic = f"auditor-{uuid.uuid4()}"
         yield from _Run(client, topic, accounts, remote, settings.store, AHEAD * workers).results(stop)
     finally:
@@ -170,17 +175,20 @@ class _Run:
 
     def results(self, stop: Stop) -> Iterator[Gathered | LeftOver | str]:
         """What is told of the accounts as it comes, until all are done or the run is being stopped."""
-        silent = 0.0
+        forgotten = deserted = 0.0
         try:
             while not stop.is_set() and self._handed_out():
                 try:
                     told = self._news.get(timeout=GLANCE)
                 except queue.Empty:
-                    silent = 0.0 if self._is_busy() else silent + GLANCE
-                    if silent >= FORGOTTEN:
+                    forgotten = 0.0 if self._is_busy() else forgotten + GLANCE
+                    deserted = 0.0 if self._has_workers() else deserted + GLANCE
+                    if deserted >= DESERTED:
+                        yield self._left_over(_deserted(self._address))
+                    elif forgotten >= FORGOTTEN:
                         self._end_forgotten()
                     continue
-                silent = 0.0
+                forgotten = deserted = 0.0
                 if isinstance(told, str):
                     yield told
                 else:
@@ -191,6 +199,19 @@ class _Run:
 
     def _is_busy(self) -> bool:
         return any(state.status in UNDER_WAY for state in list(self._client.futures.values()))
+
+    def _has_workers(self) -> bool:
+        try:
+            return bool(self._client.sync(self._client.scheduler.ncores, callback_timeout=GLANCE))
+        except (OSError, TimeoutError):  # a scheduler that is busy, or lost, which its tasks will tell
+            return True
+
+    def _left_over(self, why: NotAudited, *accounts: Account) -> LeftOver:
+        """These accounts and all that are not done; nothing is left to do."""
+        rest = (*accounts, *self._under_way.values(), *self._waiting, *self._suspects.values())
+        for others in (self._under_way, self._waiting, self._suspects):
+            others.clear()
+        return LeftOver(rest, why)
 
     def _end_forgotten(self) -> None:
         for task in list(self._under_way):
@@ -214,10 +235,7 @@ class _Run:
         try:
             ended = task.result()
         except CancelledError:
-            rest = (account, *self._under_way.values(), *self._waiting, *self._suspects.values())
-            for accounts in (self._under_way, self._waiting, self._suspects):
-                accounts.clear()
-            yield LeftOver(rest, _lost(self._address))
+            yield self._left_over(_lost(self._address), account)
         except Exception as error:  # noqa: BLE001 - the worker failed, or Dask, whatever it calls that
             if account.id in self._tried:
                 yield LeftOver((account,), _failed(error))
@@ -241,15 +259,43 @@ def _lost(address: str) -> NotAudited:
     return NotAudited(NotAuditedCode.FAILED, what, "Go on with it: the same command with `--resume latest`.")
 
 
+def _deserted(address: str) -> NotAudited:
+    what = f"The Dask cluster had no workers any more before the account was done ({address})."
+    step = "Start workers, and go on with it: the same command with `--resume latest`."
+    return NotAudited(NotAuditedCode.FAILED, what, step)
+
+
 def _failed(error: Exception) -> NotAudited:
     what = f"The cluster could not audit the account, with others or alone ({type(error).__name__}: {error})."
     step = "Check that workers have memory enough, and what they log; then run the audit again."
     return NotAudited(NotAuditedCode.FAILED, what, step)
 
 
-def _confirm_same_version(client: Any, address: str) -> None:
-    """Raise NothingAuditedError with a worker that cannot do what this version asks for."""
-    for worker, version in client.run(_version, on_error="return").items():
+def _confirm_same_version(client: Any, address: str, stop: Stop) -> None:
+    """Raise NothingAuditedError with a worker that cannot do what this version asks for, or does not answer."""
+
+    async def asked() -> dict[str, Any]:
+        workers = await client.scheduler.ncores()
+        answers = {
+            worker: asyncio.ensure_future(client.run(_version, workers=[worker], on_error="return"))
+            for worker in workers
+        }
+        deadline = time.monotonic() + CONNECT_SECONDS
+        waiting = set(answers.values())
+        while waiting and not stop.is_set() and time.monotonic() < deadline:
+            _, waiting = await asyncio.wait(waiting, timeout=GLANCE)
+        for answer in waiting:
+            answer.cancel()
+        return {worker: None if answer in waiting else answer.result() for worker, answer in answers.items()}
+
+    for worker, answer in client.sync(asked).items():
+        if stop.is_set():
+            return
+        if answer is None:
+            what = f"The worker {worker} did not answer within {CONNECT_SECONDS} seconds."
+            step = "End it or bring it back to life, then run the audit again."
+            raise NothingAuditedError(what, where=address, next_step=step)
+        version = answer.get(worker, OSError())
         if isinstance(version, OSError):  # it has died; Dask gives nothing to it
             continue
         if version != auditor.__version__:

@@ -97,6 +97,7 @@ def test_a_worker_that_is_killed_costs_nothing(cluster: LocalCluster, endpoint: 
         account.id for account in accounts_of(endpoint)
     )
     assert not any(receipt.not_audited for receipt in receipts)
+    assert endpoint.counts()["actions"]["AssumeRole"] > ACCOUNTS, "it was killed while it had accounts"
 
 
 def test_an_account_that_no_worker_survives_takes_no_other_with_it(
@@ -208,6 +209,47 @@ def test_a_scheduler_that_dies_leaves_accounts_that_say_so(endpoint: Endpoint, w
     lost = next(receipt.not_audited for receipt in receipts.values() if receipt.not_audited)
     assert "scheduler was lost" in lost.reason
     assert "--resume" in lost.next_step
+
+
+def test_a_cluster_without_workers_leaves_accounts_that_say_so(
+    endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last one dies and none comes back: Dask would wait for ever."""
+    monkeypatch.setattr("auditor.gather.cluster.DESERTED", 2.0)
+    endpoint.set_rules([Rule(Fault.SLOW, tuple(range(1, ACCOUNTS // 2 + 1)), "GetCredentialReport", seconds=30)])
+    with ExitStack() as ending:
+        port = free_port()
+        address = f"tcp://127.0.0.1:{port}"
+        ending.enter_context(running("dask_scheduler", "--port", str(port), "--host", "127.0.0.1", "--no-dashboard"))
+        worker = ending.enter_context(
+            running("dask_worker", address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard")
+        )
+        settings = settings_of(endpoint, writer, scheduler=address, calls_in_flight=64)
+        receipts = {}
+        for receipt in gather_accounts(accounts_of(endpoint), settings, NoProgress()):
+            receipts[receipt.account.id] = receipt
+            if len(receipts) == ACCOUNTS // 2:
+                worker.kill()
+    assert ends(receipts) == {"audited": ACCOUNTS // 2, "failed": ACCOUNTS // 2}
+    left = next(receipt.not_audited for receipt in receipts.values() if receipt.not_audited)
+    assert "no workers any more" in left.reason
+    assert "--resume" in left.next_step
+
+
+def test_a_worker_that_does_not_answer(
+    cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named before any account is asked, in a bounded time; it would hold its share of the accounts."""
+    monkeypatch.setattr("auditor.gather.cluster.CONNECT_SECONDS", 3)
+    frozen = pids(cluster)[0]
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
+        with pytest.raises(NothingAuditedError, match="did not answer within 3 seconds"):
+            list(gather_accounts(accounts_of(endpoint), settings, NoProgress()))
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    assert endpoint.counts()["calls"] == 0
 
 
 def test_a_worker_of_another_version(
