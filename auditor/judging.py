@@ -7,6 +7,7 @@ run's tables, and forgotten. What comes back of it is what adds up.
 import hashlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,7 +20,7 @@ from pathlib import Path
 from auditor.answers import facts_digest
 from auditor.errors import OutputError
 from auditor.gather import Progress
-from auditor.gather.processes import cores, forking, leave_signals_to_parent
+from auditor.gather.processes import cores, forking
 from auditor.history import done_accounts, read_result, write_part
 from auditor.inventory import build_snapshot
 from auditor.model import AccountFacts, AccountResult, Policy
@@ -135,8 +136,9 @@ def _judged(judge_batch: "partial[_Batch]", batches: Sequence[tuple[str, ...]], 
 
 
 def _follow_parent() -> None:
-    """Where the parent has died, nobody wants the rest, nor its files."""
-    leave_signals_to_parent()
+    """Ctrl-C is the parent's business; and where the parent has died, nobody wants the rest, nor its files."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # by which the pool ends the others when one has died
     parent = multiprocessing.parent_process()
     assert parent is not None
 

@@ -167,15 +167,10 @@ def _died(how: str) -> NotAudited:
     return NotAudited(NotAuditedCode.FAILED, what, step)
 
 
-def leave_signals_to_parent() -> None:
-    """Not to be ended by what is the parent's business."""
-    for number in PARENTS_BUSINESS:
-        signal.signal(number, signal.SIG_IGN)
-
-
 def _audit_share(work: Work, accounts: Sequence[Account], settings: GatherSettings, pipe: Any, stopping: Stop) -> None:
     """What a process does; without a parent there is nobody to work for."""
-    leave_signals_to_parent()
+    for number in PARENTS_BUSINESS:
+        signal.signal(number, signal.SIG_IGN)
     with suppress(BrokenPipeError):
         try:
             for message in work(accounts, settings, stopping):
