@@ -1,6 +1,5 @@
 """On a real Dask cluster of several processes: same results, same coverage, whatever becomes of the workers."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -9,7 +8,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 from distributed import Client, LocalCluster
@@ -32,29 +32,6 @@ WORKERS = 2
 pytestmark = pytest.mark.filterwarnings("default")  # Dask's own, of ports and of a worker that was killed
 
 
-@pytest.fixture(scope="module")
-def started() -> Iterator[LocalCluster]:
-    with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=WORKERS, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1"
-    ) as running:
-        running.scheduler.allowed_failures = 1  # a worker's start takes seconds
-        yield running
-
-
-@pytest.fixture
-def cluster(started: LocalCluster) -> LocalCluster:
-    """All of its workers are there, also after a test that killed some."""
-    started.wait_for_workers(WORKERS, timeout=60)
-    return started
-
-
-def pids(cluster: LocalCluster) -> list[int]:
-    """The worker processes that take tasks; one that is killed before it does is not begun anew."""
-    assert cluster.scheduler
-    known = cluster.scheduler.workers
-    return [nanny.pid for nanny in cluster.workers.values() if nanny.pid and nanny.worker_address in known]
-
-
 @contextmanager
 def running(tool: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A scheduler or worker of its own process, which is over when the block is left."""
@@ -71,6 +48,51 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    """For tests that leave its workers alive."""
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=WORKERS, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1"
+    ) as running:
+        yield running
+
+
+@dataclass
+class Crew:
+    """Workers of a scheduler, in processes of their own, which are replaced when they are killed."""
+
+    address: str
+    ending: ExitStack
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """As many as there should be."""
+        options = ("--host", "127.0.0.1", "--no-nanny", "--no-dashboard", "--nthreads", "2")
+        self.workers = [
+            self.ending.enter_context(running("dask_worker", self.address, *options)) for _ in range(WORKERS)
+        ]
+
+    def replace(self) -> None:
+        """Kill all, with others in their place."""
+        for worker in self.workers:
+            worker.kill()
+        self.start()
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    """For tests that kill workers: a nanny gives up where its worker is killed before it has begun."""
+    with (
+        LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as scheduler,  # type: ignore[no-untyped-call]
+        ExitStack() as ending,
+    ):
+        scheduler.scheduler.allowed_failures = 1  # a worker's start takes seconds
+        crew = Crew(scheduler.scheduler_address, ending)
+        crew.start()
+        scheduler.wait_for_workers(WORKERS, timeout=60)
+        yield crew
 
 
 def test_the_results_are_those_of_one_machine(
@@ -93,16 +115,16 @@ def test_the_results_are_those_of_one_machine(
     }
 
 
-def test_a_worker_that_is_killed_costs_nothing(cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter) -> None:
+def test_a_worker_that_is_killed_costs_nothing(crew: Crew, endpoint: Endpoint, writer: RunWriter) -> None:
     """In mid-run, with kill -9: its accounts are done elsewhere, every account once."""
     slow = tuple(range(2, ACCOUNTS + 1))
     endpoint.set_rules([Rule(Fault.SLOW, slow, "GetCredentialReport", seconds=0.8)])
-    settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
+    settings = settings_of(endpoint, writer, scheduler=crew.address)
     receipts = []
     for receipt in gather_accounts(accounts_of(endpoint), settings, NoProgress()):
         receipts.append(receipt)
         if len(receipts) == 1:
-            os.kill(pids(cluster)[0], signal.SIGKILL)
+            crew.workers[0].kill()
     assert Counter(receipt.account.id for receipt in receipts) == Counter(
         account.id for account in accounts_of(endpoint)
     )
@@ -111,7 +133,7 @@ def test_a_worker_that_is_killed_costs_nothing(cluster: LocalCluster, endpoint: 
 
 
 def test_an_account_that_no_worker_survives_takes_no_other_with_it(
-    cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter
+    crew: Crew, endpoint: Endpoint, writer: RunWriter
 ) -> None:
     """Wherever it is audited, everything is killed: it alone is not audited, and its reason names the worker's end."""
     endpoint.set_rules([Rule(Fault.SLOW, (1,), "GetCredentialReport", seconds=30)])
@@ -124,14 +146,12 @@ def test_an_account_that_no_worker_survives_takes_no_other_with_it(
             if deadly.get("GetCredentialReport", 0) <= deaths:
                 continue
             deaths += 1
-            for pid in pids(cluster):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            crew.replace()
 
     killer = threading.Thread(target=keep_killing)
     killer.start()
     try:
-        receipts = gather(endpoint, writer, scheduler=cluster.scheduler_address, calls_in_flight=64)
+        receipts = gather(endpoint, writer, scheduler=crew.address, calls_in_flight=64)
     finally:
         done.set()
         killer.join()
@@ -246,18 +266,14 @@ def test_a_cluster_without_workers_leaves_accounts_that_say_so(
 
 
 def test_a_worker_that_does_not_answer(
-    cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
+    crew: Crew, endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is named before any account is asked, in a bounded time; it would hold its share of the accounts."""
     monkeypatch.setattr("auditor.gather.cluster.CONNECT_SECONDS", 3)
-    frozen = pids(cluster)[0]
-    os.kill(frozen, signal.SIGSTOP)
-    try:
-        settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
-        with pytest.raises(NothingAuditedError, match="did not answer within 3 seconds"):
-            list(gather_accounts(accounts_of(endpoint), settings, NoProgress()))
-    finally:
-        os.kill(frozen, signal.SIGCONT)
+    crew.workers[0].send_signal(signal.SIGSTOP)
+    settings = settings_of(endpoint, writer, scheduler=crew.address)
+    with pytest.raises(NothingAuditedError, match="did not answer within 3 seconds"):
+        list(gather_accounts(accounts_of(endpoint), settings, NoProgress()))
     assert endpoint.counts()["calls"] == 0
 
 
