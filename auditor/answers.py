@@ -32,6 +32,7 @@ from auditor.model import (
     UsedAt,
     UserLookup,
 )
+from auditor.report_columns import ReportColumns
 
 REPORT, RESPONSE, LISTING, KEYS, ACCOUNT = (
     "credential-report.csv",
@@ -125,6 +126,18 @@ def decode_result(files: Mapping[str, bytes]) -> AccountResult:
         return AccountResult(account, _facts(account, document, counting), spent)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not the files of an account ({type(error).__name__}: {error})") from error
+
+
+def unanswered(facts: AccountFacts) -> int:
+    """How many look-ups AWS refused or did not answer, so that verdicts may be unknown; those of tags do not count."""
+    if facts.source is Source.FILE:
+        return 0
+    lookups = facts.lookups.values()
+    failed = sum(lookup.failed is not None for lookup in lookups)
+    failed += sum(isinstance(key.last_used, UnknownUse) for lookup in lookups for key in lookup.keys)
+    if facts.root_keys_present is None:
+        failed += facts.report is None or not ReportColumns.of(facts.report.users).is_root.any()
+    return failed
 
 
 def facts_digest(result: AccountResult) -> bytes:

@@ -17,13 +17,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from auditor.answers import facts_digest
+from auditor.answers import facts_digest, unanswered
 from auditor.errors import OutputError
 from auditor.gather import Progress
 from auditor.gather.processes import cores, forking
 from auditor.history import done_accounts, read_result, write_part
 from auditor.inventory import build_snapshot
-from auditor.model import AccountFacts, AccountResult, Policy
+from auditor.model import AccountFacts, AccountResult, Outcome, Policy
 from auditor.policy import Tally, evaluate, tally
 
 BATCH = 6_000_000
@@ -48,6 +48,8 @@ class Judged:
     tally: Tally = field(default_factory=Tally)
     users: int = 0
     keys: int = 0
+    in_part: int = 0
+    """Accounts with unknown verdicts of which look-ups are unanswered."""
     newer: int = 0
     """Accounts whose report is too new to have been made in the course of a run at `as_of`."""
     parts: int = 0
@@ -63,6 +65,7 @@ class _Batch:
     digests: bytes
     users: int
     keys: int
+    in_part: int
     newer: int
 
 
@@ -98,6 +101,7 @@ def judge(  # noqa: PLR0913 - what is judged, by what, and how
         judged.tally += done.tally
         judged.users += done.users
         judged.keys += done.keys
+        judged.in_part += done.in_part
         judged.newer += done.newer
         judged.parts += 1
         for _ in range(done.accounts):
@@ -154,14 +158,20 @@ def _judge_batch(folder: Path, policy: Policy, as_of: datetime, number: int, acc
     snapshot = build_snapshot(results, owner_tags=policy.owner_tags)
     findings = evaluate(snapshot, policy, as_of)
     write_part(folder, number, snapshot, findings)
+    unsure = set(findings.loc[findings["outcome"] == Outcome.UNKNOWN, "account_id"])
     return _Batch(
         accounts=len(results),
         tally=tally(findings, snapshot),
         digests=b"".join(map(facts_digest, results)),
         users=len(snapshot.users),
         keys=int(snapshot.accounts["keys"].sum()),
+        in_part=sum(_has_gaps(result) for result in results if result.account.id in unsure),
         newer=sum(_is_newer(result, as_of) for result in results),
     )
+
+
+def _has_gaps(result: AccountResult) -> bool:
+    return isinstance(result.outcome, AccountFacts) and unanswered(result.outcome) > 0
 
 
 def _is_newer(result: AccountResult, as_of: datetime) -> bool:

@@ -376,6 +376,8 @@ class Coverage:
     """Accounts that the organisation has; None where the scope is no organisation."""
     left_out: int = 0
     """Accounts of the organisation that filters left out."""
+    audited_in_part: int = 0
+    """Audited accounts with unknown verdicts, where AWS refused or did not answer look-ups."""
 
 
 @dataclass(frozen=True, slots=True)

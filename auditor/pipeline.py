@@ -63,6 +63,9 @@ log = logging.getLogger(__name__)
 SLOWEST = 5
 """Accounts that are named for their slowness."""
 
+UNTOUCHED = frozenset({NotAuditedCode.INTERRUPTED, NotAuditedCode.NOT_ACTIVE})
+"""Why AWS was not asked at all: where others failed, these explain nothing."""
+
 EXIT_OK, EXIT_VIOLATIONS, EXIT_INCOMPLETE = 0, 1, 3
 
 
@@ -258,10 +261,19 @@ def _audited(receipts: Iterable[Gathered]) -> list[Gathered]:
         return found
     if all(missing.code is NotAuditedCode.INTERRUPTED for missing in refused):
         raise NothingAuditedError("Interrupted before any account was done.", next_step="Run the audit again.")
-    first = refused[0]
-    others = f" The other {len(refused) - 1} failed too." if len(refused) > 1 else ""
+    curable = [missing for missing in refused if missing.code not in UNTOUCHED] or refused
+    alike = Counter(missing.code for missing in curable).most_common(1)[0][0]
+    first = next(missing for missing in curable if missing.code is alike)
     where = f"account {first.account_id}" if first.account_id.isdigit() else ""
-    raise NothingAuditedError(f"{first.reason}{others}", where=where, next_step=first.next_step)
+    raise NothingAuditedError(f"{first.reason}{_all_of(refused)}", where=where, next_step=first.next_step)
+
+
+def _all_of(refused: Sequence[NotAuditedAccount]) -> str:
+    """Of several, how many ended how."""
+    if len(refused) == 1:
+        return ""
+    counted = Counter(missing.code.value.replace("_", " ") for missing in refused).most_common()
+    return f" None of {len(refused):,} was audited: {', '.join(f'{count:,} {code}' for code, count in counted)}."
 
 
 def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_id: str) -> RunManifest:
@@ -285,6 +297,7 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
             keys=judged.keys,
             organisation_accounts=len(population) or None,
             left_out=sum(entry.left_out is not None for entry in population),
+            audited_in_part=judged.in_part,
         ),
         summary=judged.tally.summary(),
         calls=_calls(receipts, scope),
@@ -359,7 +372,7 @@ def _notes(collected: _Collected, newer: int, wanted: AccountsConfig) -> tuple[s
     notes, scope = [], collected.scope
     if collected.resumed:
         many = f"{collected.resumed} accounts had" if collected.resumed > 1 else "One account had"
-        notes.append(f"The run was interrupted and resumed: {many} been audited before.")
+        notes.append(f"The run was resumed: {many} been audited before.")
     if any(why.code is NotAuditedCode.INTERRUPTED for receipt in collected.receipts if (why := receipt.not_audited)):
         notes.append("The run was interrupted before every account was done.")
     if scope and scope.session_seconds(wanted) < wanted.session_minutes * 60:

@@ -1,5 +1,6 @@
 """What was read of an account and the files it is kept in: nothing is lost on the way, and nothing foreign counts."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -19,7 +20,7 @@ from auditor.model import (
     UnknownUse,
     UserLookup,
 )
-from tests.builders import AS_OF, ago, live_key, used
+from tests.builders import AS_OF, account_result, ago, live_key, used
 
 ACCOUNT = Account("111111111111", "main", role_name="auditor", external_id="between-us")
 CONTENT = (
@@ -55,6 +56,11 @@ def listed() -> AccountResult:
 
 def refused() -> AccountResult:
     return AccountResult(ACCOUNT, NotAudited(NotAuditedCode.ROLE_REFUSED, "no", "ask"))
+
+
+def facts_in(result: AccountResult) -> AccountFacts:
+    assert isinstance(result.outcome, AccountFacts)
+    return result.outcome
 
 
 def kept(result: AccountResult) -> dict[str, bytes]:
@@ -108,3 +114,20 @@ def test_the_digest_is_of_facts_alone() -> None:
     assert answers.facts_digest(one) == answers.facts_digest(AccountResult(ACCOUNT, one.outcome))
     digests = {answers.facts_digest(result) for result in RESULTS}
     assert len(digests) == len(RESULTS)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failed"),
+    [
+        (facts_in(reported({})), 0),
+        (facts_in(reported({"ann": LOOKUPS["ann"], "dan": LOOKUPS["dan"], "eve": LOOKUPS["eve"]})), 0),
+        (facts_in(reported(LOOKUPS)), 2),
+        (facts_in(listed()), 0),
+        (replace(facts_in(listed()), root_keys_present=None), 1),
+        (facts_in(account_result(with_root=False)), 1),
+        (facts_in(account_result(with_root=False, source=Source.FILE)), 0),
+    ],
+)
+def test_what_aws_did_not_answer_is_counted(outcome: AccountFacts, failed: int) -> None:
+    """Keys and last uses of users, and root keys where no root row tells; never tags, nor what nobody asked AWS."""
+    assert answers.unanswered(outcome) == failed

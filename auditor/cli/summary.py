@@ -27,6 +27,9 @@ MOST_GROUPS, FEW_NAMES = 10, 5
 KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 """Access key ids (AWS: "IAM identifiers"): they stand in the reports, never in the terminal."""
 
+FAILED_CALL = re.compile(r"\b((?:iam|sts|organizations):\w+): (\w+)")
+"""A failed call in a reason: the operation and AWS's code."""
+
 ACCOUNT = "<account>"
 """Stands for the account's id in a reason that several share."""
 
@@ -125,7 +128,7 @@ def _not_audited(view: "ReportView") -> list[tuple[str, str, str]]:
 
 
 def _not_known(view: "ReportView") -> list[tuple[str, str, str]]:
-    """Verdicts that are unknown for the same reason: in which accounts, how many, why."""
+    """Verdicts that are unknown for the same reason: in which accounts, how many, why, and what next."""
     alike: dict[str, list[FindingView]] = {}
     for finding in view.findings:
         if finding.outcome == Outcome.UNKNOWN:
@@ -134,8 +137,21 @@ def _not_known(view: "ReportView") -> list[tuple[str, str, str]]:
     for reason, findings in sorted(alike.items(), key=lambda item: -len(item[1])):
         many = f"{len(findings):,} verdicts are" if len(findings) > 1 else "one verdict is"
         names = dict.fromkeys(finding.account for finding in findings)
-        groups.append((_some([*names]), f"{many} unknown. {reason}", ""))
+        groups.append((_some([*names]), f"{many} unknown. {reason}", _way_out(reason, view.manifest.id)))
     return groups
+
+
+def _way_out(reason: str, run: str) -> str:
+    """What makes unknown verdicts known; empty where nothing was refused."""
+    failed = FAILED_CALL.search(reason)
+    if not failed:
+        return ""
+    from auditor.aws.failures import WIRE_CODES, Kind
+
+    operation, code = failed.groups()
+    is_refused = WIRE_CODES.get(code) is Kind.DENIED
+    allow = f"Allow {operation} (`auditor iam-policy` prints the whole policy). " if is_refused else ""
+    return f"{allow}The same command with `--resume {run}` asks for what is missing, and for nothing else."
 
 
 def _impersonal(finding: "FindingView") -> str:

@@ -69,22 +69,22 @@ def find_run(run: str, output: Path) -> Path:
 
 
 def find_resumable(run: str, output: Path) -> tuple[Path, datetime]:
-    """The folder and the instant of a run to go on with: cut off, or finished with accounts that were not audited.
+    """The folder and the instant of a run to go on with: cut off, or finished with something missing.
 
     Args:
-        run: an id, a folder's name or path, or "latest" for the one made last that can be gone on with.
+        run: an id, a folder's name or path, or "latest" for the one made last.
         output: the folder of the runs.
 
     Raises:
         UsageError: there is no such run, or nothing of it is missing.
     """
     if run == LATEST:
-        wanted = sorted((folder for folder in _folders(output) if _instant_of(folder)), key=_modified, reverse=True)
-        wanted = [folder for folder in wanted if _is_cut_off(folder) or _is_missing_some(folder)][:1]
+        runs = [entry for entry in list_runs(output) if _instant_of(entry.folder) and _has_asked_aws(entry)]
+        wanted = [max(runs, key=_made_at).folder] if runs else []
     else:
         places = (output / run, output / f"{run}{INCOMPLETE}", Path(run))
         wanted = [folder for folder in places if folder.is_dir() and _instant_of(folder)][:1]
-    step = "`auditor runs list` shows the runs, those that were cut off among them."
+    step = "`auditor runs list` shows the runs, those that were cut off among them; name one."
     for folder in wanted:
         as_of = _instant_of(folder)
         assert as_of
@@ -106,13 +106,20 @@ def _instant_of(folder: Path) -> datetime | None:
         return None
 
 
-def _modified(folder: Path) -> float:
-    return folder.stat().st_mtime
+def _made_at(entry: RunEntry) -> datetime:
+    """When a run was finished; of one that was not, when it was last changed, as far as the disk tells."""
+    if entry.document:
+        return datetime.fromisoformat(entry.document["finished_at"])
+    return datetime.fromtimestamp(entry.folder.stat().st_mtime, UTC)
+
+
+def _has_asked_aws(entry: RunEntry) -> bool:
+    return bool(entry.document["caller_arn"]) if entry.document else _is_cut_off(entry.folder)
 
 
 def _is_missing_some(folder: Path) -> bool:
-    document = _document(folder)
-    return bool(document and document["coverage"]["not_audited"])
+    coverage = (_document(folder) or {}).get("coverage", {})
+    return bool(coverage.get("not_audited") or coverage.get("audited_in_part"))
 
 
 def load_run(folder: Path) -> Run:

@@ -50,6 +50,7 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
             "not_audited": [_not_audited(account) for account in coverage.not_audited],
             "organisation_accounts": coverage.organisation_accounts,
             "left_out": coverage.left_out,
+            "audited_in_part": coverage.audited_in_part,
         },
         "summary": {
             "compliant": summary.compliant,

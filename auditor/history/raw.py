@@ -62,8 +62,9 @@ def read_result(folder: Path, account_id: str) -> AccountResult:
 def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gathered, ...]:
     """Have in a run's folder what an earlier run, or this very folder, holds of the scope's accounts that were audited.
 
-    What was not audited is asked again, and half an account's answers are none. An earlier run's folder is not changed:
-    its answers get a second name; in this very folder everything else is removed.
+    What was not audited is asked again, and half an account's answers are none. Of an earlier run, which was finished,
+    accounts with look-ups that failed are asked again as well; its folder is not changed, its answers get a second
+    name. In this very folder, of a run that was cut off, all that was done stays, and everything else is removed.
 
     Returns:
         The receipts of these accounts, by account id.
@@ -72,16 +73,20 @@ def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gath
         NothingAuditedError: the earlier run is of other accounts, or of some that are not in scope.
         OutputError: the folder cannot be changed.
     """
-    audited = {place.name: receipt for place in _done(earlier) if (receipt := _receipt(place)) is not None}
-    kept = {account_id: receipt for account_id, receipt in audited.items() if account_id in scope}
-    if audited and not kept:
+    audited = {place.name: result for place in _done(earlier) if (result := _audited(place)) is not None}
+    if audited and not audited.keys() & set(scope):
         step = "Name the run that these accounts are of, or run the audit without --resume."
         raise NothingAuditedError("No account of this run is in scope.", where=str(earlier), next_step=step)
-    lost = sorted(audited.keys() - kept.keys())
+    lost = sorted(audited.keys() - set(scope))
     if lost:
         what = f"{len(lost)} accounts that this run had audited are not in scope any more: {', '.join(lost[:FEW])}."
         step = "Resume it with the scope that it was begun with, or run the audit without --resume."
         raise NothingAuditedError(what, where=str(earlier), next_step=step)
+    kept = {
+        account_id: Gathered(result.account, None, result.spent)
+        for account_id, (result, facts) in audited.items()
+        if earlier == folder or not answers.unanswered(facts)
+    }
     with writing(folder):
         if earlier == folder:
             for place in (*_beside_answers(folder), *(folder / RAW).iterdir()):
@@ -128,14 +133,14 @@ def _done(folder: Path) -> Iterator[Path]:
     return (place for place in sorted((folder / RAW).iterdir()) if (place / answers.ACCOUNT).is_file())
 
 
-def _receipt(place: Path) -> Gathered | None:
-    """The receipt of an account that AWS was asked about and whose answers can still be read."""
+def _audited(place: Path) -> tuple[AccountResult, AccountFacts] | None:
+    """The result, and its facts, of an account that AWS was asked about and whose answers can still be read."""
     try:
         result = answers.decode_result(_files(place))
     except (OSError, ValueError, AuditorError):
         return None
-    is_of_aws = isinstance(result.outcome, AccountFacts) and result.outcome.source is not Source.FILE
-    return Gathered(result.account, None, result.spent) if is_of_aws else None
+    facts = result.outcome
+    return (result, facts) if isinstance(facts, AccountFacts) and facts.source is not Source.FILE else None
 
 
 def _files(place: Path) -> Mapping[str, bytes]:

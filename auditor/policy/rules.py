@@ -146,7 +146,7 @@ def extra_keys(users: Cases) -> Verdicts:
     verdict.say(extra, Outcome.NON_COMPLIANT, count + ": more than two.")
     cannot_tell = "Both slots are taken, and this credential report does not say whether there are more keys."
     verdict.say(full & silent, Outcome.NOT_APPLICABLE, cannot_tell)
-    verdict.say(full & np.equal(users["listing"], "failed"), Outcome.UNKNOWN, "The keys could not be listed.")
+    verdict.say(full & np.equal(users["listing"], "failed"), Outcome.UNKNOWN, _unlisted(users))
     told = "The report tells of more keys or certificates (" + _known(hint, "") + "), and they were not listed."
     verdict.say(pd.notna(hint) & ~listed, Outcome.UNKNOWN, told)
     return _without_keys(verdict, users)
@@ -155,8 +155,7 @@ def extra_keys(users: Cases) -> Verdicts:
 def _without_keys(verdict: Verdicts, users: Cases) -> Verdicts:
     none = (users["known_keys"] == 0) & pd.isna(users["additional_credentials"])
     verdict.say(none, Outcome.NOT_APPLICABLE, "The user has no access key.")
-    why = "The user's keys could not be listed: " + _known(users["listing_failed"], "no reason given") + "."
-    verdict.say(users["known_keys"] == UNKNOWN_NUMBER, Outcome.UNKNOWN, why)
+    verdict.say(users["known_keys"] == UNKNOWN_NUMBER, Outcome.UNKNOWN, _unlisted(users))
     verdict.say(np.equal(users["listing"], "deleted"), Outcome.NOT_APPLICABLE, "The user was deleted after the report.")
     return verdict
 
@@ -167,6 +166,11 @@ def _without_keys(verdict: Verdicts, users: Cases) -> Verdicts:
 def _count(number: npt.NDArray[np.int64], noun: str) -> Texts:
     texts: Texts = np.add(number.astype(str).astype(object), f" {noun}s")
     texts[number == 1] = f"1 {noun}"
+    return texts
+
+
+def _unlisted(users: Cases) -> Texts:
+    texts: Texts = "The user's keys could not be listed: " + _known(users["listing_failed"], "no reason given") + "."
     return texts
 
 

@@ -53,6 +53,23 @@ def test_a_refused_look_up_names_the_account_and_the_call(cli: CommandLine, serv
         r"Not confirmed: the live look-up failed \(iam:ListAccessKeys: AccessDenied",
         found,
     )
+    assert (
+        "Next: Allow iam:ListAccessKeys (`auditor iam-policy` prints the whole policy). The same command with" in found
+    )
+    assert re.search(r"`--resume \d{8}T\d{6}Z-\w{8}`", found)
+
+
+def test_where_no_account_is_audited_the_commonest_reason_is_told(cli: CommandLine, served: Endpoint) -> None:
+    """The first account's may be another; how many ended how stands beside it."""
+    served.reset()
+    others = tuple(range(2, ACCOUNTS + 1))
+    served.set_rules([Rule(Fault.DENIED, (1,), "GenerateCredentialReport"), Rule(Fault.DENIED, others, "AssumeRole")])
+    cli.environment |= served.environment
+    finished = cli.run("audit", "--role-name", "auditor", "--as-of", AS_OF.isoformat(), "--format", "csv")
+    assert finished.code == 4, finished.out
+    found = " ".join(finished.err.split())
+    assert "account 100000000002: The role could not be assumed." in found
+    assert "None of 24 was audited: 23 role refused, 1 access denied." in found
 
 
 def test_slow_accounts_are_told_with_what_can_be_done(cli: CommandLine, served: Endpoint) -> None:

@@ -166,6 +166,26 @@ def test_what_cannot_be_resumed(cli: CommandLine, endpoint: Endpoint, options: t
     assert endpoint.counts()["calls"] == 0
 
 
+def test_look_ups_that_failed_are_asked_again(cli: CommandLine, endpoint: Endpoint) -> None:
+    """Of the accounts that lack them, and of no other: then nothing is unknown, and nothing is left to resume."""
+    freed(endpoint)
+    endpoint.set_rules([Rule(Fault.DENIED, (2,), "ListAccessKeys")])
+    first = cli.run(*AUDIT, "--as-of", STAMP)
+    assert first.code == 3, first.err
+    assert first.json["coverage"]["accounts_audited"] == ACCOUNTS
+    assert first.json["coverage"]["audited_in_part"] == 1
+    freed(endpoint)
+    resumed = cli.run(*AUDIT, "--resume", "latest")
+    assert resumed.code == 1, resumed.err
+    assert resumed.json["coverage"]["audited_in_part"] == 0
+    assert endpoint.counts()["actions"]["AssumeRole"] == 1
+    whole = cli.run(*AUDIT, "--as-of", STAMP)
+    assert findings(run_of(cli, whole)) == findings(run_of(cli, resumed))
+    again = cli.run(*AUDIT, "--resume", "latest")
+    assert again.code == 2
+    assert "Nothing of this run is missing" in again.err
+
+
 def test_a_run_that_lacks_nothing_is_not_resumed(cli: CommandLine, endpoint: Endpoint) -> None:
     """Exit 2: there is nothing to ask."""
     freed(endpoint)
