@@ -27,7 +27,7 @@ from auditor.cli.options import (
 )
 from auditor.cli.output import result_stands_in_the_run, set_up_logging
 from auditor.cli.progress import progress_for
-from auditor.cli.summary import print_outcome
+from auditor.cli.summary import print_outcome, print_resumption
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -168,6 +168,8 @@ def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration
     print_outcome(outcome, json=json)
     if demonstration and not json:
         typer.echo(f"\n`auditor audit` would have exited with {outcome.exit_code}.")
+    elif not json:
+        print_resumption(outcome.view.manifest)
     result_stands_in_the_run()
     broken = outcome.reports.failed
     if broken:

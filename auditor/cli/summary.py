@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from auditor.cli.output import WIDTH, filled, print_json, printable
-from auditor.model import Outcome
+from auditor.model import NotAuditedCode, Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,6 +69,15 @@ def print_summary(outcome: "AuditOutcome") -> None:
     with console.capture() as written:  # rich would end the process on a closed pipe
         _summarise(outcome, console)
     sys.stdout.write(written.get())
+
+
+def print_resumption(manifest: "RunManifest") -> None:
+    """How to have what another try may find out, where there is such."""
+    coverage = manifest.coverage
+    failed = any(missing.code is not NotAuditedCode.NOT_ACTIVE for missing in coverage.not_audited)
+    if manifest.caller_arn and (failed or coverage.audited_in_part):
+        text = f"The same command with `--resume {manifest.id}` asks for what is missing, and for nothing else."
+        sys.stdout.write(f"\n{filled(text, WIDTH)}\n")
 
 
 def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
@@ -137,21 +146,20 @@ def _not_known(view: "ReportView") -> list[tuple[str, str, str]]:
     for reason, findings in sorted(alike.items(), key=lambda item: -len(item[1])):
         many = f"{len(findings):,} verdicts are" if len(findings) > 1 else "one verdict is"
         names = dict.fromkeys(finding.account for finding in findings)
-        groups.append((_some([*names]), f"{many} unknown. {reason}", _way_out(reason, view.manifest.id)))
+        groups.append((_some([*names]), f"{many} unknown. {reason}", _way_out(reason)))
     return groups
 
 
-def _way_out(reason: str, run: str) -> str:
-    """What makes unknown verdicts known; empty where nothing was refused."""
+def _way_out(reason: str) -> str:
+    """What may make unknown verdicts known, beside asking again; empty where no permission is missing."""
     failed = FAILED_CALL.search(reason)
     if not failed:
         return ""
     from auditor.aws.failures import WIRE_CODES, Kind
 
     operation, code = failed.groups()
-    is_refused = WIRE_CODES.get(code) is Kind.DENIED
-    allow = f"Allow {operation} (`auditor iam-policy` prints the whole policy). " if is_refused else ""
-    return f"{allow}The same command with `--resume {run}` asks for what is missing, and for nothing else."
+    is_denied = WIRE_CODES.get(code) is Kind.DENIED
+    return f"Allow {operation}; `auditor iam-policy` prints the whole policy." if is_denied else ""
 
 
 def _impersonal(finding: "FindingView") -> str:
