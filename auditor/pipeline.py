@@ -11,7 +11,7 @@
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -56,6 +56,7 @@ from auditor.model import (
     RunManifest,
     Severity,
     SlowAccount,
+    Spent,
 )
 
 log = logging.getLogger(__name__)
@@ -280,6 +281,7 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
     config, scope, receipts = request.config, collected.scope, collected.receipts
     refused = _not_audited(receipts)
     population = scope.population if scope else ()
+    spent = _spent([*([scope.spent] if scope else ()), *(receipt.spent for receipt in receipts)])
     return RunManifest(
         id=run_id,
         as_of=request.as_of,
@@ -300,9 +302,9 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
             audited_in_part=judged.in_part,
         ),
         summary=judged.tally.summary(),
-        calls=_calls(receipts, scope),
-        throttles=sum(receipt.spent.throttles for receipt in receipts),
-        retries=sum(receipt.spent.retries for receipt in receipts),
+        calls=dict(sorted(spent.calls.items())),
+        throttles=spent.throttles,
+        retries=spent.retries,
         slowest=_slowest(receipts),
         policy=config.to_policy(),
         key_ids=config.gather.key_ids if scope else "none",
@@ -344,11 +346,11 @@ def _not_audited(receipts: Iterable[Gathered]) -> list[NotAuditedAccount]:
     ]
 
 
-def _calls(receipts: Iterable[Gathered], scope: Scope | None) -> dict[str, int]:
-    total: Counter[str] = Counter(scope.calls if scope else {})
-    for receipt in receipts:
-        total.update(receipt.spent.calls)
-    return dict(sorted(total.items()))
+def _spent(parts: Collection[Spent]) -> Spent:
+    calls = Counter[str]()
+    for part in parts:
+        calls.update(part.calls)
+    return Spent(calls, sum(part.throttles for part in parts), sum(part.retries for part in parts))
 
 
 def _slowest(receipts: Iterable[Gathered]) -> tuple[SlowAccount, ...]:

@@ -14,6 +14,8 @@ from functools import cache
 from typing import Any
 
 import auditor
+from auditor.aws.clients import Connection, shared_clients
+from auditor.aws.failures import AwsFailure
 from auditor.aws.loop import run
 from auditor.aws.spending import Gate, Ledger
 from auditor.errors import AuditorError, NothingAuditedError, UsageError
@@ -46,6 +48,10 @@ UNDER_WAY = frozenset({"pending", "lost"})
 
 ENDING = frozenset({"closing", "closed", "failed"})
 """Names of a worker's status in which nothing that it still does is of use."""
+
+FIT = "Give every worker this version of auditor and credentials for AWS, such as an instance role, or take it out."
+
+RESUME = "Then go on: the same command with `--resume latest`."
 
 Files = list[tuple[str, str, bytes]]
 """What an account's answers are kept as, in the order in which they came: account id, name and content."""
@@ -89,19 +95,25 @@ class _Done:
     files: Files
 
 
-def audit_remotely(account: Account, settings: GatherSettings, topic: str) -> _Done | AuditorError | None:
+def audit_remotely(
+    account: Account, settings: GatherSettings, topic: str, version: str
+) -> _Done | NotAudited | AuditorError | None:
     """`audit_account` as a task of a worker, which has many of them under way: they wait most of the time.
 
     Nothing is raised, because Dask would send the traceback too, which is longer than it can pack.
 
     Returns:
-        What there is of the account; an error that would hit every account; None where nobody waits any more.
+        What there is of the account; what this worker lacks; an error that would hit every account; None where nobody
+        waits any more.
     """
     from distributed import get_worker, secede  # noqa: PLC0415 - an extra
 
     worker = get_worker()
     revoked = _Revoked(worker, worker.get_current_task())
     secede()  # type: ignore[no-untyped-call]
+    lack = _lack(version, (settings.connection.to(account.partition),))
+    if lack:  # it came after the others had been asked
+        return NotAudited(NotAuditedCode.FAILED, f"The worker {worker.address} {lack}.", f"{FIT} {RESUME}")
     collected, seen = _Collected(), Counter[str]()
 
     def tell(told: str) -> None:
@@ -131,7 +143,7 @@ def share_out_on_cluster(
 
     Raises:
         UsageError: the extra is not installed.
-        NothingAuditedError: the scheduler or a worker does not answer, or there are no workers.
+        NothingAuditedError: the scheduler or a worker does not answer, there are no workers, or one lacks something.
         AuditorError: something that would hit every account.
     """
     client = _connected(address)
@@ -145,7 +157,7 @@ def share_out_on_cluster(
         aws = replace(settings.connection, sts_per_second=settings.connection.sts_per_second / workers)
         calls = max(1, settings.calls_in_flight // workers)
         remote = replace(settings, connection=aws, calls_in_flight=calls, store=_Collected())
-        _confirm_same_version(client, address, stop)
+        _confirm_fit(client, address, aws, stop)
         topic = f"auditor-{uuid.uuid4()}"
         yield from _Run(client, topic, accounts, remote, settings.store, AHEAD * workers).results(stop)
     finally:
@@ -227,7 +239,7 @@ class _Run:
         return bool(self._under_way)
 
     def _submit(self, account: Account) -> None:
-        future = self._executor.submit(audit_remotely, account, self._remote, self._topic)
+        future = self._executor.submit(audit_remotely, account, self._remote, self._topic, auditor.__version__)
         self._under_way[future] = account
         future.add_done_callback(self._news.put)
 
@@ -245,6 +257,9 @@ class _Run:
         else:
             if isinstance(ended, AuditorError):
                 raise ended
+            if isinstance(ended, NotAudited):
+                yield LeftOver((account,), ended)
+                return
             if ended is None:  # its worker was ending, and lived long enough to say so
                 self._waiting.append(account)
                 return
@@ -271,13 +286,16 @@ def _failed(error: Exception) -> NotAudited:
     return NotAudited(NotAuditedCode.FAILED, what, step)
 
 
-def _confirm_same_version(client: Any, address: str, stop: Stop) -> None:
-    """Raise NothingAuditedError with a worker that cannot do what this version asks for, or does not answer."""
+def _confirm_fit(client: Any, address: str, connection: Connection, stop: Stop) -> None:
+    """Raise NothingAuditedError with a worker that lacks what it needs to audit anything, or does not answer."""
+    reached = (connection, *(connection.to(entrance.partition) for entrance in connection.entrances))
 
     async def asked() -> dict[str, Any]:
         workers = await client.scheduler.ncores()
         answers = {
-            worker: asyncio.ensure_future(client.run(_version, workers=[worker], on_error="return"))
+            worker: asyncio.ensure_future(
+                client.run(_lacking, auditor.__version__, reached, workers=[worker], on_error="return")
+            )
             for worker in workers
         }
         deadline = time.monotonic() + CONNECT_SECONDS
@@ -295,17 +313,30 @@ def _confirm_same_version(client: Any, address: str, stop: Stop) -> None:
             what = f"The worker {worker} did not answer within {CONNECT_SECONDS} seconds."
             step = "End it or bring it back to life, then run the audit again."
             raise NothingAuditedError(what, where=address, next_step=step)
-        version = answer.get(worker, OSError())
-        if isinstance(version, OSError):  # it has died; Dask gives nothing to it
+        lack = answer.get(worker, OSError())
+        if isinstance(lack, OSError):  # it has died; Dask gives nothing to it
             continue
-        if version != auditor.__version__:
-            what = f"The worker {worker} has no auditor {auditor.__version__} as this machine has: {version}."
-            step = "Install the same version on every worker, and start the workers again."
-            raise NothingAuditedError(what, where=address, next_step=step)
+        if isinstance(lack, Exception):  # Dask could not even call it
+            lack = f"has no auditor {auditor.__version__} as this machine has: {lack}"
+        if lack:
+            raise NothingAuditedError(f"The worker {worker} {lack}.", where=address, next_step=FIT)
 
 
-def _version() -> str:
-    return auditor.__version__
+async def _lacking(version: str, reached: Sequence[Connection]) -> str:
+    """`_lack`, beside the worker's loop: credentials may take seconds to come."""
+    return await asyncio.to_thread(_lack, version, reached)
+
+
+def _lack(version: str, reached: Sequence[Connection]) -> str:
+    """What a worker lacks to audit anything, in the words that follow its name; empty where it lacks nothing."""
+    if version != auditor.__version__:
+        return f"has auditor {auditor.__version__}, and this machine {version}"
+    try:
+        for connection in reached:
+            shared_clients(connection).ambient()
+    except (AwsFailure, AuditorError) as error:
+        return f"has no credentials for AWS ({str(error).rstrip('.')})"
+    return ""
 
 
 def _connected(address: str) -> Any:

@@ -58,6 +58,7 @@ def gather_accounts(accounts: Sequence[Account], settings: GatherSettings, progr
             else:
                 del left[message.account.id]
                 seen[FAILED] += message.not_audited is not None
+            seen[REQUESTED] = min(seen[REQUESTED], len(accounts))  # one that is done again is requested again
             progress.status(_standing(seen, left))
             if isinstance(message, Gathered):
                 progress.advance(message.account.name or message.account.id)

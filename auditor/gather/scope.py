@@ -23,7 +23,7 @@ from auditor.gather.entering import (
     member_accounts,
 )
 from auditor.gather.selection import Selection, select_accounts
-from auditor.model import Account, Member, PopulationEntry
+from auditor.model import Account, Member, PopulationEntry, Spent
 
 IDENTITY_ATTEMPTS = 3
 ORGANISATION_ATTEMPTS = 8
@@ -45,8 +45,8 @@ class Scope:
     accounts: tuple[Account, ...]
     caller: Identity
     description: str
-    calls: Mapping[str, int]
-    """API calls that finding this out took, by operation."""
+    spent: Spent
+    """What finding this out took."""
     population: tuple[PopulationEntry, ...] = ()
     """Every account of the organisation, in scope or not; empty where the scope is no organisation."""
     others: tuple[Identity, ...] = ()
@@ -126,7 +126,7 @@ async def _resolved(
     for used in (clients, *others.values()):
         caller.ledger.take_over(used.ledger)
     elsewhere = tuple(other for other in callers.values() if other is not identity)
-    return Scope(tuple(found), identity, description, dict(caller.counts), population, elsewhere)
+    return Scope(tuple(found), identity, description, caller.ledger.spent(), population, elsewhere)
 
 
 async def _accounts(

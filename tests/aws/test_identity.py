@@ -188,7 +188,9 @@ def test_first_roles_are_counted_once(start_cloud: StartCloud, store: MemoryStor
     scope = resolve_scope(wanted, (), connection, virtual_time.timing)
     settings = settings_for(cloud, store, virtual_time, connection=connection)
     results = [audited_account(account, settings, store) for account in scope.accounts]
-    said = sum((Counter(calls) for calls in (scope.calls, *(result.spent.calls for result in results))), Counter())
+    said = sum(
+        (Counter(calls) for calls in (scope.spent.calls, *(result.spent.calls for result in results))), Counter()
+    )
     made = Counter(f"{call.service}:{call.action}" for call in cloud.call_log)
     assert said == made
     assert said["sts:AssumeRole"] == 2

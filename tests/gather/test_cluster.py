@@ -1,5 +1,6 @@
 """On a real Dask cluster of several processes: same results, same coverage, whatever becomes of the workers."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from distributed import Client, LocalCluster
@@ -54,7 +55,7 @@ def free_port() -> int:
 def cluster() -> Iterator[LocalCluster]:
     """For tests that leave its workers alive."""
     with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=WORKERS, threads_per_worker=2, processes=True, dashboard_address=None, host="127.0.0.1"
+        n_workers=WORKERS, threads_per_worker=2, processes=True, dashboard_address="127.0.0.1:0", host="127.0.0.1"
     ) as running:
         yield running
 
@@ -85,7 +86,7 @@ class Crew:
 def crew() -> Iterator[Crew]:
     """For tests that kill workers: a nanny gives up where its worker is killed before it has begun."""
     with (
-        LocalCluster(n_workers=0, dashboard_address=None, host="127.0.0.1") as scheduler,  # type: ignore[no-untyped-call]
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", host="127.0.0.1") as scheduler,  # type: ignore[no-untyped-call]
         ExitStack() as ending,
     ):
         scheduler.scheduler.allowed_failures = 1  # a worker's start takes seconds
@@ -283,9 +284,36 @@ def test_a_worker_of_another_version(
     """An error with the worker and what it has, before any account is asked."""
     monkeypatch.setattr(auditor, "__version__", "9.9.9")
     settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
-    with pytest.raises(NothingAuditedError, match=r"has no auditor 9\.9\.9"):
+    with pytest.raises(NothingAuditedError, match=r"The worker tcp://\S+ has auditor \S+, and this machine 9\.9\.9"):
         list(gather_accounts(accounts_of(endpoint), settings, NoProgress()))
     assert endpoint.counts()["calls"] == 0
+
+
+def test_a_worker_without_credentials(cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter) -> None:
+    """The profile of this machine, which the workers have not: named before any account is asked."""
+    settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
+    elsewhere = replace(settings.connection, isolated=None, profile="only-here")
+    with pytest.raises(NothingAuditedError, match=r"The worker tcp://\S+ has no credentials for AWS \(.*only-here"):
+        list(gather_accounts(accounts_of(endpoint), replace(settings, connection=elsewhere), NoProgress()))
+    assert endpoint.counts()["calls"] == 0
+
+
+def test_a_worker_that_comes_late_and_lacks_something(
+    cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was given is not audited, with the worker's name; it did not ask for anything."""
+    monkeypatch.setattr("auditor.gather.cluster.AHEAD", 1)
+    receipts = {}
+    settings = settings_of(endpoint, writer, scheduler=cluster.scheduler_address)
+    for receipt in gather_accounts(accounts_of(endpoint), settings, NoProgress()):
+        receipts[receipt.account.id] = receipt
+        monkeypatch.setattr(auditor, "__version__", "9.9.9")  # what comes now is late
+    found = ends(receipts)
+    assert found == {"audited": found["audited"], "failed": ACCOUNTS - found["audited"]}
+    assert 1 <= found["audited"] == endpoint.counts()["actions"]["AssumeRole"] < ACCOUNTS
+    lacking = next(receipt.not_audited for receipt in receipts.values() if receipt.not_audited)
+    assert re.match(r"The worker tcp://\S+ has auditor \S+, and this machine 9\.9\.9", lacking.reason)
+    assert "--resume" in lacking.next_step
 
 
 def test_a_fault_ends_as_it_does_on_one_machine(cluster: LocalCluster, endpoint: Endpoint, writer: RunWriter) -> None:

@@ -84,7 +84,7 @@ def test_after_the_stop_no_call_is_sent(endpoint: Endpoint, writer: RunWriter) -
             stop.set()
             sent = endpoint.counts()["calls"]
     assert sent
-    assert endpoint.counts()["calls"] <= sent + 1
+    assert endpoint.counts()["calls"] <= sent + 2, "no more than were in flight, and had not arrived"
 
 
 FAULTS: dict[str, tuple[Rule, NotAuditedCode]] = {
