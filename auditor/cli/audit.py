@@ -43,7 +43,10 @@ Scheduler = Annotated[
     typer.Option(metavar="ADDRESS", help="Gather on a Dask cluster (`auditor[dask]`), such as tcp://10.0.0.5:8786."),
 ]
 Resume = Annotated[
-    str | None, typer.Option(metavar="RUN", help="Go on with an interrupted run (its id, folder, or `latest`).")
+    str | None,
+    typer.Option(
+        metavar="RUN", help="Ask only for what a run that is incomplete is missing (its id, folder, or `latest`)."
+    ),
 ]
 FailOn = Annotated[
     str | None, typer.Option(metavar="SEVERITY", help="Lowest severity that makes the exit code 1: low … critical.")
@@ -90,7 +93,7 @@ def audit(
     - `auditor audit --role-name auditor-read` - every account of the organisation
     - `auditor audit --role-name auditor-read --account 111122223333`
     - `auditor audit --role-name auditor-read --ou /Workloads/Production --ou /Security`
-    - `auditor audit --role-name auditor-read --resume latest` - what an interrupted run is missing
+    - `auditor audit --role-name auditor-read --resume latest` - what the last run is missing
     - `auditor audit --from-reports downloads/` - credential reports downloaded earlier, no AWS access
     """
     set_up_logging(verbose)
