@@ -30,6 +30,9 @@ KEY_ID = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b")
 FAILED_CALL = re.compile(r"\b((?:iam|sts|organizations):\w+): (\w+)")
 """A failed call in a reason: the operation and AWS's code."""
 
+DETAIL = re.compile(rf"({FAILED_CALL.pattern}) \(.*?\)(?=[.;)])")
+"""The same with what AWS says of it, which names users."""
+
 ACCOUNT = "<account>"
 """Stands for the account's id in a reason that several share."""
 
@@ -147,7 +150,20 @@ def _not_known(view: "ReportView") -> list[tuple[str, str, str]]:
         many = f"{len(findings):,} verdicts are" if len(findings) > 1 else "one verdict is"
         names = dict.fromkeys(finding.account for finding in findings)
         groups.append((_some([*names]), f"{many} unknown. {reason}", _way_out(reason)))
-    return groups
+    return [*groups, *_refused_beside(view)]
+
+
+def _refused_beside(view: "ReportView") -> list[tuple[str, str, str]]:
+    """Calls that failed beside the verdicts, such as for the owners: whose, what is not known, and what next."""
+    alike: dict[str, list[str]] = {}
+    for account in view.accounts:
+        for note in account.notes:
+            if FAILED_CALL.search(note):
+                text = DETAIL.sub(r"\1", note).replace(account.account_id, ACCOUNT)
+                alike.setdefault(text, []).append(account.account)
+    return [
+        (_some(names), note, _way_out(note)) for note, names in sorted(alike.items(), key=lambda item: -len(item[1]))
+    ]
 
 
 def _way_out(reason: str) -> str:

@@ -113,6 +113,11 @@ class AccountView:
     notes: tuple[str, ...]
 
     @property
+    def account(self) -> str:
+        """Name and id, or the id alone."""
+        return f"{self.account_name} ({self.account_id})" if self.account_name else self.account_id
+
+    @property
     def source_words(self) -> str:
         """The source for people."""
         return words.SOURCES[self.source]

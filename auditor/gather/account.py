@@ -202,7 +202,7 @@ def _lookup_notes(lookups: Mapping[str, UserLookup]) -> list[str]:
     ]
     tagless = [lookup.tags_failed for lookup in lookups.values() if lookup.tags_failed]
     if tagless:
-        notes.append(f"Owner and description are not known for {len(tagless)} of the users looked up: {tagless[0]}.")
+        notes.append(f"Owners and descriptions of users looked up are not known: {tagless[0]}.")
     return notes
 
 

@@ -57,6 +57,19 @@ def test_a_refused_look_up_names_the_account_and_the_call(cli: CommandLine, serv
     assert re.search(r"The same command with `--resume \d{8}T\d{6}Z-\w{8}` asks for what is missing", found)
 
 
+def test_owners_that_are_not_known_are_told(cli: CommandLine, served: Endpoint) -> None:
+    """No verdict is unknown without them, and still somebody has to allow the call."""
+    served.reset()
+    served.set_rules([Rule(Fault.DENIED, "1/2", "ListUserTags")])
+    cli.environment |= served.environment
+    finished = cli.run("audit", "--role-name", "auditor", "--as-of", AS_OF.isoformat(), "--format", "csv")
+    assert finished.code == 1, finished.err
+    found = " ".join(finished.out.split())
+    assert f"and {ACCOUNTS // 2 - 5} more: Owners and descriptions of users looked up are not known: " in found
+    assert "not known: iam:ListUserTags: AccessDenied. Next: Allow iam:ListUserTags; " in found
+    assert "--resume" not in found
+
+
 def test_where_no_account_is_audited_the_commonest_reason_is_told(cli: CommandLine, served: Endpoint) -> None:
     """The first account's may be another; how many ended how stands beside it."""
     served.reset()
