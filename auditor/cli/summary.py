@@ -167,12 +167,15 @@ def _refused_beside(view: "ReportView") -> list[tuple[str, str, str]]:
 
 
 def _way_out(reason: str) -> str:
-    """What may make unknown verdicts known, beside asking again; empty where no permission is missing."""
+    """What may make unknown verdicts known, beside asking again; empty where nothing else does."""
+    from auditor.aws.failures import WIRE_CODES, Kind
+    from auditor.inventory import SAME_SECOND, WHICH_KEY
+
+    if SAME_SECOND in reason or WHICH_KEY in reason:
+        return "Replace one of the user's keys: the report has no ids, only the second in which a key was created."
     failed = FAILED_CALL.search(reason)
     if not failed:
         return ""
-    from auditor.aws.failures import WIRE_CODES, Kind
-
     operation, code = failed.groups()
     is_denied = WIRE_CODES.get(code) is Kind.DENIED
     return f"Allow {operation}; `auditor iam-policy` prints the whole policy." if is_denied else ""

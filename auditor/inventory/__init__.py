@@ -5,7 +5,7 @@ for. `join` brings the two together for one user, `people` makes rows of such us
 many of whom the report's columns are all that is known.
 """
 
-from auditor.inventory.join import REPORT_GRACE, ResolvedKey, resolve_keys
+from auditor.inventory.join import REPORT_GRACE, SAME_SECOND, WHICH_KEY, ResolvedKey, resolve_keys
 from auditor.inventory.snapshot import build_snapshot
 
-__all__ = ["REPORT_GRACE", "ResolvedKey", "build_snapshot", "resolve_keys"]
+__all__ = ["REPORT_GRACE", "SAME_SECOND", "WHICH_KEY", "ResolvedKey", "build_snapshot", "resolve_keys"]

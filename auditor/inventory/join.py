@@ -24,6 +24,11 @@ REPORT_GRACE = timedelta(minutes=15)
 """A key created so shortly before the report's GeneratedTime may be missing from it without a contradiction."""
 
 
+SAME_SECOND = "keys created in the same second cannot be told apart"
+WHICH_KEY = "which key this is cannot be known"
+"""Why a key of the report, or of the listing, has none that it stands for in the other."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedKey:
     """An access key after the join of report and listing; `problem` says why it could not be confirmed live."""
@@ -86,7 +91,7 @@ def _only_listed(listed: Sequence[LiveKey], resolved: Sequence[ResolvedKey]) -> 
         elif slots_left[live.created_at] > 0:
             slots_left[live.created_at] -= 1
         else:
-            unsure = UnknownUse("which key this is cannot be known")
+            unsure = UnknownUse(WHICH_KEY)
             problem = problems[live.created_at]
             yield ResolvedKey(None, None, live.status, live.created_at, unsure, None, "unknown", problem)
 
@@ -105,7 +110,7 @@ def _match(
     if one_each and len(candidates) == len(rivals):
         return _as_listed(same[0], key)
     ids = ", ".join(sorted(live.access_key_id for live in candidates))
-    problem = f"keys created in the same second cannot be told apart ({ids})"
+    problem = f"{SAME_SECOND} ({ids})"
     unsure = _as_reported(key, "unknown", problem)
     statuses = {live.status for live in candidates}
     return replace(unsure, status=statuses.pop()) if len(statuses) == 1 else unsure

@@ -101,6 +101,7 @@ def test_no_key_id_stands_on_the_screen(cli: CommandLine) -> None:
     """The demonstration has keys that cannot be told apart: the reports name them, a screen is looked at by others."""
     finished = cli.run("demo", "--format", "csv")
     assert finished.code == 0, finished.err
+    assert "Next: Replace one of the user's keys" in finished.out
     assert "--resume" not in finished.out, "there is no way to resume it"
     assert "cannot be told apart (<key>, <key>)" in " ".join(finished.out.split())
     assert not re.search(r"A[KS]IA[A-Z0-9]{12}", finished.out + finished.err)
