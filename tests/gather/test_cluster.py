@@ -219,51 +219,32 @@ def test_workers_stop_with_the_run(cluster: LocalCluster, endpoint: Endpoint, wr
     assert endpoint.counts()["calls"] == before
 
 
-def test_a_scheduler_that_dies_leaves_accounts_that_say_so(endpoint: Endpoint, writer: RunWriter) -> None:
-    """What is done stays, the rest is not audited, and whoever reads that learns how to go on."""
-    endpoint.set_rules([Rule(Fault.SLOW, tuple(range(1, ACCOUNTS // 2 + 1)), "GetCredentialReport", seconds=30)])
-    with ExitStack() as ending:
-        port = free_port()
-        address = f"tcp://127.0.0.1:{port}"
-        scheduler = ending.enter_context(
-            running("dask_scheduler", "--port", str(port), "--host", "127.0.0.1", "--no-dashboard")
-        )
-        ending.enter_context(running("dask_worker", address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard"))
-        settings = settings_of(endpoint, writer, scheduler=address, calls_in_flight=64)
-        receipts = {}
-        for receipt in gather_accounts(accounts_of(endpoint), settings, NoProgress()):
-            receipts[receipt.account.id] = receipt
-            if len(receipts) == ACCOUNTS // 2:
-                scheduler.kill()
-    assert ends(receipts) == {"audited": ACCOUNTS // 2, "failed": ACCOUNTS // 2}
-    lost = next(receipt.not_audited for receipt in receipts.values() if receipt.not_audited)
-    assert "scheduler was lost" in lost.reason
-    assert "--resume" in lost.next_step
-
-
-def test_a_cluster_without_workers_leaves_accounts_that_say_so(
-    endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("victim", "reason"), [("dask_scheduler", "scheduler was lost"), ("dask_worker", "no workers any more")]
+)
+def test_a_cluster_that_dies_leaves_accounts_that_say_so(
+    endpoint: Endpoint, writer: RunWriter, monkeypatch: pytest.MonkeyPatch, victim: str, reason: str
 ) -> None:
-    """The last one dies and none comes back: Dask would wait for ever."""
+    """The scheduler, or the last worker: what is done stays, the rest is not audited and says how to go on."""
     monkeypatch.setattr("auditor.gather.cluster.DESERTED", 2.0)
     endpoint.set_rules([Rule(Fault.SLOW, tuple(range(1, ACCOUNTS // 2 + 1)), "GetCredentialReport", seconds=30)])
-    with ExitStack() as ending:
-        port = free_port()
-        address = f"tcp://127.0.0.1:{port}"
-        ending.enter_context(running("dask_scheduler", "--port", str(port), "--host", "127.0.0.1", "--no-dashboard"))
-        worker = ending.enter_context(
-            running("dask_worker", address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard")
-        )
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    here = ("--host", "127.0.0.1", "--no-dashboard")
+    with (
+        running("dask_scheduler", "--port", str(port), *here) as scheduler,
+        running("dask_worker", address, "--no-nanny", *here) as worker,
+    ):
         settings = settings_of(endpoint, writer, scheduler=address, calls_in_flight=64)
         receipts = {}
         for receipt in gather_accounts(accounts_of(endpoint), settings, NoProgress()):
             receipts[receipt.account.id] = receipt
             if len(receipts) == ACCOUNTS // 2:
-                worker.kill()
+                {"dask_scheduler": scheduler, "dask_worker": worker}[victim].kill()
     assert ends(receipts) == {"audited": ACCOUNTS // 2, "failed": ACCOUNTS // 2}
-    left = next(receipt.not_audited for receipt in receipts.values() if receipt.not_audited)
-    assert "no workers any more" in left.reason
-    assert "--resume" in left.next_step
+    lost = next(receipt.not_audited for receipt in receipts.values() if receipt.not_audited)
+    assert reason in lost.reason
+    assert "--resume" in lost.next_step
 
 
 def test_a_worker_that_does_not_answer(
