@@ -1,10 +1,12 @@
 """What was read of an account ↔ the files that it is kept in. Pure: gathering writes them, judging reads them back.
 
-credential-report.csv   the bytes as AWS sent them, or as they were downloaded
-response.json           what came beside them
-listing.json            the users, where there was no credential report
-keys.json               the live look-ups of single users
-account.json            the account, how it ended and what it took; written last, so that its presence means "done"
+credential-report.csv     the bytes as AWS sent them, or as they were downloaded
+response.json             what came beside them
+listing.json              the users, where there was no credential report
+keys.json                 the live look-ups of single users, and of the root user
+quarantine.json           the users whom AWS put in quarantine
+service-credentials.json  the service-specific credentials of all users
+account.json              the account, how it ended and what it took; written last, so that its presence means "done"
 """
 
 import hashlib
@@ -25,7 +27,11 @@ from auditor.model import (
     NeverUsed,
     NotAudited,
     NotAuditedCode,
+    ObservedKey,
+    Quarantine,
     ReportMeta,
+    ServiceCredential,
+    ServiceCredentials,
     Source,
     Spent,
     UnknownUse,
@@ -34,14 +40,18 @@ from auditor.model import (
 )
 from auditor.report_columns import ReportColumns
 
-REPORT, RESPONSE, LISTING, KEYS, ACCOUNT = (
+REPORT, RESPONSE, LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS, ACCOUNT = (
     "credential-report.csv",
     "response.json",
     "listing.json",
     "keys.json",
+    "quarantine.json",
+    "service-credentials.json",
     "account.json",
 )
 """The files' names, below the account's folder."""
+
+OBSERVED = "observed.json"
 
 SCHEMA = "auditor.account/1"
 
@@ -73,6 +83,49 @@ def encode_listing(users: Iterable[ListedUser], received_at: datetime) -> bytes:
     return _json({"operation": "iam:ListUsers", "received_at": _time(received_at), "users": listed})
 
 
+def encode_quarantine(quarantine: Quarantine) -> bytes:
+    """`quarantine.json`: the users in quarantine with the policies that put them there, or why that is not known."""
+    users = {user: list(policies) for user, policies in sorted(quarantine.users.items())}
+    return _json({"operation": "iam:ListEntitiesForPolicy", "failed": quarantine.failed, "users": users})
+
+
+def encode_service_credentials(credentials: ServiceCredentials) -> bytes:
+    """`service-credentials.json`: the account's service-specific credentials, or why they are not known."""
+    found = [_credential(credential) for credential in credentials.found]
+    operation = "iam:ListServiceSpecificCredentials"
+    return _json({"operation": operation, "failed": credentials.failed, "credentials": found})
+
+
+def encode_observed(keys: Iterable[ObservedKey]) -> bytes:
+    """`observed.json`: the keys that earlier runs saw inactive, in an order of their own."""
+    seen = [
+        {
+            "access_key_id": key.access_key_id,
+            "user_arn": key.user_arn,
+            "created_at": _time(key.created_at),
+            "inactive_since": _time(key.since),
+        }
+        for key in keys
+    ]
+    return _json({"inactive": sorted(seen, key=repr)})
+
+
+def decode_observed(content: bytes) -> tuple[ObservedKey, ...]:
+    """The keys of `observed.json`; ValueError where it is none."""
+    try:
+        return tuple(
+            ObservedKey(
+                key["access_key_id"],
+                key["user_arn"],
+                _instant(key["created_at"]) if key["created_at"] else None,
+                _instant(key["inactive_since"]),
+            )
+            for key in json.loads(content)["inactive"]
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not what earlier runs saw ({type(error).__name__}: {error})") from error
+
+
 def encode_account(result: AccountResult) -> bytes:
     """`account.json`: what the other files do not hold, and which of them count. An external id is left out."""
     account, outcome, spent = result.account, result.outcome, result.spent
@@ -95,6 +148,8 @@ def encode_account(result: AccountResult) -> bytes:
                 "partition": account.partition,
                 "state": account.state,
                 "role_name": account.role_name,
+                "units": _listed(account.units),
+                "unit_names": _listed(account.unit_names),
             },
             "audited": not isinstance(outcome, NotAudited),
             **said,
@@ -117,7 +172,7 @@ def decode_result(files: Mapping[str, bytes]) -> AccountResult:
         document = json.loads(files[ACCOUNT])
         if document["schema"] != SCHEMA:
             raise ValueError(f"schema {document['schema']!r}; this version reads {SCHEMA}")
-        account = Account(**document["account"])
+        account = _account(document["account"])
         spent = Spent(document["calls"], document["throttles"], document["retries"], document["seconds"])
         if not document["audited"]:
             why = NotAudited(NotAuditedCode(document["code"]), document["reason"], document["next_step"])
@@ -135,12 +190,14 @@ def unanswered(facts: AccountFacts) -> int:
     lookups = facts.lookups.values()
     failed = sum(lookup.failed is not None for lookup in lookups)
     failed += sum(isinstance(key.last_used, UnknownUse) for lookup in lookups for key in lookup.keys)
+    failed += facts.quarantine is not None and facts.quarantine.failed is not None
+    failed += facts.service_credentials is not None and facts.service_credentials.failed is not None
     if facts.root_keys_present is None:
         failed += facts.report is None or not ReportColumns.of(facts.report.users).is_root.any()
     return failed
 
 
-def facts_digest(result: AccountResult) -> bytes:
+def facts_digest(result: AccountResult, observed: Iterable[ObservedKey] = ()) -> bytes:
     """SHA-256 of what the account's verdicts rest on, and of nothing that differs between two readings of the same."""
     outcome = result.outcome
     said: tuple[object, ...]
@@ -149,8 +206,17 @@ def facts_digest(result: AccountResult) -> bytes:
     else:
         listed = [(user.name, user.arn, _time(user.created_at)) for user in outcome.listed_users]
         report = outcome.meta.sha256 if outcome.meta else None
-        said = (report, listed, encode_lookups(outcome.lookups), outcome.root_keys_present)
-    return hashlib.sha256(repr((result.account.id, *said)).encode()).digest()
+        said = (
+            report,
+            listed,
+            encode_lookups(outcome.lookups),
+            outcome.root_keys_present,
+            outcome.quarantine and encode_quarantine(outcome.quarantine),
+            outcome.service_credentials and encode_service_credentials(outcome.service_credentials),
+        )
+    account = result.account
+    place = (account.id, account.units, account.unit_names)
+    return hashlib.sha256(repr((*place, *said, encode_observed(observed))).encode()).digest()
 
 
 def _files_of(facts: AccountFacts) -> Iterator[str]:
@@ -161,6 +227,10 @@ def _files_of(facts: AccountFacts) -> Iterator[str]:
         yield LISTING
     if facts.lookups:
         yield KEYS
+    if facts.quarantine:
+        yield QUARANTINE
+    if facts.service_credentials:
+        yield SERVICE_CREDENTIALS
 
 
 def _facts(account: Account, document: Mapping[str, Any], files: Mapping[str, bytes]) -> AccountFacts:
@@ -178,7 +248,25 @@ def _facts(account: Account, document: Mapping[str, Any], files: Mapping[str, by
         listed_users=tuple(ListedUser(user["user"], user["arn"], _instant(user["created_at"])) for user in listed),
         lookups={entry["user"]: _decoded_lookup(entry) for entry in looked_up},
         root_keys_present=document["root_keys_present"],
+        quarantine=_decoded_quarantine(json.loads(files[QUARANTINE])) if QUARANTINE in files else None,
+        service_credentials=(
+            _decoded_credentials(json.loads(files[SERVICE_CREDENTIALS])) if SERVICE_CREDENTIALS in files else None
+        ),
         notes=tuple(document["notes"]),
+    )
+
+
+def _account(said: Mapping[str, Any]) -> Account:
+    """Accounts of earlier versions have no units."""
+    units, names = said.get("units"), said.get("unit_names")
+    return Account(
+        said["id"],
+        said["name"],
+        said["partition"],
+        said["state"],
+        said["role_name"],
+        units=None if units is None else tuple(units),
+        unit_names=None if names is None else tuple(names),
     )
 
 
@@ -228,6 +316,36 @@ def _key(key: LiveKey) -> dict[str, Any]:
     }
 
 
+def _credential(credential: ServiceCredential) -> dict[str, Any]:
+    return {
+        "id": credential.id,
+        "user": credential.user,
+        "service": credential.service,
+        "status": credential.status.value,
+        "created_at": _time(credential.created_at),
+        "expires_at": _time(credential.expires_at),
+    }
+
+
+def _decoded_credentials(said: Mapping[str, Any]) -> ServiceCredentials:
+    found = tuple(
+        ServiceCredential(
+            entry["id"],
+            entry["user"],
+            entry["service"],
+            KeyStatus(entry["status"]),
+            _instant(entry["created_at"]),
+            _instant(entry["expires_at"]) if entry["expires_at"] else None,
+        )
+        for entry in said["credentials"]
+    )
+    return ServiceCredentials(found, said["failed"])
+
+
+def _decoded_quarantine(said: Mapping[str, Any]) -> Quarantine:
+    return Quarantine({user: tuple(policies) for user, policies in said["users"].items()}, said["failed"])
+
+
 def _last_used(last_used: LastUsed) -> dict[str, Any]:
     match last_used:
         case UsedAt(at, service, region):
@@ -257,6 +375,10 @@ def _time(at: datetime | None) -> str | None:
 
 def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _listed(texts: Iterable[str] | None) -> list[str] | None:
+    return None if texts is None else list(texts)
 
 
 def _json(value: object) -> bytes:

@@ -28,6 +28,7 @@ from auditor.formats.words import counted
 from auditor.gather import Progress, Scope, resolve_scope
 from auditor.gather.account import ACTIVE
 from auditor.gather.checkup import AccountCheckup, Answer, CheckupSettings, check_accounts
+from auditor.gather.needs import needed_actions, policy_units
 from auditor.model import Account
 
 ROOM = 1_000_000_000
@@ -99,7 +100,8 @@ def examine(
         return Diagnosis(tuple(checks), EXIT_NOTHING)
     progress.phase("Finding accounts")
     try:
-        scope = resolve_scope(config.accounts, only, connection, timing)
+        policy = config.to_policy()
+        scope = resolve_scope(config.accounts, only, connection, timing, policy_units=policy_units(policy))
     except NothingAuditedError as error:
         checks.append(Check("scope", Health.PROBLEM, str(error.what), error.next_step))
         return Diagnosis(tuple(checks), EXIT_NOTHING)
@@ -111,6 +113,9 @@ def examine(
         attempts=config.gather.call_attempts,
         calls_in_flight=config.gather.calls_in_flight,
         account_calls_per_second=config.gather.account_calls_per_second,
+        needed=needed_actions(policy),
+        root_sessions=config.accounts.root_sessions,
+        without_root_sessions=scope.without_root_sessions,
         timing=timing,
     )
     active = [account for account in scope.accounts if account.state == ACTIVE]
@@ -255,12 +260,29 @@ def account_checks(checkups: Sequence[AccountCheckup], caller_arn: str) -> Itera
         which = "all permissions that could be tried are there" if untried else "all permissions are there"
         yield Check("permissions", Health.OK, f"{share}: {which}.")
         yield from untried
+    yield from _root_refused(checkups)
     for checkup in bad:
         account, failed = checkup.account, checkup.failed
         if failed:
             yield Check(_subject(account), Health.PROBLEM, failed.reason, failed.next_step, account.id)
         else:
             yield _refused(checkup, caller_arn)
+
+
+def _root_refused(checkups: Iterable[AccountCheckup]) -> Iterator[Check]:
+    """Accounts that cannot be entered as root; an audit is complete without, as the credential report tells of root."""
+    refused = [checkup for checkup in checkups if checkup.root_refused is not None]
+    if not refused:
+        return
+    found = (
+        f"{counted(len(refused), 'root user')} cannot be asked for keys: "
+        f"{named([checkup.account for checkup in refused])}. {refused[0].root_refused}."
+    )
+    step = (
+        "The organisation needs central root access, the caller sts:AssumeRoot (`auditor iam-policy --for caller`); or "
+        "set accounts.root_sessions = false. Without it the credential report's word counts."
+    )
+    yield Check("root sessions", Health.WARNING, found, step)
 
 
 def _refused(checkup: AccountCheckup, caller_arn: str) -> Check:

@@ -12,19 +12,22 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+
+import pandas as pd
 
 from auditor.answers import facts_digest, unanswered
 from auditor.errors import OutputError
 from auditor.gather import Progress
 from auditor.gather.processes import cores, forking
-from auditor.history import done_accounts, read_result, write_part
-from auditor.inventory import build_snapshot
+from auditor.history import done_accounts, read_observations, read_result, write_part
+from auditor.inventory import build_snapshot, with_inactive_since
 from auditor.model import AccountFacts, AccountResult, Outcome, Policy
-from auditor.policy import Tally, evaluate, tally
+from auditor.policy import Tally, evaluate, tally, with_owners
+from auditor.tables import Snapshot
 
 BATCH = 6_000_000
 """Bytes of answers that are judged at once: the reports of some 40,000 users."""
@@ -93,8 +96,8 @@ def judge(  # noqa: PLR0913 - what is judged, by what, and how
     """
     accounts = list(done_accounts(folder))
     progress.phase("Judging", len(accounts) if len(accounts) > FEW else None)
-    batches = list(_batches(accounts, batch))
-    digest = hashlib.sha256(repr(policy).encode())
+    batches = list(batches_of(accounts, batch))
+    digest = hashlib.sha256(_told(policy).encode())
     judged = Judged("")
     for done in _judged(partial(_judge_batch, folder, policy, as_of), batches, processes):
         digest.update(done.digests)
@@ -110,7 +113,12 @@ def judge(  # noqa: PLR0913 - what is judged, by what, and how
     return judged
 
 
-def _batches(accounts: Iterable[tuple[str, int]], most: int) -> Iterator[tuple[str, ...]]:
+def _told(policy: Policy) -> str:
+    """The policy as a text that is the same in every process: the order of a set is not."""
+    return repr((replace(policy, switched_off=frozenset()), sorted(policy.switched_off)))
+
+
+def batches_of(accounts: Iterable[tuple[str, int]], most: int) -> Iterator[tuple[str, ...]]:
     """The accounts in their order, as many at a time as make a batch."""
     batch: list[str] = []
     total = 0
@@ -153,16 +161,37 @@ def _follow_parent() -> None:
     threading.Thread(target=leave, name="parent", daemon=True).start()
 
 
-def _judge_batch(folder: Path, policy: Policy, as_of: datetime, number: int, account_ids: Sequence[str]) -> _Batch:
+def judged_accounts(
+    folder: Path, policy: Policy, as_of: datetime, account_ids: Sequence[str], *, seen_at: datetime | None = None
+) -> tuple[list[AccountResult], Snapshot, pd.DataFrame, bytes]:
+    """Some accounts of a run's folder, judged: their results, facts and verdicts, and the digests of the facts.
+
+    Args:
+        folder: the run's, with the accounts' answers.
+        policy: what is judged by.
+        as_of: the instant of judgement.
+        account_ids: the accounts.
+        seen_at: the run's own instant, where another is judged at: since then it has seen keys inactive.
+
+    Raises:
+        OutputError: an account's files cannot be read back.
+    """
     results = [read_result(folder, account_id) for account_id in account_ids]
-    snapshot = build_snapshot(results, owner_tags=policy.owner_tags)
-    findings = evaluate(snapshot, policy, as_of)
+    observed = {account_id: read_observations(folder, account_id) for account_id in account_ids}
+    since = min(seen_at or as_of, as_of)
+    snapshot = with_owners(with_inactive_since(build_snapshot(results), observed, since), policy)
+    digests = b"".join(facts_digest(result, observed[result.account.id]) for result in results)
+    return results, snapshot, evaluate(snapshot, policy, as_of), digests
+
+
+def _judge_batch(folder: Path, policy: Policy, as_of: datetime, number: int, account_ids: Sequence[str]) -> _Batch:
+    results, snapshot, findings, digests = judged_accounts(folder, policy, as_of, account_ids)
     write_part(folder, number, snapshot, findings)
     unsure = set(findings.loc[findings["outcome"] == Outcome.UNKNOWN, "account_id"])
     return _Batch(
         accounts=len(results),
-        tally=tally(findings, snapshot),
-        digests=b"".join(map(facts_digest, results)),
+        tally=tally(findings, snapshot, policy),
+        digests=digests,
         users=len(snapshot.users),
         keys=int(snapshot.accounts["keys"].sum()),
         in_part=sum(_has_gaps(result) for result in results if result.account.id in unsure),

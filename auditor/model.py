@@ -41,6 +41,19 @@ class ControlId(StrEnum):
     ROOT_ACCESS_KEY = "root-access-key"
     ONE_ACTIVE_KEY = "one-active-key"
     EXTRA_KEYS = "extra-keys"
+    KEY_AT_USER_CREATION = "key-at-user-creation"
+    INACTIVE_KEY_RETAINED = "inactive-key-retained"
+    QUARANTINED_KEY = "quarantined-key"
+    SERVICE_CREDENTIAL_AGE = "service-credential-age"
+    CONSOLE_PASSWORD_UNUSED = "console-password-unused"  # noqa: S105 - a control's id
+    CONSOLE_MFA = "console-mfa"
+
+
+class Grouping(StrEnum):
+    """What the findings of a printed report are grouped by."""
+
+    SEVERITY = "severity"
+    OWNER = "owner"
 
 
 class KeyStatus(StrEnum):
@@ -116,6 +129,10 @@ class Account:
     state: str = "ACTIVE"
     role_name: str | None = None
     external_id: str | None = field(default=None, repr=False)
+    units: tuple[str, ...] | None = None
+    """Ids of the root and the organisational units above it, the root first; None where they are not known."""
+    unit_names: tuple[str, ...] | None = None
+    """Names of these units without the root, where somebody asked for them."""
 
     @property
     def role_arn(self) -> str | None:
@@ -239,6 +256,45 @@ class ListedUser:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceCredential:
+    """A service-specific credential of a user, such as a long-term API key of Amazon Bedrock."""
+
+    id: str
+    user: str
+    service: str
+    """As AWS names it, such as "bedrock.amazonaws.com"."""
+    status: KeyStatus
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCredentials:
+    """All of an account (ListServiceSpecificCredentials); `failed` says why they are not known."""
+
+    found: tuple[ServiceCredential, ...] = ()
+    failed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedKey:
+    """A key that an earlier run saw inactive, and since when runs have seen it so without a break."""
+
+    access_key_id: str | None
+    user_arn: str
+    created_at: datetime | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Users of an account that AWS put in quarantine, with the policies' names; `failed` says why it is not known."""
+
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    failed: str | None = None
+
+
 # ------------------------------------------------------------------------------------------------- one account's result
 
 
@@ -266,6 +322,9 @@ class AccountFacts:
     lookups: Mapping[str, UserLookup] = field(default_factory=dict)
     root_keys_present: bool | None = None
     """`AccountAccessKeysPresent` of GetAccountSummary, asked only where the report has no root row."""
+    quarantine: Quarantine | None = None
+    service_credentials: ServiceCredentials | None = None
+    """None where they were not asked for: the control is switched off, or AWS is not asked at all."""
     notes: tuple[str, ...] = ()
     """What a reader must know about these facts: a stale report, a fallback and why."""
 
@@ -321,16 +380,146 @@ class Limit:
         return f"more than {days}" if self.operator is Operator.MORE_THAN else f"{days} or more"
 
 
+class UserKind(StrEnum):
+    """What a user is, by the credential report: a human has a console password, a machine has none."""
+
+    HUMAN = "human"
+    MACHINE = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which keys and users are meant: those that match an entry of each kind that is given; without any, all.
+
+    Nothing matches by a part of its name: `users` are whole names, or patterns in which * and ? stand for others.
+    """
+
+    keys: tuple[str, ...] = ()
+    """Access key ids."""
+    users: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    """Tags of the user, as key or key=value."""
+    paths: tuple[str, ...] = ()
+    """IAM paths with all that is below them, such as "/ci/"."""
+    accounts: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    """Organisational units with all that is below them: ids, or paths of names such as "/Workloads/Production"."""
+    kind: UserKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRule:
+    """Another limit for some keys or users. The rule of the most specific scope wins, then the strictest."""
+
+    id: str
+    control: ControlId
+    limit: Limit
+    scope: Scope
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """A violation that is excused: by whom, why, and until when. It holds from `starts_at` up to `expires_at`."""
+
+    id: str
+    control: ControlId
+    scope: Scope
+    reason: str
+    owner: str
+    approver: str
+    ticket: str
+    starts_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerRule:
+    """Who owns the keys of a scope, where neither a tag nor a description says so."""
+
+    owner: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """A control with the numbers that it is judged by; a standard's edition brings its own.
+
+    Which of the fields count depends on the control; the others keep their defaults, so that equal tests are equal.
+    """
+
+    control: ControlId
+    limit: Limit | None = None
+    """Of the controls that compare a duration: key-age, key-unused, inactive-key-retained, service-credential-age,
+    console-password-unused."""
+    grace: timedelta = timedelta()
+    """key-unused: a key younger than this with no use is not judged unused, as AWS records use with delay.
+    one-active-key: a second active key younger than this is a rotation under way, and passes."""
+    most: int = 1
+    """one-active-key: active keys that a user may have."""
+    strict: bool = False
+    """root-access-key: an inactive key fails, too. key-at-user-creation: any key of a console user that was never used
+    fails, whenever it was created."""
+
+
+class Support(StrEnum):
+    """How far a test goes towards what a clause asks."""
+
+    DIRECT = "direct"
+    """The test is the clause's own."""
+    SUPPORTS = "supports"
+    """The test is evidence for a part of it."""
+    NOT_COVERED = "not_covered"
+    """The clause bears on keys, and nothing here tests it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A requirement of a standard, in our own words, and the test that bears on it, if any."""
+
+    id: str
+    title: str
+    support: Support
+    reason: str
+    """Why the support is what it is."""
+    source: str
+    criterion: Criterion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """One edition of a standard: the clauses that bear on access keys, with that edition's own numbers."""
+
+    id: str
+    title: str
+    edition: str
+    source: str
+    clauses: tuple[Clause, ...]
+
+
+NINETY_DAYS = Limit(timedelta(days=90), Operator.MORE_THAN)
+FORTY_FIVE_DAYS = Limit(timedelta(days=45), Operator.AT_LEAST)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Our set of controls with their thresholds; never an IAM policy."""
 
-    key_age: Limit = Limit(timedelta(days=90), Operator.MORE_THAN)
-    key_unused: Limit = Limit(timedelta(days=45), Operator.AT_LEAST)
+    key_age: Limit = NINETY_DAYS
+    key_unused: Limit = FORTY_FIVE_DAYS
     unused_grace: timedelta = timedelta(days=1)
     """A key younger than this with no use is not judged unused: AWS records use with delay."""
     max_active_keys: int = 1
+    rotation_overlap: timedelta = timedelta(days=14)
+    """A second active key younger than this is a rotation under way."""
+    overlap_passes: bool = True
+    """Whether a user passes while a rotation is under way."""
     inactive_root_key_fails: bool = False
+    inactive_retained: Limit = NINETY_DAYS
+    service_credential_age: Limit = NINETY_DAYS
+    password_unused: Limit = FORTY_FIVE_DAYS
+    switched_off: frozenset[ControlId] = frozenset()
+    """Controls that are not judged by this policy; a framework may ask for them all the same."""
     warning_window: timedelta = timedelta(days=14)
     severities: Mapping[ControlId, Severity] = field(
         default_factory=lambda: {
@@ -339,9 +528,19 @@ class Policy:
             ControlId.ROOT_ACCESS_KEY: Severity.CRITICAL,
             ControlId.ONE_ACTIVE_KEY: Severity.LOW,
             ControlId.EXTRA_KEYS: Severity.HIGH,
+            ControlId.KEY_AT_USER_CREATION: Severity.LOW,
+            ControlId.INACTIVE_KEY_RETAINED: Severity.LOW,
+            ControlId.QUARANTINED_KEY: Severity.CRITICAL,
+            ControlId.SERVICE_CREDENTIAL_AGE: Severity.MEDIUM,
+            ControlId.CONSOLE_PASSWORD_UNUSED: Severity.MEDIUM,
+            ControlId.CONSOLE_MFA: Severity.HIGH,
         }
     )
+    limits: tuple[LimitRule, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    frameworks: tuple[Framework, ...] = ()
     owner_tags: tuple[str, ...] = ("owner", "Owner", "team", "Team")
+    owner_rules: tuple[OwnerRule, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------- the run
@@ -445,4 +644,15 @@ class RunManifest:
     retries: int = 0
     slowest: tuple[SlowAccount, ...] = ()
     """The accounts that took longest, the slowest first."""
+    frameworks: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """Verdicts by framework id, by clause id and control (as "1.13 key-age"), then by outcome."""
+    exemptions: Mapping[str, int] = field(default_factory=dict)
+    """How many violations each exemption of the policy matched, in force or not, by its id."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything in scope was audited and nothing ended as unknown, by the policy or by a framework."""
+        by_clause = (counts for clauses in self.frameworks.values() for counts in clauses.values())
+        unknown = self.summary.has_unknown_verdicts or any(counts.get(Outcome.UNKNOWN, 0) for counts in by_clause)
+        return not self.coverage.not_audited and not unknown

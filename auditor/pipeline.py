@@ -11,7 +11,7 @@
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,7 @@ from pathlib import Path
 from auditor import __version__
 from auditor.aws.clients import Connection
 from auditor.aws.timing import Timing
-from auditor.config import AccountsConfig, Config, asks_the_same, effective_toml
+from auditor.config import AccountsConfig, Config, OutputConfig, asks_the_same, effective_toml
 from auditor.errors import AuditorError, NothingAuditedError, OutputError, UsageError
 from auditor.formats.findings_json import render_findings_json
 from auditor.formats.registry import FORMATS
@@ -36,28 +36,35 @@ from auditor.gather import (
     resolve_scope,
 )
 from auditor.gather.files import find_reports
+from auditor.gather.needs import policy_units
 from auditor.history import (
     POPULATION,
     TERMS,
+    Observed,
     RunWriter,
     encode_population,
     find_run,
     load_run,
+    observed_inactive,
     take_over,
+    write_observations,
     write_report,
 )
 from auditor.judging import Judged, judge
 from auditor.model import (
+    ControlId,
     Coverage,
     Gathered,
     NotAuditedAccount,
     NotAuditedCode,
     Outcome,
+    Policy,
     RunManifest,
     Severity,
     SlowAccount,
     Spent,
 )
+from auditor.policy import asks, clause_key, label
 
 log = logging.getLogger(__name__)
 
@@ -121,13 +128,18 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     writer = RunWriter(output, request.as_of, terms, resumed=request.resumed)
     try:
         collected = _gather(request, paths, writer, progress)
+        write_observations(writer.folder, collected.observed, [receipt.account.id for receipt in collected.receipts])
         policy, processes = request.config.to_policy(), request.config.gather.processes
         judged = judge(writer.folder, policy, request.as_of, progress, processes=processes)
         progress.phase("Archiving the run")
         run_id = writer.claim_id(judged.digest[:8])
         manifest = _manifest(request, collected, judged, run_id)
         writer.complete(manifest, judged.parts)
-        view = build_view(load_run(writer.folder), printed_rows=request.config.output.pdf_max_rows)
+        view = build_view(
+            load_run(writer.folder),
+            printed_rows=request.config.output.pdf_max_rows,
+            group_by=request.config.output.group_by,
+        )
         folder = writer.finish(run_id, {"findings.json": render_findings_json(view), **_population(collected.scope)})
     except BaseException as error:
         kept = writer.abandon(keep_answers=not paths)
@@ -146,18 +158,16 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     return AuditOutcome(view, reports, exit_code(view))
 
 
-def render_stored(
-    run: str, output: Path, formats: Sequence[str], progress: Progress, *, pdf_max_rows: int
-) -> AuditOutcome:
-    """Render a stored run again, without AWS.
+def render_stored(run: str, settings: OutputConfig, progress: Progress) -> AuditOutcome:
+    """Render a stored run of the settings' folder again, in their formats, without AWS.
 
     Raises:
         UsageError: there is no such run.
         OutputError: the run cannot be read.
     """
-    folder = find_run(run, output)
-    view = build_view(load_run(folder), printed_rows=pdf_max_rows)
-    reports = write_reports(view, folder, formats, progress)
+    folder = find_run(run, Path(settings.folder))
+    view = build_view(load_run(folder), printed_rows=settings.pdf_max_rows, group_by=settings.group_by)
+    reports = write_reports(view, folder, [chosen.value for chosen in settings.formats], progress)
     return AuditOutcome(view, reports, exit_code(view))
 
 
@@ -195,7 +205,7 @@ def exit_code(view: ReportView) -> int:
     """The contract's exit code of a run: 3 outranks 1."""
     manifest = view.manifest
     fail_on = manifest.fail_on
-    if manifest.coverage.not_audited or manifest.summary.has_unknown_verdicts:
+    if not manifest.is_complete:
         return EXIT_INCOMPLETE
     violated = any(
         finding.outcome == Outcome.NON_COMPLIANT.value and Severity(finding.severity).rank >= fail_on.rank
@@ -214,6 +224,8 @@ class _Collected:
     started_at: datetime
     scope: Scope | None
     receipts: Sequence[Gathered]
+    observed: Observed
+    """What earlier runs saw of inactive keys."""
     resumed: int = 0
     """Accounts that an earlier run, now gone on with, had audited."""
 
@@ -222,7 +234,8 @@ def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, pro
     started_at = request.timing.now()
     if paths:
         progress.phase("Reading reports", len(paths))
-        return _Collected(started_at, None, _audited(read_reports(paths, writer.answers, progress)))
+        read = _audited(read_reports(paths, writer.answers, progress))
+        return _Collected(started_at, None, read, _observed(request, [receipt.account.id for receipt in read]))
     progress.phase("Finding accounts")
 
     def found(many: int) -> None:
@@ -230,15 +243,37 @@ def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, pro
         if not request.scheduler:
             expect_accounts(many, request.config.gather.processes)
 
-    scope = resolve_scope(request.config.accounts, request.only_accounts, request.connection, request.timing, found)
+    scope = resolve_scope(
+        request.config.accounts,
+        request.only_accounts,
+        request.connection,
+        request.timing,
+        found,
+        policy_units=policy_units(request.config.to_policy()),
+    )
     in_scope = {account.id for account in scope.accounts}
     done = take_over(request.resumed, writer.folder, in_scope) if request.resumed else ()
     audited = {receipt.account.id for receipt in done}
     missing = [account for account in scope.accounts if account.id not in audited]
     progress.phase("Auditing accounts", len(missing))
-    settings = _settings(request, writer.answers, scope)
+    observed = _observed(request, in_scope)
+    settings = _settings(request, writer.answers, scope, observed)
     with closing(gather_accounts(missing, settings, progress)) as receipts:
-        return _Collected(started_at, scope, _audited([*done, *receipts]), len(done))
+        return _Collected(started_at, scope, _audited([*done, *receipts]), observed, len(done))
+
+
+def _observed(request: AuditRequest, accounts: Collection[str]) -> Observed:
+    """What earlier runs saw of inactive keys: judged or not, for this run hands it on to the next."""
+    return observed_inactive(Path(request.config.output.folder), accounts, request.as_of)
+
+
+def _due_for_deletion(observed: Observed, policy: Policy, as_of: datetime) -> dict[str, tuple[str, ...]]:
+    """Users, by account id, whose inactive keys have been seen for long: to delete a key, one needs its id."""
+    if not asks(policy, ControlId.INACTIVE_KEY_RETAINED):
+        return {}
+    latest = as_of + policy.warning_window - policy.inactive_retained.maximum
+    due = {account: [key for key in keys if key.since <= latest] for account, keys in observed.items()}
+    return {account: tuple(key.user_arn.rpartition("/")[2] for key in keys) for account, keys in due.items() if keys}
 
 
 def _confirm_same_terms(resumed: Path, config: Config) -> None:
@@ -307,17 +342,33 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
         retries=spent.retries,
         slowest=_slowest(receipts),
         policy=config.to_policy(),
+        frameworks=_by_framework(judged, config.to_policy()),
+        exemptions=judged.tally.exemptions,
         key_ids=config.gather.key_ids if scope else "none",
         notes=_notes(collected, judged.newer, config.accounts),
         fail_on=config.output.fail_on,
     )
 
 
+def _by_framework(judged: Judged, policy: Policy) -> dict[str, dict[str, Mapping[str, int]]]:
+    """Verdicts by framework, then by clause and control (as "1.13 key-age")."""
+    return {
+        framework.id: {
+            clause_key(clause.id, clause.criterion.control): judged.tally.clauses.get(
+                clause_key(label(framework, clause), clause.criterion.control), {}
+            )
+            for clause in framework.clauses
+            if clause.criterion
+        }
+        for framework in policy.frameworks
+    }
+
+
 def _population(scope: Scope | None) -> dict[str, bytes]:
     return {POPULATION: encode_population(scope.population)} if scope and scope.population else {}
 
 
-def _settings(request: AuditRequest, store: RawStore, scope: Scope) -> GatherSettings:
+def _settings(request: AuditRequest, store: RawStore, scope: Scope, observed: Observed) -> GatherSettings:
     config = request.config
     return GatherSettings(
         connection=request.connection,
@@ -334,6 +385,9 @@ def _settings(request: AuditRequest, store: RawStore, scope: Scope) -> GatherSet
         account_calls_in_flight=config.gather.account_calls_in_flight,
         account_calls_per_second=config.gather.account_calls_per_second,
         every_key=config.gather.key_ids == "all",
+        also=_due_for_deletion(observed, config.to_policy(), request.as_of),
+        root_sessions=config.accounts.root_sessions,
+        without_root_sessions=scope.without_root_sessions,
         timing=request.timing,
     )
 

@@ -31,6 +31,13 @@ ACCOUNTS: Mapping[str, str] = {
     "keys": COUNT,
     "root_keys_active": COUNT,  # NA where only the account summary is known
     "root_keys_present": COUNT,  # active or inactive; NA where nothing is known
+    "units": TEXT,  # ids of the units above it, the root first, as "r-1/ou-2"; NA where not known
+    "unit_names": TEXT,  # their names without the root's, as "/Workloads/Production"; NA where nobody asked
+    "quarantine": TEXT,  # "known", "failed"; NA where not asked for
+    "quarantine_problem": TEXT,
+    "quarantine_lost": TEXT,  # users in quarantine that are not among the users, with commas
+    "service_credentials": TEXT,  # the same of these
+    "service_credentials_problem": TEXT,
     "not_audited_code": TEXT,
     "not_audited_reason": TEXT,
     "next_step": TEXT,
@@ -47,6 +54,8 @@ USERS: Mapping[str, str] = {
     "created_at": TIME,
     "password_enabled": FLAG,
     "password_last_used_at": TIME,
+    "password_use_unknown": TEXT,  # why, where it is not known whether the password was used
+    "password_changed_at": TIME,
     "mfa_active": FLAG,
     "active_certificates": COUNT,
     "active_keys": COUNT,
@@ -55,7 +64,12 @@ USERS: Mapping[str, str] = {
     "listing_failed": TEXT,  # why, where listing is "failed"
     "additional_column": FLAG,  # whether the report can say that there are more than two keys
     "additional_credentials": TEXT,
+    "rotation_since": TIME,  # creation of the youngest of several active keys
+    "quarantined_by": TEXT,  # names of AWS's quarantine policies, with commas
+    "tags": TEXT,  # a JSON object; NA where they were not read
+    "tags_problem": TEXT,
     "owner": TEXT,
+    "owner_source": TEXT,  # what says so: "tag owner", "description", "rule"
 }
 """One row per user of the audited accounts, root included."""
 
@@ -76,10 +90,31 @@ KEYS: Mapping[str, str] = {
     "last_used_problem": TEXT,
     "identity": TEXT,  # "report": as the report says; "live": confirmed by ListAccessKeys; "unknown": could not be
     "identity_problem": TEXT,
+    "user_created_at": TIME,
+    "password_enabled": FLAG,
+    "rotation_since": TIME,
+    "inactive_since": TIME,  # when this or an earlier run first saw the key inactive, without a break; NA for others
+    "quarantined_by": TEXT,
     "owner": TEXT,
+    "owner_source": TEXT,
     "description": TEXT,  # the console's description: a user tag whose key is the access key id
 }
 """One row per access key, with what is known of it after the live look-ups."""
+
+CREDENTIALS: Mapping[str, str] = {
+    "account_id": TEXT,
+    "account_name": TEXT,
+    "user": TEXT,
+    "user_arn": TEXT,
+    "credential_id": TEXT,
+    "service": TEXT,
+    "key_status": TEXT,
+    "created_at": TIME,
+    "expires_at": TIME,
+    "owner": TEXT,
+    "owner_source": TEXT,
+}
+"""One row per service-specific credential of the accounts that were asked for them."""
 
 FINDINGS: Mapping[str, str] = {
     "account_id": TEXT,
@@ -102,8 +137,17 @@ FINDINGS: Mapping[str, str] = {
     "due_at": TIME,
     "owner": TEXT,
     "description": TEXT,
+    "owner_source": TEXT,
+    "by_policy": FLAG,  # whether the company's own policy judges so; else a framework alone does
+    "limit": TEXT,  # what fails, such as "more than 90 days", and the rule that says so, if any
+    "frameworks": TEXT,  # clauses that this verdict speaks for, as "cis-aws-5.0 1.13", one a line
+    "exemption": TEXT,  # id
+    "rotation_since": TIME,
+    "credential_id": TEXT,  # of a service-specific credential
+    "service": TEXT,
 }
-"""One row per verdict: one control judged on one key, or on one user (no slot, no created_at)."""
+"""One row per verdict: one control judged by one criterion on one key, service-specific credential, or user (no slot,
+no created_at)."""
 
 
 def table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
@@ -117,6 +161,11 @@ def table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataF
 def texts(values: Any) -> ExtensionArray:
     """A sequence or an array of texts, None for what is missing, as a column of a table holds them."""
     return pd.Series(values, dtype=TEXT).array
+
+
+def plain_texts(column: "pd.Series[str]") -> Any:
+    """A column of texts as an array of plain ones, None for what is missing."""
+    return column.astype(object).where(column.notna(), None).to_numpy(object)
 
 
 def table_of(columns: Mapping[str, str], values: Mapping[str, Any], rows: int) -> pd.DataFrame:
@@ -133,11 +182,12 @@ def conform(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All facts of a run as tables, before anything is judged: `ACCOUNTS`, `USERS` and `KEYS`."""
+    """All facts of a run as tables, before anything is judged: `ACCOUNTS`, `USERS`, `KEYS` and `CREDENTIALS`."""
 
     accounts: pd.DataFrame
     users: pd.DataFrame
     keys: pd.DataFrame
+    credentials: pd.DataFrame
 
 
 VERDICTS: Mapping[str, str] = {"account_id": TEXT, "outcome": TEXT, "verdicts": COUNT}
@@ -147,12 +197,20 @@ AGES: Mapping[str, str] = {"age_days": COUNT, "keys": COUNT}
 """One row per age in whole days: how many active keys are that old."""
 
 
+FORECAST: Mapping[str, str] = {"owner": TEXT, "control": TEXT, "within": COUNT, "verdicts": COUNT}
+"""One row per owner, control and first of `HORIZONS` within which so many verdicts that comply now fall due."""
+
+HORIZONS = (30, 60, 90)
+"""Days ahead."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run as reports need it, which does not grow with what complies.
 
     `accounts` is `ACCOUNTS`; `findings` (`FINDINGS`) are the verdicts that are not compliant or not applicable, and
     the compliant ones that fall due within the policy's warning window; `verdicts` and `ages` count the rest.
+    `forecast` (`FORECAST`) counts what falls due within the horizons; `upcoming` (`FINDINGS`) has the soonest of it.
     """
 
     manifest: RunManifest
@@ -160,3 +218,5 @@ class Run:
     findings: pd.DataFrame
     verdicts: pd.DataFrame
     ages: pd.DataFrame
+    forecast: pd.DataFrame
+    upcoming: pd.DataFrame

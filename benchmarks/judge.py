@@ -13,23 +13,27 @@ import pstats
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
 from auditor import answers
 from auditor.cli.progress import SilentProgress
+from auditor.config import built_in_framework, built_in_frameworks
 from auditor.credential_report import parse_credential_report
 from auditor.history import RunWriter
 from auditor.inventory import build_snapshot
 from auditor.judging import judge
 from auditor.model import Account, AccountFacts, AccountResult, Outcome, Policy, ReportMeta, Source
-from auditor.policy import evaluate, tally
-from benchmarks.cost import adopt_orphans, measured
+from auditor.policy import evaluate, tally, with_owners
+from benchmarks.cost import Cost, adopt_orphans, measured
 
 AS_OF = datetime(2026, 11, 22, 19, tzinfo=UTC)
 POLICY = Policy()
+ONE = "cis-aws-5.0"
+TURNS = 2
 AT_ONCE = 40_000
 """Users of a batch."""
 
@@ -108,10 +112,11 @@ def keep(output: Path, users: int, account_size: int) -> Path:
     return writer.folder
 
 
-def judge_kept(folder: Path, processes: int) -> None:
+def judge_kept(folder: Path, processes: int, frameworks: Sequence[str]) -> None:
     """Judge a run's folder, and print what came of it and the seconds that it took."""
+    editions = tuple(built_in_framework(name).to_framework() for name in frameworks)
     began = time.monotonic()
-    judged = judge(folder, POLICY, AS_OF, SilentProgress(), processes=processes)
+    judged = judge(folder, replace(POLICY, frameworks=editions), AS_OF, SilentProgress(), processes=processes)
     wall = time.monotonic() - began
     failing = judged.tally.keys.get(Outcome.NON_COMPLIANT, 0)
     print(f"{judged.users:,} users, {judged.keys:,} keys, {failing:,} keys fail: {wall:.1f} s wall to judge them")
@@ -121,8 +126,26 @@ def judge_batch(batch: list[tuple[AccountResult, bytes]]) -> None:
     """Parse and judge some accounts, as each process does; what was parsed to make them does not count."""
     for result, content in batch:
         parse_credential_report(content, origin=result.account.id, expected_account=result.account.id)
-    snapshot = build_snapshot([result for result, _ in batch], owner_tags=POLICY.owner_tags)
-    tally(evaluate(snapshot, POLICY, AS_OF), snapshot)
+    snapshot = with_owners(build_snapshot([result for result, _ in batch]), POLICY)
+    tally(evaluate(snapshot, POLICY, AS_OF), snapshot, POLICY)
+
+
+def told(command: Sequence[str]) -> Cost:
+    """Run the judging of a folder in a process of its own, and print what it says and costs."""
+    cost, printed = measured(command)
+    print(printed.decode().rstrip())
+    print(f"with the start of the program {cost.wall:.1f} s wall, {cost.cpu:.1f} s CPU, {cost.peak:.0f} MiB at most")
+    return cost
+
+
+def compare(command: Sequence[str]) -> None:
+    """One framework against all that are shipped at once, in turn, over the same answers."""
+    for number in range(1, TURNS + 1):
+        one = told([*command, ONE])
+        every = told([*command, *built_in_frameworks()])
+        wall, cpu = every.wall / one.wall, every.cpu / one.cpu
+        many = len(built_in_frameworks())
+        print(f"turn {number}: all {many} take {wall:.2f} times the wall and {cpu:.2f} times the CPU of {ONE}")
 
 
 def in_memory(users: int, account_size: int) -> float:
@@ -153,18 +176,22 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=1_000_000, help="users in all (default: %(default)s)")
     parser.add_argument("--account-size", type=int, default=1_000, help="users of an account (default: %(default)s)")
     parser.add_argument("--processes", type=int, default=0, help="0 is as many as auditor thinks fit")
+    parser.add_argument("--frameworks", action="store_true", help="compare one framework with all of them at once")
+    parser.add_argument("--framework", nargs="*", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--only-judge", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only_judge:
-        judge_kept(given.only_judge, given.processes)
+        judge_kept(given.only_judge, given.processes, given.framework)
         return
     adopt_orphans()
     with tempfile.TemporaryDirectory() as output:
         folder = keep(Path(output), given.users, given.account_size)
         command = [sys.executable, "-m", "benchmarks.judge", "--only-judge", str(folder)]
-        cost, printed = measured([*command, "--processes", str(given.processes)])
-    print(printed.decode().rstrip())
-    print(f"with the start of the program {cost.wall:.1f} s wall, {cost.cpu:.1f} s CPU, {cost.peak:.0f} MiB at most")
+        command += ["--processes", str(given.processes), "--framework"]
+        if given.frameworks:
+            compare(command)
+            return
+        told(command)
     print(f"parsing and judging alone, in one process: {in_memory(given.users, given.account_size):.1f} s CPU")
     print(profiled(given.account_size))
 

@@ -6,7 +6,9 @@
   const packed = JSON.parse(byId('data').textContent);
   const severities = Object.keys(packed.severities);
   const outcomes = Object.keys(packed.outcomes);
-  const FACETS = ['outcome', 'severity', 'control', 'account'];
+  const FACETS = ['outcome', 'severity', 'control', 'account', 'owner', 'by_policy'];
+  const NO_OWNER = 'no owner';
+  const NOT_LOOKED_UP = 'not looked up';
 
   // ------------------------------------------------------------ records
 
@@ -27,8 +29,15 @@
   const minute = (time) => (time === null ? '' : `${time.slice(0, 16).replace('T', ' ')} UTC`);
   const moment = (time) => (time === null ? null : Date.parse(time));
 
-  const titleOf = (record) => packed.controls[record.control].title;
-  const keyOf = (record) => record.access_key_id || (record.slot ? `slot ${record.slot}` : '');
+  const frameworksOf = (record) =>
+    [...new Set((record.frameworks || '').split('; ').map((clause) => clause.split(' ')[0]).filter(Boolean))].join(', ');
+  const titleOf = (record) => {
+    const { title } = packed.controls[record.control];
+    return record.by_policy === 'false' ? `${title} [${frameworksOf(record)}]` : title;
+  };
+  const askedBy = (record) =>
+    [record.by_policy === 'false' ? '' : 'the policy', record.frameworks].filter(Boolean).join('; ');
+  const keyOf = (record) => record.access_key_id || record.credential_id || (record.slot ? `slot ${record.slot}` : '');
   const isUsed = (record) => record.last_used_state === 'used' && record.last_used_at !== null;
   const usedIn = (record) => [record.last_used_service, record.last_used_region].filter(Boolean).join(' ');
   const accountOf = (record) =>
@@ -69,10 +78,13 @@
     created_at: minute(record.created_at),
     due_at: minute(record.due_at),
     last_used: lastUsedInFull(record),
+    owner: record.owner && record.owner_source ? `${record.owner} (${record.owner_source})` : ownerOf(record),
+    asked_by: askedBy(record),
+    rotation_since: minute(record.rotation_since),
   });
 
   const SEARCHED = ['user', 'user_arn', 'account_id', 'account_name', 'access_key_id', 'owner', 'description', 'reason',
-    'key_status', 'control'];
+    'key_status', 'control', 'frameworks', 'exemption', 'credential_id', 'service'];
 
   const haystack = (record) => {
     if (record.searchText === undefined) {
@@ -263,17 +275,20 @@
 
   // ------------------------------------------------------------ filters
 
-  const emptyState = () => ({ q: '', outcome: [], severity: [], control: [], account: [] });
+  const emptyState = () => ({ q: '', outcome: [], severity: [], control: [], account: [], owner: [], by_policy: [] });
+  const ownerOf = (record) =>
+    record.owner || (record.owner_source === NOT_LOOKED_UP ? NOT_LOOKED_UP : NO_OWNER);
+  const valueOf = (record, facet) => (facet === 'owner' ? ownerOf(record) : record[facet]);
   let state = emptyState();
 
   const matchesWords = (record, words) => words.every((word) => haystack(record).includes(word));
 
   // The facets that keep a record out; a record kept out by one facet alone still counts for that facet's choices.
   const refusals = (record) =>
-    FACETS.filter((facet) => state[facet].length > 0 && !state[facet].includes(record[facet]));
+    FACETS.filter((facet) => state[facet].length > 0 && !state[facet].includes(valueOf(record, facet)));
 
   const count = (counts, record, facet) => {
-    const key = `${facet}=${record[facet]}`;
+    const key = `${facet}=${valueOf(record, facet)}`;
     counts.set(key, (counts.get(key) || 0) + 1);
   };
 
@@ -296,12 +311,13 @@
     if (facet === 'outcome') return packed.outcomes[value];
     if (facet === 'severity') return packed.severities[value];
     if (facet === 'control') return packed.controls[value].title;
-    return accountNames.get(value) || value;
+    if (facet === 'by_policy') return value === 'true' ? 'the policy' : 'frameworks alone';
+    return (facet === 'account' && accountNames.get(value)) || value;
   };
 
   const filterInWords = () => {
     const said = FACETS.filter((facet) => state[facet].length > 0)
-      .map((facet) => `${facet} ${state[facet].map((value) => nameOf(facet, value)).join(' or ')}`);
+      .map((facet) => `${facet === 'by_policy' ? 'judged by' : facet} ${state[facet].map((value) => nameOf(facet, value)).join(' or ')}`);
     if (state.q.trim()) said.unshift(`containing “${state.q.trim()}”`);
     return said.length ? `Only: ${said.join('; ')}.` : '';
   };
@@ -404,6 +420,7 @@
 
   const isKnown = (facet, value) => {
     if (facet === 'account') return accountNames.has(value);
+    if (facet === 'owner') return packed.findings.some((record) => valueOf(record, facet) === value);
     const chips = [...document.querySelectorAll('.chip')];
     return chips.some((chip) => chip.dataset.facet === facet && chip.dataset.value === value);
   };
@@ -414,7 +431,9 @@
     state = emptyState();
     state.q = parts.get('q') || '';
     for (const facet of FACETS) {
-      state[facet] = (parts.get(facet) || '').split(',').filter((value) => value && isKnown(facet, value));
+      const given = parts.get(facet) || '';
+      const values = facet === 'owner' ? [given] : given.split(',');
+      state[facet] = values.filter((value) => value && isKnown(facet, value));
     }
     findings.sort = parts.get('sort') || '';
     findings.page = Number.parseInt(parts.get('page') || '1', 10) || 1;

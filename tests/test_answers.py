@@ -1,5 +1,6 @@
 """What was read of an account and the files it is kept in: nothing is lost on the way, and nothing foreign counts."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,13 +9,18 @@ import pytest
 from auditor import answers
 from auditor.credential_report import parse_credential_report
 from auditor.model import (
+    ROOT_USER,
     Account,
     AccountFacts,
     AccountResult,
+    KeyStatus,
     ListedUser,
     NotAudited,
     NotAuditedCode,
+    Quarantine,
     ReportMeta,
+    ServiceCredential,
+    ServiceCredentials,
     Source,
     Spent,
     UnknownUse,
@@ -32,7 +38,15 @@ CONTENT = (
     + ",false,N/A,N/A,N/A,N/A" * 2
     + ",false,N/A" * 2
 ).encode()
+QUARANTINE = Quarantine({"bob": ("AWSCompromisedKeyQuarantine",), "ann": ("V2", "V3")})
+CREDENTIALS = ServiceCredentials(
+    (
+        ServiceCredential("ACCA1", "ann", "bedrock.amazonaws.com", KeyStatus.ACTIVE, ago(200)),
+        ServiceCredential("ACCA2", "bob", "codecommit.amazonaws.com", KeyStatus.INACTIVE, ago(20), ago(1)),
+    )
+)
 LOOKUPS = {
+    ROOT_USER: UserLookup(ROOT_USER, (live_key("AKIA0", ago(900), used(3)),)),
     "ann": UserLookup("ann", (live_key("AKIA1", ago(9), used(1)),), tags={"owner": "pay"}),
     "bob": UserLookup("bob", (live_key("AKIA2", ago(9), UnknownUse("throttled"), active=False),), tags_failed="no"),
     "cat": UserLookup("cat", failed="denied"),
@@ -44,7 +58,7 @@ META = ReportMeta(AS_OF - timedelta(microseconds=7), AS_OF, "0" * 64, len(CONTEN
 
 def reported(lookups: dict[str, UserLookup]) -> AccountResult:
     report = parse_credential_report(CONTENT, origin="test")
-    facts = AccountFacts(Source.CREDENTIAL_REPORT, report, META, (), lookups, None, ("a note",))
+    facts = AccountFacts(Source.CREDENTIAL_REPORT, report, META, (), lookups, notes=("a note",))
     return AccountResult(ACCOUNT, facts, Spent({"iam:ListUsers": 2}, 1, 2, 3.25))
 
 
@@ -52,6 +66,13 @@ def listed() -> AccountResult:
     users = (ListedUser("ann", "arn:aws:iam::111111111111:user/ann", ago(20)),)
     facts = AccountFacts(Source.LISTING, None, None, users, {"ann": LOOKUPS["ann"]}, root_keys_present=True)
     return AccountResult(ACCOUNT, facts)
+
+
+def with_beside(quarantine: Quarantine | None, credentials: ServiceCredentials | None) -> AccountResult:
+    """The report with what is asked beside it, in an account whose units are known."""
+    facts = replace(facts_in(reported(LOOKUPS)), quarantine=quarantine, service_credentials=credentials)
+    account = replace(ACCOUNT, units=("r-1", "ou-1-2"), unit_names=("Workloads",))
+    return AccountResult(account, facts)
 
 
 def refused() -> AccountResult:
@@ -74,20 +95,31 @@ def kept(result: AccountResult) -> dict[str, bytes]:
             files[answers.LISTING] = answers.encode_listing(facts.listed_users, AS_OF)
         if facts.lookups:
             files[answers.KEYS] = answers.encode_lookups(facts.lookups)
+        if facts.quarantine:
+            files[answers.QUARANTINE] = answers.encode_quarantine(facts.quarantine)
+        if facts.service_credentials:
+            files[answers.SERVICE_CREDENTIALS] = answers.encode_service_credentials(facts.service_credentials)
     return files
 
 
-RESULTS = [reported(LOOKUPS), reported({}), listed(), refused()]
-IDS = ["report and look-ups", "report alone", "listing", "refused"]
+RESULTS = [
+    reported(LOOKUPS),
+    reported({}),
+    listed(),
+    refused(),
+    with_beside(QUARANTINE, CREDENTIALS),
+    with_beside(Quarantine(), ServiceCredentials()),
+    with_beside(Quarantine(failed="denied"), ServiceCredentials(failed="throttled")),
+]
+IDS = ["report and look-ups", "report alone", "listing", "refused", "all", "none found", "none known"]
 
 
 @pytest.mark.parametrize("result", RESULTS, ids=IDS)
 def test_a_result_is_read_back_as_it_was(result: AccountResult) -> None:
     """But for the external id, which is kept nowhere."""
     files = kept(result)
-    assert answers.decode_result(files) == AccountResult(
-        Account("111111111111", "main", role_name="auditor"), result.outcome, result.spent
-    )
+    account = replace(result.account, external_id=None)
+    assert answers.decode_result(files) == AccountResult(account, result.outcome, result.spent)
     assert not any(b"between-us" in content for content in files.values())
     assert "between-us" not in repr(result)
 
@@ -95,17 +127,38 @@ def test_a_result_is_read_back_as_it_was(result: AccountResult) -> None:
 @pytest.mark.parametrize("result", RESULTS, ids=IDS)
 def test_what_an_earlier_attempt_left_does_not_count(result: AccountResult) -> None:
     """account.json names the files that it rests on; others beside it are not read."""
-    leftovers = {**kept(listed()), **kept(reported(LOOKUPS)), answers.KEYS: b"cut of"}
+    leftovers = {**kept(listed()), **kept(with_beside(QUARANTINE, CREDENTIALS)), answers.KEYS: b"cut of"}
     assert answers.decode_result(leftovers | kept(result)) == answers.decode_result(kept(result))
 
 
-@pytest.mark.parametrize("name", [answers.REPORT, answers.RESPONSE, answers.KEYS, answers.ACCOUNT])
+@pytest.mark.parametrize(
+    "name",
+    [
+        answers.REPORT,
+        answers.RESPONSE,
+        answers.KEYS,
+        answers.QUARANTINE,
+        answers.SERVICE_CREDENTIALS,
+        answers.ACCOUNT,
+    ],
+)
 def test_a_missing_file_is_an_error(name: str) -> None:
     """Never an account with fewer keys."""
-    files = kept(reported(LOOKUPS))
+    files = kept(with_beside(QUARANTINE, CREDENTIALS))
     del files[name]
     with pytest.raises(ValueError, match="not the files of an account"):
         answers.decode_result(files)
+
+
+def test_the_files_of_an_earlier_version_are_read() -> None:
+    """They know no organisational units, no quarantine and no service-specific credentials: nobody asked."""
+    files = kept(with_beside(None, None))
+    document = json.loads(files[answers.ACCOUNT])
+    del document["account"]["units"], document["account"]["unit_names"]
+    result = answers.decode_result(files | {answers.ACCOUNT: json.dumps(document).encode()})
+    assert (result.account.units, result.account.unit_names) == (None, None)
+    assert facts_in(result).quarantine is None
+    assert facts_in(result).service_credentials is None
 
 
 def test_the_digest_is_of_facts_alone() -> None:
@@ -122,6 +175,8 @@ def test_the_digest_is_of_facts_alone() -> None:
         (facts_in(reported({})), 0),
         (facts_in(reported({"ann": LOOKUPS["ann"], "dan": LOOKUPS["dan"], "eve": LOOKUPS["eve"]})), 0),
         (facts_in(reported(LOOKUPS)), 2),
+        (facts_in(with_beside(QUARANTINE, CREDENTIALS)), 2),
+        (facts_in(with_beside(Quarantine(failed="denied"), ServiceCredentials(failed="denied"))), 4),
         (facts_in(listed()), 0),
         (replace(facts_in(listed()), root_keys_present=None), 1),
         (facts_in(account_result(with_root=False)), 1),
@@ -129,5 +184,5 @@ def test_the_digest_is_of_facts_alone() -> None:
     ],
 )
 def test_what_aws_did_not_answer_is_counted(outcome: AccountFacts, failed: int) -> None:
-    """Keys and last uses of users, and root keys where no root row tells; never tags, nor what nobody asked AWS."""
+    """Keys, last uses, quarantine, service-specific credentials, and root keys where no root row tells; never tags."""
     assert answers.unanswered(outcome) == failed

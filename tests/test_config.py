@@ -26,6 +26,7 @@ from auditor.config import (
     KeyAgeConfig,
     PolicyConfig,
     ReportFormat,
+    asks_the_same,
     config_schema,
     effective_toml,
     load_config,
@@ -85,7 +86,14 @@ ORGANISATIONAL = (
 )
 """Keys that mean something for an organisation only."""
 
-LISTS = {("accounts", "list"), ("accounts", "override")}
+LISTS = {
+    ("accounts", "list"),
+    ("accounts", "override"),
+    ("policy", "limit"),
+    ("frameworks", "definition"),
+    ("exemptions", "list"),
+    ("owners", "rule"),
+}
 
 ALL_KEYS = [path for path in leaves(tomllib.loads(effective_toml(Config()))) if path not in LISTS]
 
@@ -155,8 +163,29 @@ def test_every_policy_value_reaches_the_policy() -> None:
         [policy.one-active-key]
         max_active_keys = 2
         severity = "medium"
+        overlap_passes = false
         [policy.extra-keys]
         severity = "low"
+        [policy.key-at-user-creation]
+        enabled = false
+        severity = "medium"
+        [policy.inactive-key-retained]
+        max_inactive_days = 30
+        operator = ">="
+        severity = "high"
+        [policy.quarantined-key]
+        severity = "high"
+        [policy.service-credential-age]
+        max_age_days = 365
+        operator = ">="
+        severity = "low"
+        [policy.console-password-unused]
+        max_unused_days = 60
+        operator = ">"
+        severity = "low"
+        [policy.console-mfa]
+        enabled = false
+        severity = "critical"
         [owners]
         tags = ["cost centre"]
     """
@@ -165,7 +194,12 @@ def test_every_policy_value_reaches_the_policy() -> None:
         key_unused=Limit(timedelta(days=30), Operator.MORE_THAN),
         unused_grace=timedelta(days=3),
         max_active_keys=2,
+        overlap_passes=False,
         inactive_root_key_fails=True,
+        inactive_retained=Limit(timedelta(days=30), Operator.AT_LEAST),
+        service_credential_age=Limit(timedelta(days=365), Operator.AT_LEAST),
+        password_unused=Limit(timedelta(days=60), Operator.MORE_THAN),
+        switched_off=frozenset({ControlId.KEY_AT_USER_CREATION, ControlId.CONSOLE_MFA}),
         warning_window=timedelta(days=7),
         severities={
             ControlId.KEY_AGE: Severity.CRITICAL,
@@ -173,6 +207,12 @@ def test_every_policy_value_reaches_the_policy() -> None:
             ControlId.ROOT_ACCESS_KEY: Severity.HIGH,
             ControlId.ONE_ACTIVE_KEY: Severity.MEDIUM,
             ControlId.EXTRA_KEYS: Severity.LOW,
+            ControlId.KEY_AT_USER_CREATION: Severity.MEDIUM,
+            ControlId.INACTIVE_KEY_RETAINED: Severity.HIGH,
+            ControlId.QUARANTINED_KEY: Severity.HIGH,
+            ControlId.SERVICE_CREDENTIAL_AGE: Severity.LOW,
+            ControlId.CONSOLE_PASSWORD_UNUSED: Severity.LOW,
+            ControlId.CONSOLE_MFA: Severity.CRITICAL,
         },
         owner_tags=("cost centre",),
     )
@@ -456,6 +496,11 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
             '[accounts]\nsource = "list"\nexclude.ids = ["222222222222"]\n' + TWO,
             'accounts.exclude.ids: source = "list" has no organisation to choose from',
         ),
+        ("accounts.root_sessions = true", 'accounts.root_sessions: source = "caller" has no member accounts to enter'),
+        (
+            '[accounts]\nsource = "list"\nroot_sessions = true\n' + TWO,
+            'accounts.root_sessions: source = "list" has no member accounts to enter',
+        ),
         (ENTERED + "session_minutes = 61", "accounts.session_minutes: is more than the 60 that AWS gives"),
         (f'accounts.via = ["{HUB}"]', 'accounts.via: source = "caller" assumes no role'),
         (
@@ -635,7 +680,8 @@ def test_stored_policy_must_be_complete() -> None:
     assert caught.value.where == "policy.toml"
     with pytest.raises(UsageError) as caught:
         policy_from_toml("")
-    assert len(caught.value.what.splitlines()) == sum(path[0] in {"policy", "owners"} for path in ALL_KEYS)
+    every = leaves(tomllib.loads(effective_toml(Config())))
+    assert len(caught.value.what.splitlines()) == sum(path[0] in {"policy", "owners"} for path in every)
 
 
 def test_stored_policy_that_was_damaged_is_refused() -> None:
@@ -662,12 +708,22 @@ def test_schema_is_one_and_takes_the_example() -> None:
 
 
 def test_schema_describes_every_key_with_its_default() -> None:
-    """Each key has a description and a default that TOML can say; only an account's id has none."""
+    """Each key has a description and a default that TOML can say, but for what an entry of a list cannot do without."""
     schema = config_schema()
     tables = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
-    assert len(tables) == 17
-    without = [name for table in tables for name, key in table["properties"].items() if "default" not in key]
-    assert without == ["id", "id"]
+    assert len(tables) == 31
+    needed = {
+        "AccountEntry": {"id"},
+        "AccountOverride": {"id"},
+        "ClauseConfig": {"id", "title", "support", "reason", "source"},
+        "ExemptionConfig": {"id", "control", "reason", "owner", "approver", "ticket", "starts", "expires"},
+        "FrameworkConfig": {"schema", "id", "title", "edition", "source", "clause"},
+        "LimitConfig": {"id", "control", "max_days"},
+        "OwnerConfig": {"owner"},
+    }
+    for table in tables:
+        without = {name for name, key in table["properties"].items() if "default" not in key}
+        assert without == needed.get(table["title"], set())
     keys = [key for table in tables for key in table["properties"].values()]
     definitions = [schema["$defs"].get(key.get("$ref", "").rpartition("/")[2], {}) for key in keys]
     assert all("description" in key or "description" in of for key, of in zip(keys, definitions, strict=True))
@@ -805,3 +861,18 @@ def test_a_role_on_the_command_line_enters_the_listed_accounts(tmp_path: Path) -
     assert load_config(file, role).accounts.list[0].role_name is None
     file.write_text('accounts = {source = "organisation", override = [{id = "111111111111", role_name = "own"}]}')
     assert load_config(file, role).accounts.override[0].role_name == "own"
+
+
+def test_root_sessions_are_part_of_what_is_asked() -> None:
+    """A run that was begun without them is not gone on with under them; one of a version without them had none."""
+    plain, asking = (
+        parse_config(f'[accounts]\nsource = "organisation"\nrole_name = "r"\nroot_sessions = {said}', origin="test")
+        for said in ("false", "true")
+    )
+    stored = effective_toml(plain)
+    assert "root_sessions = false" in stored
+    assert asks_the_same(stored, plain)
+    assert not asks_the_same(stored, asking)
+    older = stored.replace("root_sessions = false\n", "")
+    assert asks_the_same(older, plain)
+    assert not asks_the_same(older, asking)

@@ -9,7 +9,7 @@ import pytest
 
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.timing import Timing
-from auditor.config import load_config
+from auditor.config import Values, load_config
 from auditor.demo import (
     AccountSeed,
     Call,
@@ -229,3 +229,29 @@ def test_where_no_account_can_be_entered_nothing_would_be_audited(start_cloud: S
     assert diagnosis.exit_code == 4
     with pytest.raises(NothingAuditedError):
         audit(AuditRequest(config, connect(cloud), AS_OF, timing=quickly()), NoProgress())
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_root_sessions_that_are_refused_are_a_warning(
+    start_cloud: StartCloud, tmp_path: Path, *, is_open: bool
+) -> None:
+    """In a line for all accounts, with what they take: an audit is complete without them, so the exit code is 0."""
+    cloud = start_cloud(replace(organisation(), has_central_root_access=is_open))
+    accounts = {"source": "organisation", "role_name": cloud.role_name, "external_id": cloud.external_id}
+    given: Values = {"accounts": accounts | {"root_sessions": True}, "output": {"folder": str(tmp_path / "runs")}}
+    diagnosis = examine(load_config(None, given), connect(cloud), (), NoProgress(), timing=quickly())
+    found = [check for check in diagnosis.checks if check.subject == "root sessions"]
+    assert [check.health for check in found] == ([] if is_open else [Health.WARNING])
+    assert all("sts:AssumeRoot" in check.found and OTHER in check.found and check.next_step for check in found)
+    assert diagnosis.exit_code == 0
+
+
+def test_a_permission_that_no_control_needs_is_not_missed(start_cloud: StartCloud, tmp_path: Path) -> None:
+    """One that is refused is a problem where its control is judged."""
+
+    def refuse(call: Call) -> Fault | None:
+        return ErrorFault(403, "AccessDenied", "no") if call.action == "ListPolicies" else None
+
+    diagnosis = diagnose(start_cloud(organisation(), fault=refuse), tmp_path)
+    assert {check.refused for check in problems(diagnosis)} == {("iam:ListPolicies",)}
+    assert diagnosis.exit_code == 3

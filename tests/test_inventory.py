@@ -5,8 +5,8 @@ from datetime import datetime
 import pytest
 
 from auditor.inventory import REPORT_GRACE, ResolvedKey, resolve_keys
-from auditor.model import KeyStatus, LastUsed, LiveKey, NeverUsed, ReportKey, UnknownUse, UsedAt, UserLookup
-from tests.builders import SECOND, account_result, ago, live_key, report_key, report_user, snapshot, used
+from auditor.model import ROOT_USER, KeyStatus, LastUsed, LiveKey, NeverUsed, ReportKey, UnknownUse, UsedAt, UserLookup
+from tests.builders import SECOND, account_result, ago, live_key, report_key, report_user, root, snapshot, used
 
 GENERATED = ago(seconds=3600)
 
@@ -163,3 +163,18 @@ def test_accounts_are_ordered_by_id_whatever_order_they_arrive_in() -> None:
     """The tables do not depend on which account was done first."""
     results = [account_result(report_user("ann"), account=number) for number in ("222222222222", "111111111111")]
     assert snapshot(*results).accounts.equals(snapshot(*reversed(results)).accounts)
+
+
+@pytest.mark.parametrize("with_root", [True, False])
+def test_root_keys_that_were_looked_up_have_ids_and_count(*, with_root: bool) -> None:
+    """The root row's keys are joined as any user's; without a root row the look-up alone tells how many there are."""
+    listed = (live_key("AKIAROOT", ago(900), used(3)), live_key("AKIAOFF", ago(800), active=False))
+    lookups = {ROOT_USER: UserLookup(ROOT_USER, listed)}
+    rows = [root(report_key(ago(900), slot=1), report_key(ago(800), slot=2))] if with_root else []
+    facts = snapshot(account_result(*rows, with_root=with_root, lookups=lookups))
+    (account,) = facts.accounts.to_dict("records")
+    assert (account["root_keys_active"], account["root_keys_present"]) == (1, 2)
+    keys = facts.keys.to_dict("records")
+    found = [(key["access_key_id"], key["key_status"], key["identity"]) for key in keys if key["is_root"]]
+    both = [("AKIAROOT", "Active", "live"), ("AKIAOFF", "Inactive", "live")]
+    assert found == (both if with_root else [])

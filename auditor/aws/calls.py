@@ -83,6 +83,11 @@ class Caller:
         self.credentials.renew(began)
         return self.ledger.may_retry()
 
+    def operation(self, service: str, method: str) -> str:
+        """The operation as failures and counts name it, such as "iam:ListUsers"."""
+        wire, _ = self.clients.get(service, self.partition)
+        return wire.operation(method)
+
     async def pages(self, method: str, key: str, **params: Any) -> AsyncIterator[Mapping[str, Any]]:
         """The items under `key` of every page of an IAM list operation (Marker and IsTruncated).
 
@@ -93,13 +98,15 @@ class Caller:
         while True:
             page = await self.call("iam", method, **params, **marker)
             if key not in page:
-                raise AwsFailure(Kind.UNREADABLE, f"iam:{method}", "UnreadableAnswer", f"the answer has no {key}")
+                what = f"the answer has no {key}"
+                raise AwsFailure(Kind.UNREADABLE, self.operation("iam", method), "UnreadableAnswer", what)
             for item in page[key]:
                 yield item
             if not page.get("IsTruncated"):
                 return
             if not page.get("Marker") or marker.get("Marker") == page["Marker"]:
-                raise AwsFailure(Kind.UNREADABLE, f"iam:{method}", "BadPagination", "a cut-off page has no new marker")
+                what = "a cut-off page has no new marker"
+                raise AwsFailure(Kind.UNREADABLE, self.operation("iam", method), "BadPagination", what)
             marker = {"Marker": page["Marker"]}
 
     async def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -129,6 +129,12 @@ class AwsFailure(Exception):  # noqa: N818 - a value as often as an exception
         return self.kind in PASSING
 
 
+def raise_if_over(failure: AwsFailure) -> None:
+    """Raise a failure that would hit every further call with the same credentials, too; let any other one be."""
+    if failure.kind in {Kind.CREDENTIALS_EXPIRED, Kind.CREDENTIALS_INVALID, Kind.NO_CREDENTIALS}:
+        raise failure
+
+
 def failure_of(error: BotoCoreError, operation: str) -> AwsFailure:
     """Botocore's exception as ours: what went wrong before anything was sent."""
     kind = Kind.OTHER

@@ -1,9 +1,9 @@
-"""STS: who is calling, and credentials of a role in another account."""
+"""STS: who is calling, and credentials of a role, or of the root user, in another account."""
 
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from botocore.credentials import ReadOnlyCredentials
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients, CredentialSource
 from auditor.aws.failures import AwsFailure, Kind, answered_at
+from auditor.aws.permissions import ASSUME_ROOT, AUDIT_TASK
 from auditor.aws.timing import Timing
 from auditor.model import Account
 
@@ -21,6 +22,9 @@ ROLE_ARN = re.compile(r"arn:(?P<partition>aws[a-z-]*):iam::(?P<account>[0-9]{12}
 
 CHAINED_SECONDS = 3600
 """The longest session of a role that is assumed from a role (AWS IAM: role chaining)."""
+
+ROOT_SESSION_SECONDS = 900
+"""The longest session of a root user, and the default (AWS STS API reference, AssumeRoot)."""
 
 RENEWAL_MARGIN = 120.0
 """Seconds before its end at which a session is renewed."""
@@ -100,14 +104,54 @@ class RoleSession:
         if self.account.external_id:
             params["ExternalId"] = self.account.external_id
         answer = await self.ambient.call("sts", "assume_role", **params)
-        given: Mapping[str, str] = answer.get("Credentials", {})
         arn = CALLER_ARN.fullmatch(answer.get("AssumedRoleUser", {}).get("Arn", ""))
         if arn is None or arn["account"] != self.account.id:
             what = f"asked for a role in {self.account.id} and was given one elsewhere"
             raise AwsFailure(Kind.OTHER, "sts:AssumeRole", "WrongAccount", what)
-        if not {"AccessKeyId", "SecretAccessKey", "SessionToken"} <= set(given):
-            raise AwsFailure(Kind.UNREADABLE, "sts:AssumeRole", "UnreadableAnswer", "the answer holds no credentials")
-        return ReadOnlyCredentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+        return _issued(answer, "sts:AssumeRole")
+
+
+def _issued(answer: Mapping[str, Any], operation: str) -> ReadOnlyCredentials:
+    given: Mapping[str, str] = answer.get("Credentials", {})
+    if not {"AccessKeyId", "SecretAccessKey", "SessionToken"} <= set(given):
+        raise AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", "the answer holds no credentials")
+    return ReadOnlyCredentials(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
+
+
+@dataclass(frozen=True, slots=True)
+class RootSession:
+    """Credentials of the root user of a member account, for one task and for minutes; they are not renewed."""
+
+    credentials: ReadOnlyCredentials = field(repr=False)
+
+    async def frozen(self) -> ReadOnlyCredentials:
+        """See `auditor.aws.clients.CredentialSource`."""
+        return self.credentials
+
+
+async def assume_root(caller: Caller, account_id: str) -> Caller:
+    """A caller that is the root user of a member account and may read what its credentials are (STS AssumeRoot).
+
+    The organisation must have central root access, and the caller's account must manage it. STS answers with
+    credentials alone, so that whose they are is asked on top; that needs no permission.
+
+    Raises:
+        AwsFailure: it is refused, or the credentials are another account's.
+    """
+    task = f"arn:{caller.partition}:{AUDIT_TASK}"
+    answer = await caller.call(
+        "sts",
+        "assume_root",
+        TargetPrincipal=account_id,
+        TaskPolicyArn={"arn": task},
+        DurationSeconds=ROOT_SESSION_SECONDS,
+    )
+    root = replace(caller, credentials=RootSession(_issued(answer, ASSUME_ROOT)))
+    identity = await caller_identity(root)
+    if identity.account_id != account_id:
+        what = f"asked for the root user of {account_id} and was given {identity.arn}"
+        raise AwsFailure(Kind.OTHER, ASSUME_ROOT, "WrongAccount", what)
+    return root
 
 
 @dataclass(frozen=True, slots=True)

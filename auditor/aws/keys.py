@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from auditor.aws.calls import Caller
-from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.failures import AwsFailure, Kind, raise_if_over
 from auditor.aws.loop import in_lanes
 from auditor.model import (
+    ROOT_USER,
     CredentialReport,
     KeyStatus,
     LastUsed,
@@ -57,7 +58,7 @@ async def look_up_user(caller: Caller, user: str) -> UserLookup:
     try:
         listed = await _listed(caller, user)
     except AwsFailure as failure:
-        _raise_if_over(failure)
+        raise_if_over(failure)
         if failure.kind is Kind.NOT_FOUND:
             return UserLookup(user, exists=False)
         return UserLookup(user, failed=str(failure))
@@ -65,9 +66,26 @@ async def look_up_user(caller: Caller, user: str) -> UserLookup:
     try:
         tags = {tag["Key"]: tag["Value"] async for tag in caller.pages("list_user_tags", "Tags", UserName=user)}
     except AwsFailure as failure:
-        _raise_if_over(failure)
+        raise_if_over(failure)
         return UserLookup(user, keys, tags_failed=str(failure))
     return UserLookup(user, keys, tags=tags)
+
+
+async def look_up_root(caller: Caller) -> UserLookup:
+    """The root user's keys and the last use of each, where the caller is the root user: it has no name to ask by.
+
+    All of it or nothing: what the credential report says of the root user is better than a part.
+
+    Raises:
+        AwsFailure: AWS refused, or did not answer.
+    """
+    keys = []
+    for entry in await _listed(caller):
+        used = await _asked_use(caller, str(entry["AccessKeyId"]))
+        if isinstance(used, UnknownUse):
+            raise AwsFailure(Kind.UNREADABLE, "iam:GetAccessKeyLastUsed", "UnreadableAnswer", used.why)
+        keys.append(_as_listed(entry, used))
+    return UserLookup(ROOT_USER, tuple(keys))
 
 
 async def follow_renamed(
@@ -90,7 +108,7 @@ async def follow_renamed(
     try:
         listed = await list_users(caller)
     except AwsFailure as failure:
-        _raise_if_over(failure)
+        raise_if_over(failure)
         why = f"the user or a key of it is gone, and whether the user was renamed is not known: {failure}"
         return {**lookups, **{user.name: UserLookup(user.name, failed=why) for user in doubtful}}
     found = dict(lookups)
@@ -144,9 +162,10 @@ def _pairs(users: Iterable[ListedUser]) -> Iterator[tuple[str, datetime]]:
     return ((user.name, user.created_at) for user in users)
 
 
-async def _listed(caller: Caller, user: str) -> list[Mapping[str, Any]]:
-    """The user's keys; an answer without the list is a failure, because "no keys" would be a pass."""
-    entries = [entry async for entry in caller.pages("list_access_keys", "AccessKeyMetadata", UserName=user)]
+async def _listed(caller: Caller, user: str | None = None) -> list[Mapping[str, Any]]:
+    """The user's keys, or the caller's; an answer without the list is a failure, because "no keys" would be a pass."""
+    named = {"UserName": user} if user is not None else {}
+    entries = [entry async for entry in caller.pages("list_access_keys", "AccessKeyMetadata", **named)]
     if any(not {"AccessKeyId", "Status", "CreateDate"} <= set(entry) for entry in entries):
         raise AwsFailure(Kind.UNREADABLE, "iam:ListAccessKeys", "UnreadableAnswer", "a key without id, status or date")
     return entries
@@ -159,7 +178,7 @@ async def list_users(caller: Caller) -> tuple[ListedUser, ...]:
         AwsFailure: the users cannot be listed.
     """
     entries = [entry async for entry in caller.pages("list_users", "Users")]
-    return tuple(ListedUser(entry["UserName"], entry["Arn"], _whole_second(entry["CreateDate"])) for entry in entries)
+    return tuple(ListedUser(entry["UserName"], entry["Arn"], whole_second(entry["CreateDate"])) for entry in entries)
 
 
 async def root_keys_present(caller: Caller) -> bool:
@@ -175,24 +194,26 @@ async def root_keys_present(caller: Caller) -> bool:
     return int(summary["AccountAccessKeysPresent"]) > 0
 
 
-def _raise_if_over(failure: AwsFailure) -> None:
-    if failure.kind in {Kind.CREDENTIALS_EXPIRED, Kind.CREDENTIALS_INVALID, Kind.NO_CREDENTIALS}:
-        raise failure
-
-
 async def _live_key(caller: Caller, entry: Mapping[str, Any]) -> LiveKey:
+    return _as_listed(entry, await _last_used(caller, str(entry["AccessKeyId"])))
+
+
+def _as_listed(entry: Mapping[str, Any], used: LastUsed) -> LiveKey:
     # Anything but Active does not work, whatever AWS may call it one day.
     status = KeyStatus.ACTIVE if entry["Status"] == KeyStatus.ACTIVE.value else KeyStatus.INACTIVE
-    key_id = str(entry["AccessKeyId"])
-    return LiveKey(key_id, status, _whole_second(entry["CreateDate"]), await _last_used(caller, key_id))
+    return LiveKey(str(entry["AccessKeyId"]), status, whole_second(entry["CreateDate"]), used)
 
 
 async def _last_used(caller: Caller, access_key_id: str) -> LastUsed:
     try:
-        answer = await caller.call("iam", "get_access_key_last_used", AccessKeyId=access_key_id)
+        return await _asked_use(caller, access_key_id)
     except AwsFailure as failure:
-        _raise_if_over(failure)
+        raise_if_over(failure)
         return UnknownUse(str(failure))
+
+
+async def _asked_use(caller: Caller, access_key_id: str) -> LastUsed:
+    answer = await caller.call("iam", "get_access_key_last_used", AccessKeyId=access_key_id)
     used = answer.get("AccessKeyLastUsed")
     if used is None:
         return UnknownUse("iam:GetAccessKeyLastUsed answered nothing")
@@ -206,6 +227,6 @@ def _said(value: str | None) -> str | None:
     return None if value is None or value in NOT_SAID else value
 
 
-def _whole_second(at: datetime) -> datetime:
+def whole_second(at: datetime) -> datetime:
     """AWS keeps whole seconds; a simulator's fractions would break the match with the credential report."""
     return at.astimezone(UTC).replace(microsecond=0)

@@ -1,7 +1,8 @@
 """Every permission that an audit uses, once: the policies are made from this list, and `auditor doctor` tries it.
 
 Actions are named as `Caller.counts` names operations. Which resource an action is authorised on is from AWS's Service
-Authorization Reference: of these, only the per-user ones know a resource type (`user*`), and AssumeRole (`role*`).
+Authorization Reference: of these, the per-user ones know a resource type (`user*`), ListEntitiesForPolicy (`policy*`),
+AssumeRole (`role*`) and AssumeRoot (`root-user*`).
 GetCallerIdentity is not here, since it needs no permission.
 """
 
@@ -20,6 +21,10 @@ SHORTEST_EXTERNAL_ID = 2
 """Characters (AWS STS API reference, AssumeRole)."""
 
 ASSUME_ROLE = "sts:AssumeRole"
+ASSUME_ROOT = "sts:AssumeRoot"
+AUDIT_TASK = "iam::aws:policy/root-task/IAMAuditRootUserCredentials"
+"""What a session of AssumeRoot may do: read the root user's credentials (AWS managed policy, after its partition)."""
+
 LIST_ACCOUNTS = "organizations:ListAccounts"
 FIND_UNITS = (
     "organizations:ListRoots",
@@ -38,16 +43,21 @@ class Permission:
     needed: str
 
 
-ACCOUNT_LEVEL, PER_USER = "AccountLevel", "PerUser"
+ACCOUNT_LEVEL, PER_USER, QUARANTINE = "AccountLevel", "PerUser", "Quarantine"
 
 READING = (
     Permission("iam:GenerateCredentialReport", ACCOUNT_LEVEL, "has the credential report made"),
     Permission("iam:GetCredentialReport", ACCOUNT_LEVEL, "reads the credential report"),
     Permission("iam:GetAccountSummary", ACCOUNT_LEVEL, "tells of root keys where the report has no root row"),
     Permission("iam:ListUsers", ACCOUNT_LEVEL, "lists users where AWS makes no report, and finds renamed ones"),
+    Permission("iam:ListPolicies", ACCOUNT_LEVEL, "tells whether AWS put a user in quarantine"),
     Permission("iam:ListAccessKeys", PER_USER, "looks up the keys that are about to be flagged"),
     Permission("iam:GetAccessKeyLastUsed", PER_USER, "looks up when such a key was last used"),
     Permission("iam:ListUserTags", PER_USER, "names a key's owner and description"),
+    Permission(
+        "iam:ListServiceSpecificCredentials", PER_USER, "lists long-term keys of Bedrock, CodeCommit and others"
+    ),
+    Permission("iam:ListEntitiesForPolicy", QUARANTINE, "names the users in quarantine"),
 )
 """What is needed in every account: by the role there, or by the caller in an account that is entered without one."""
 
@@ -58,7 +68,12 @@ def read_policy(partition: str) -> dict[str, Any]:
 
 
 def caller_policy(
-    partition: str, roles: Iterable[str], *, organisation: Sequence[str], reads_itself: bool
+    partition: str,
+    roles: Iterable[str],
+    *,
+    organisation: Sequence[str],
+    reads_itself: bool,
+    enters_as_root: bool = False,
 ) -> dict[str, Any]:
     """What the auditing principal needs.
 
@@ -67,9 +82,14 @@ def caller_policy(
         roles: names of the roles that it assumes, each in any account: whom a role lets in is the role's to say.
         organisation: the actions of AWS Organizations that find the accounts; none where they come from elsewhere.
         reads_itself: whether an account is entered without a role, as the caller's own is.
+        enters_as_root: whether the root users' keys are looked up by sts:AssumeRoot.
     """
     arns = [f"arn:{partition}:iam::*:role/{role}" for role in sorted(set(roles))]
     statements = [_statement("EnterAccounts", [ASSUME_ROLE], arns if len(arns) > 1 else arns[0])] if arns else []
+    if enters_as_root:
+        root = _statement("EnterAsRoot", [ASSUME_ROOT], f"arn:{partition}:iam::*:root")
+        root["Condition"] = {"StringEquals": {"sts:TaskPolicyArn": f"arn:{partition}:{AUDIT_TASK}"}}
+        statements.append(root)
     if organisation:
         statements.append(_statement("FindAccounts", organisation, "*"))
     if reads_itself:
@@ -78,7 +98,11 @@ def caller_policy(
 
 
 def _read_statements(partition: str) -> list[dict[str, Any]]:
-    resources = {ACCOUNT_LEVEL: "*", PER_USER: f"arn:{partition}:iam::*:user/*"}
+    resources = {
+        ACCOUNT_LEVEL: "*",
+        PER_USER: f"arn:{partition}:iam::*:user/*",
+        QUARANTINE: f"arn:{partition}:iam::aws:policy/AWSCompromisedKeyQuarantine*",
+    }
     return [
         _statement(sid, [permission.action for permission in group], resources[sid])
         for sid, group in groupby(READING, key=lambda permission: permission.sid)

@@ -14,6 +14,7 @@ from auditor.cli.options import (
     ConfigPath,
     EndpointUrl,
     Formats,
+    Frameworks,
     Json,
     Output,
     Profile,
@@ -76,6 +77,7 @@ def audit(
     resume: Resume = None,
     more_reports: Annotated[list[Path] | None, typer.Argument(metavar="PATH", hidden=True)] = None,
     as_of: AsOf = None,
+    framework: Frameworks = None,
     formats: Formats = None,
     output: Output = None,
     fail_on: FailOn = None,
@@ -94,6 +96,7 @@ def audit(
     - `auditor audit --role-name auditor-read --account 111122223333`
     - `auditor audit --role-name auditor-read --ou /Workloads/Production --ou /Security`
     - `auditor audit --role-name auditor-read --resume latest` - what the last run is missing
+    - `auditor audit --framework cis-aws-5.0 --framework pci-dss-4.0.1` - beside the policy, each by its own numbers
     - `auditor audit --from-reports downloads/` - credential reports downloaded earlier, no AWS access
     """
     set_up_logging(verbose)
@@ -105,6 +108,7 @@ def audit(
         _confirm_no_aws(account, ou, role_name, endpoint_url, profile, scheduler, resume)
     confirm_ids(account or (), where="--account")
     given: Values = {
+        "frameworks": {"use": framework},
         "aws": {"profile": profile, "endpoint_url": endpoint_url},
         "accounts": {"role_name": role_name, "include": {"ous": tuple(ou) if ou else None}},
         "output": {

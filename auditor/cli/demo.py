@@ -1,13 +1,25 @@
 """`auditor demo`: the main job on an embedded organisation."""
 
 from auditor.cli.audit import run_audit
-from auditor.cli.options import AsOf, Formats, Json, Output, Quiet, Verbose, now, parse_instant, split_formats
+from auditor.cli.options import (
+    AsOf,
+    Formats,
+    Frameworks,
+    Json,
+    Output,
+    Quiet,
+    Verbose,
+    now,
+    parse_instant,
+    split_formats,
+)
 from auditor.cli.output import set_up_logging
 from auditor.errors import UsageError
 
 
 def demo(
     as_of: AsOf = None,
+    framework: Frameworks = None,
     formats: Formats = None,
     output: Output = None,
     json: Json = False,
@@ -23,7 +35,7 @@ def demo(
     instant = parse_instant(as_of) or now()
     chosen = split_formats(formats)
     try:
-        from auditor.demo import EmbeddedOrganisation, demo_organisation
+        from auditor.demo import FRAMEWORKS, EmbeddedOrganisation, demo_organisation, demo_policy
     except ImportError as error:
         step = "Install it with its extra: pip install 'auditor[demo]'."
         raise UsageError(f"The demonstration needs the simulator ({error.name}).", next_step=step) from error
@@ -36,6 +48,8 @@ def demo(
         config = load_config(
             None,
             {
+                **demo_policy(instant),
+                "frameworks": {"use": framework or FRAMEWORKS},
                 "accounts": {
                     "source": "organisation",
                     "role_name": cloud.role_name,

@@ -39,7 +39,7 @@ def doctor(
 ) -> None:
     """Check, before the first run, every account and every permission that `auditor audit` needs with these options.
 
-    Says what to fix. It changes nothing, and takes some eight calls in each account.
+    Says what to fix. It changes nothing, and takes some eleven calls in each account.
 
     Exit codes: 0 an audit can run completely, 2 wrong usage or configuration, 3 something is missing,
     4 nothing could be checked.

@@ -78,10 +78,10 @@ def iam_policy(
     from auditor.config import load_config
     from auditor.gather.access import policy_of_caller
 
-    settings = load_config(config_file(config), given).accounts
+    settings = (loaded := load_config(config_file(config), given)).accounts
     document: dict[str, Any]
     if for_ is Principal.CALLER:
-        document = policy_of_caller(settings, partition.value, own=trust)
+        document = policy_of_caller(settings, partition.value, own=trust, policy=loaded.to_policy())
         document = caller_template(document) if format_ is PolicyFormat.CLOUDFORMATION else document
     elif has_trust_policy:
         role = ReadRole(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from auditor.errors import UsageError
+from auditor.model import Grouping
 
 YEARS = range(2000, 2200)
 """AWS has no older accounts, and a limit of ten years still fits behind the newest instant."""
@@ -29,7 +30,19 @@ EndpointUrl = Annotated[str | None, typer.Option(help="An AWS endpoint other tha
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the runs; `reports/` by default.")]
 Formats = Annotated[
     list[str] | None,
-    typer.Option("--format", "-f", metavar="LIST", help="Reports to write, such as `pdf,html`: html, pdf, csv, json."),
+    typer.Option(
+        "--format", "-f", metavar="LIST", help="Reports to write, such as `pdf,html`: html, pdf, csv, json, ics."
+    ),
+]
+GroupBy = Annotated[Grouping | None, typer.Option("--group-by", help="What the findings in the PDF are grouped by.")]
+Frameworks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--framework",
+        metavar="ID",
+        help="Judge by this framework as well, such as cis-aws-5.0 (`auditor controls list` has them), or `all`; may "
+        "be given several times.",
+    ),
 ]
 AsOf = Annotated[
     str | None,

@@ -170,3 +170,14 @@ def print_diagnosis(diagnosis: "Diagnosis") -> None:
         console.print()
         console.print(Text(diagnosis.verdict, "bold"))
     sys.stdout.write(written.get())
+
+
+def say(text: str, style: str = "", indent: int = 0) -> None:
+    """A paragraph on stdout, as wide as the terminal; in colour only where one shows it."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    with console.capture() as written:  # rich would end the process on a closed pipe
+        console.print(Text(filled(text, console.width if sys.stdout.isatty() else WIDTH, indent), style))
+    sys.stdout.write(written.get())

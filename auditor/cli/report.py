@@ -1,11 +1,10 @@
 """`auditor report`: render a stored run again."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from auditor.cli.options import ConfigPath, Formats, Json, Output, Quiet, Verbose, config_file, split_formats
+from auditor.cli.options import ConfigPath, Formats, GroupBy, Json, Output, Quiet, Verbose, config_file, split_formats
 from auditor.cli.output import result_stands_in_the_run, set_up_logging
 from auditor.cli.progress import progress_for
 from auditor.cli.summary import print_outcome
@@ -14,6 +13,7 @@ from auditor.cli.summary import print_outcome
 def report(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its folder, or `latest`.")] = "latest",
     formats: Formats = None,
+    group_by: GroupBy = None,
     output: Output = None,
     config: ConfigPath = None,
     json: Json = False,
@@ -25,6 +25,8 @@ def report(
     **Examples**
 
     - `auditor report latest --format pdf,html`
+    - `auditor report latest --format pdf --group-by owner` - what each owner has to do
+    - `auditor report latest --format ics` - a calendar of what falls due within 90 days
     - `auditor report 20261122T190000Z-5a1e0c2b`
     """
     set_up_logging(verbose)
@@ -32,13 +34,17 @@ def report(
     from auditor.config import load_output
     from auditor.pipeline import render_stored
 
-    given = {"output": {"folder": str(output) if output else None, "formats": chosen}}
+    given = {
+        "output": {
+            "folder": str(output) if output else None,
+            "formats": chosen,
+            "group_by": group_by.value if group_by else None,
+        }
+    }
     settings = load_output(config_file(config), given)
-    names = [name.value for name in settings.formats]
     progress = progress_for(quiet=quiet)
     try:
-        rows = settings.pdf_max_rows
-        outcome = render_stored(run, Path(settings.folder), names, progress, pdf_max_rows=rows)
+        outcome = render_stored(run, settings, progress)
     finally:
         progress.close()
     print_outcome(outcome, json=json)

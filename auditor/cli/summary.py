@@ -98,6 +98,10 @@ def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
     say(view.headline)
     if view.population:
         say(view.population)
+    from auditor.formats.words import exemption_sentences
+
+    for sentence in exemption_sentences(view.manifest):
+        say(sentence)
     console.print()
     for style, line in _controls(outcome):
         console.print(Text(line, style))
@@ -236,12 +240,12 @@ def _remedy(account: "SlowAccount") -> str:
 
 def _controls(outcome: "AuditOutcome") -> Iterable[tuple[str, str]]:
     """The table of controls as styled lines; those that somebody breaks stand out."""
-    yield "dim", f"{'Control':<39}{'severity':<10}{'fails':>7}{'unknown':>9}{'passes':>8}{'not applicable':>16}"
+    yield "dim", f"{'Control':<42}{'severity':<10}{'fails':>7}{'unknown':>9}{'passes':>8}{'not applicable':>16}"
     for control in outcome.view.controls:
         fails, unknown, passes, outside = (
             control.count(name) for name in ("non_compliant", "unknown", "compliant", "not_applicable")
         )
-        line = f"{control.title:<39}{control.severity:<10}{fails:>7}{unknown:>9}{passes:>8}{outside:>16}"
+        line = f"{control.title:<42}{control.severity:<10}{fails:>7}{unknown:>9}{passes:>8}{outside:>16}"
         yield "bold" if fails else "", line
 
 

@@ -1,16 +1,15 @@
 """What no single key of a configuration is to blame for."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from auditor.config.words import KeyPath, Problem, dotted, quoted
+from auditor.config.policy_conflicts import policy_conflicts
+from auditor.config.words import KeyPath, Problem, at, repeated
 
 PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 
 CHAINED_MINUTES = 60
 """The longest session of a role that is assumed from a role (AWS IAM: role chaining)."""
-
-_T = TypeVar("_T")
 
 
 def conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -30,7 +29,7 @@ def conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
             ("accounts", "role_name"),
             'source = "organisation" needs the role to assume in every account; --role-name gives it, too',
         )
-    yield from _repeated([at(entry, str, "id") for entry in listed], ("accounts", "list"), "id")
+    yield from repeated([at(entry, str, "id") for entry in listed], ("accounts", "list"), "id")
     yield from _entry_conflicts(accounts, source)
     filters: list[KeyPath] = [
         ("accounts", side, name) for side in ("include", "exclude") for name in ("ids", "names", "ous", "tags")
@@ -39,21 +38,25 @@ def conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
         if source in ("caller", "list") and at(data, list, *map(str, path)):
             yield path, f'source = "{source}" has no organisation to choose from; set it to "organisation"'
     for path in (*filters, ("owners", "tags"), ("output", "formats")):
-        yield from _repeated(at(data, list, *map(str, path)), path)
+        yield from repeated(at(data, list, *map(str, path)), path)
     if at(data, dict, "output").get("formats") == []:
         yield ("output", "formats"), "is an empty list; wanted one format at least"
     grace, limit = unused.get("grace_days", 1), unused.get("max_unused_days", 45)
     if {type(grace), type(limit)} == {int} and grace > limit >= 1:
         yield ("policy", "key-unused", "grace_days"), "is longer than max_unused_days"
+    yield from policy_conflicts(data)
 
 
 def _entry_conflicts(accounts: Mapping[str, Any], source: object) -> Iterator[Problem]:
     """What is wrong with how accounts are entered, beyond single keys."""
+    if source in ("caller", "list") and accounts.get("root_sessions") is True:
+        said = f'source = "{source}" has no member accounts to enter as root; set it to "organisation"'
+        yield ("accounts", "root_sessions"), said
     overrides = at(accounts, list, "override")
     if overrides and source in ("caller", "list"):
         said = f'source = "{source}" does not read [[accounts.override]]; set it to "organisation"'
         yield ("accounts", "override"), said
-    yield from _repeated([at(entry, str, "id") for entry in overrides], ("accounts", "override"), "id")
+    yield from repeated([at(entry, str, "id") for entry in overrides], ("accounts", "override"), "id")
     for index, entry in enumerate(overrides):
         if isinstance(entry, dict) and not any(entry.get(key) for key in ("name", "role_name", "external_id")):
             yield ("accounts", "override", index), "changes nothing; give name, role_name or external_id"
@@ -76,24 +79,10 @@ def _entry_conflicts(accounts: Mapping[str, Any], source: object) -> Iterator[Pr
 def _chain_conflicts(path: KeyPath, chain: list[Any], source: object) -> Iterator[Problem]:
     if chain and source == "caller":
         yield path, 'source = "caller" assumes no role; set source to "organisation" or "list"'
-    yield from _repeated(chain, path)
+    yield from repeated(chain, path)
     home = str(path[2]) if path[1] == "partition" else ""
     for index, arn in enumerate(chain):
         partition = arn.split(":")[1] if isinstance(arn, str) and arn.count(":") > 1 else ""
         home = home or partition
         if partition in PARTITIONS and partition != home:
             yield (*path, index), f"is a role in {partition}, which cannot be assumed from {home}"
-
-
-def _repeated(values: list[Any], path: KeyPath, *last: str) -> Iterator[Problem]:
-    first: dict[str, int] = {}
-    for index, value in enumerate(values):
-        if value and isinstance(value, str) and first.setdefault(value, index) != index:
-            yield (*path, index, *last), f"{quoted(value)} is given twice, first in {dotted((*path, first[value]))}"
-
-
-def at(data: Any, kind: type[_T], *names: str) -> _T:
-    """What stands in `data` at a path of names, or an empty value where something else or nothing does."""
-    for name in names:
-        data = data.get(name) if isinstance(data, dict) else None
-    return data if isinstance(data, kind) else kind()

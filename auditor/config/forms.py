@@ -68,3 +68,11 @@ OU = Form("an organisational unit", _OU_RULE, rf"{_OU_ID}|(?:/[^/\x00-\x1f\x7f]{
 _TAG_RULE = "a key, or key=value, of letters, digits, spaces and _.:/=+-@"
 TAG = Form("a tag", _TAG_RULE, _TAG_PATTERN.replace("{1,128}", "{1,385}"))
 FOLDER = Form("a folder", "a path that is not empty", r"[^\x00-\x1f\x7f]{1,4000}")
+KEY_ID = Form("an access key id", "such as AKIAIOSFODNN7EXAMPLE", "[A-Z0-9]{16,128}")
+USER_NAME = Form("a user name", "1 to 64 letters, digits and _+=,.@-", f"{_NAME}{{1,64}}")
+_USERS_RULE = "1 to 64 letters, digits and _+=,.@-, where * and ? stand for others"
+USERS = Form("a user name or a pattern", _USERS_RULE, "[A-Za-z0-9_+=,.@*?-]{1,64}")
+IAM_PATH = Form("an IAM path", "such as /ci/, with a slash at both ends", "/(?:[!-~]{1,510}/)?")
+RULE_ID = Form("an id", "up to 64 letters, digits and _.-, a letter or digit first", "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_FRAMEWORK_RULE = "up to 64 small letters, digits, dots and dashes, a letter or digit first"
+FRAMEWORK_ID = Form("a framework's id", _FRAMEWORK_RULE, "[a-z0-9][a-z0-9.-]{0,63}")

@@ -1,22 +1,33 @@
 """TOML ↔ settings; every mistake is named at once, before anything is called."""
 
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from pydantic import ValidationError
 
-from auditor.config.conflicts import at, conflicts
+from auditor.config.conflicts import conflicts
+from auditor.config.frameworks import (
+    FrameworkConfig,
+    built_in_framework,
+    built_in_frameworks,
+    framework_conflicts,
+    load_framework,
+)
 from auditor.config.records import Config, OutputConfig
 from auditor.config.sentences import problem_of
-from auditor.config.words import KeyPath, Problem, dotted
+from auditor.config.text import read_text, table_of
+from auditor.config.words import KeyPath, Problem, at, dotted, quoted
 from auditor.errors import UsageError
 from auditor.model import Policy
 
 COMMAND_LINE = "command line"
+
+EVERY = "all"
+"""Stands for every framework that there is."""
 
 Values = Mapping[str, Mapping[str, Any]]
 """Settings by section and key; None stands for one that is not given."""
@@ -24,6 +35,33 @@ Values = Mapping[str, Mapping[str, Any]]
 NOTHING: Values = {}
 
 _NEXT_STEP = 'Correct it and run "auditor config check"; "auditor config schema" describes every key, for editors too.'
+
+
+_AN_EXEMPTION = re.compile(r"\bexemptions\.list\[(\d{1,9})\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Exemptions from this position on stand in a file of their own, and are told as they stand there."""
+
+    origin: str
+    first: int
+
+    def told(self, path: KeyPath) -> str | None:
+        """A key path in that file; None for what stands in the configuration itself."""
+        match path:
+            case ("exemptions", "list", int() as position, *rest) if position >= self.first:
+                return f"{self.origin}: {dotted(('exemption', position - self.first, *rest))}"
+        return None
+
+    def pointed(self, said: str) -> str:
+        """A sentence in which exemptions of that file are pointed at as they stand there."""
+
+        def place(found: re.Match[str]) -> str:
+            position = int(found[1])
+            return found[0] if position < self.first else dotted(("exemption", position - self.first))
+
+        return _AN_EXEMPTION.sub(place, said)
 
 
 def load_config(path: Path | None, given: Values = NOTHING, *, entered: Sequence[str] = ()) -> Config:
@@ -40,38 +78,102 @@ def load_config(path: Path | None, given: Values = NOTHING, *, entered: Sequence
     """
     if path is None:
         return _complete({}, COMMAND_LINE, given, entered)
-    return _complete(_parsed(_read(path), str(path)), str(path), given, entered)
+    return _complete(_parsed(read_text(path), str(path)), str(path), given, entered, path.parent)
 
 
 def load_output(path: Path | None, given: Values) -> OutputConfig:
     """As `load_config`, for what reads stored runs: only [output] counts, whatever the file says of accounts."""
-    data = {} if path is None else _parsed(_read(path), str(path))
+    data = {} if path is None else _parsed(read_text(path), str(path))
     return _complete({name: data[name] for name in data if name == "output"}, str(path or COMMAND_LINE), given).output
 
 
 def parse_config(text: str, *, origin: str) -> Config:
-    """The settings in a TOML text; UsageError at `origin` has every problem at once, one a line, with its key path."""
+    """The settings in a TOML text that needs no other file, as a stored run's.
+
+    Raises:
+        UsageError: at `origin`, every problem at once, one a line, with its key path.
+    """
     return _validated(_parsed(text, origin), origin)
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        what = f"line {line} holds the byte 0x{error.object[error.start]:02x}, which is not UTF-8"
-        step = "Save the file in the encoding UTF-8."
-    except (OSError, ValueError) as error:
-        what = f"the file cannot be read: {getattr(error, 'strerror', None) or error}"
-        step = "Check the path, and that you may read it."
-    raise UsageError(what, where=str(path), next_step=step)
-
-
-def _complete(data: dict[str, Any], origin: str, given: Values, entered: Sequence[str] = ()) -> Config:
+def _complete(
+    data: dict[str, Any],
+    origin: str,
+    given: Values,
+    entered: Sequence[str] = (),
+    folder: Path = Path(),
+) -> Config:
     places = set(_lay_over(data, given))
     if ("accounts", "role_name") in places:
         _enter_all(data["accounts"], entered)
-    return _validated(data, origin, places)
+    elsewhere = _take_in_exemptions(data, folder)
+    _take_in_frameworks(data, folder)
+    return _validated(data, origin, places, elsewhere)
+
+
+def _take_in_exemptions(data: dict[str, Any], folder: Path) -> Elsewhere | None:
+    """Put the exemptions of the file that the settings name behind those that they hold themselves.
+
+    Raises:
+        UsageError: the file cannot be read; without it, it is not known what is excused.
+    """
+    exemptions = at(data, dict, "exemptions")
+    name, own = exemptions.get("file"), exemptions.get("list", [])
+    if not name or not isinstance(name, str) or not isinstance(own, list):
+        return None
+    path = folder / name
+    table = _parsed(read_text(path), str(path))
+    unknown = [key for key in table if key != "exemption"]
+    if unknown or not isinstance(table.get("exemption", []), list):
+        place = dotted(((unknown or ["exemption"])[0],))
+        what = f"{place}: a file of exemptions has [[exemption]] tables and nothing else"
+        raise UsageError(what, where=str(path), next_step=_NEXT_STEP)
+    exemptions["list"] = [*own, *table.get("exemption", [])]
+    exemptions["file"] = ""
+    return Elsewhere(str(path), len(own))
+
+
+def _take_in_frameworks(data: dict[str, Any], folder: Path) -> None:
+    """Put the editions that are used into the settings in full: of their files, or as they are shipped.
+
+    An id of which there is no edition is left for the check of the whole.
+
+    Raises:
+        UsageError: the file of an edition cannot be read.
+    """
+    frameworks = at(data, dict, "frameworks")
+    wanted, files, own = (frameworks.get(name, []) for name in ("use", "files", "definition"))
+    if not (all(isinstance(entries, list) for entries in (wanted, files, own)) and (wanted or files)):
+        return
+    editions = _own_editions([folder / str(name) for name in files if name])
+    known = {name: None for entry in own if (name := at(entry, str, "id"))}
+    if EVERY in wanted:
+        named = [name for name in wanted if name != EVERY]
+        wanted = [*named, *(name for name in (*known, *editions, *built_in_frameworks()) if name not in named)]
+    shipped = {name: built_in_framework(name) for name in built_in_frameworks() if name in wanted}
+    there_are = {*known, *editions, *built_in_frameworks()}
+    slipped = any(isinstance(name, str) and name not in there_are for name in wanted)  # and any of them may be meant
+    found = [
+        edition
+        for name, edition in {**shipped, **editions}.items()
+        if (name in wanted or slipped) and name not in known
+    ]
+    used = [entry for entry in own if slipped or at(entry, str, "id") in wanted]
+    definitions = [*used, *(edition.model_dump(mode="json", by_alias=True) for edition in found)]
+    frameworks |= {"use": wanted, "files": [], "definition": definitions}
+
+
+def _own_editions(paths: Iterable[Path]) -> dict[str, FrameworkConfig]:
+    """The editions of these files by their ids; UsageError where two have the same, for one would not be judged."""
+    origins: dict[str, Path] = {}
+    editions: dict[str, FrameworkConfig] = {}
+    for path in paths:
+        edition = load_framework(path)
+        if edition.id in editions:
+            what = f"id: {quoted(edition.id)} is given twice, first in {origins[edition.id]}"
+            raise UsageError(what, where=str(path), next_step=_NEXT_STEP)
+        origins[edition.id], editions[edition.id] = path, edition
+    return editions
 
 
 def _enter_all(accounts: dict[str, Any], entered: Sequence[str]) -> None:
@@ -106,7 +208,7 @@ def effective_toml(config: Config) -> str:
 
 
 def asks_the_same(stored: str, config: Config) -> bool:
-    """Whether these settings ask AWS for what those of a stored run asked: policy, owners, key ids, and which accounts.
+    """Whether these settings ask AWS for what those of a stored run asked: policy, owners, keys, and which accounts.
 
     How the accounts are entered may differ: that is what was put right where a role was refused.
     """
@@ -116,22 +218,47 @@ def asks_the_same(stored: str, config: Config) -> bool:
         accounts = at(data, dict, "accounts")
         listed = sorted(str(entry.get("id")) for entry in accounts.get("list") or ())
         scope = [accounts.get("source"), accounts.get("include"), accounts.get("exclude"), listed]
-        return [data.get("policy"), data.get("owners"), at(data, dict, "gather").get("key_ids"), scope]
+        asked = [at(data, dict, "gather").get("key_ids"), accounts.get("root_sessions", False)]
+        return [data.get("policy"), data.get("owners"), data.get("frameworks"), asked, scope]
 
     return asked(stored) == asked(effective_toml(config))
 
 
-def policy_from_toml(text: str) -> Policy:
-    """The policy of a stored run; UsageError also when a value is missing, for today's default may not be the run's."""
+_JUDGED = ("policy", "frameworks", "exemptions", "owners")
+"""The sections that say what is judged."""
+
+
+def policy_from_toml(text: str, given: Values = NOTHING) -> Policy:
+    """The policy of a stored run, or with other values laid over it.
+
+    Raises:
+        UsageError: a value is missing, for today's default may not be the run's; or another is wrong.
+    """
     origin, data = "policy.toml", _parsed(text, "policy.toml")
-    stored: dict[str, Any] = {name: data[name] for name in ("policy", "owners") if name in data}
+    stored: dict[str, Any] = {name: data[name] for name in _JUDGED if name in data}
+    _fill_in_what_was_not_judged(stored)
     config = _validated(stored, origin)
-    given = set(_leaves(stored))
-    wanted = _leaves(config.model_dump(by_alias=True, include={"policy", "owners"}))
-    absent = [(path, "is missing; a stored policy has every value") for path in wanted if path not in given]
+    present = set(_leaves(stored))
+    wanted = _leaves(config.model_dump(by_alias=True, include=set(_JUDGED)))
+    absent = [(path, "is missing; a stored policy has every value") for path in wanted if path not in present]
     if absent:
         raise _refusal(absent, origin)
-    return config.to_policy()
+    return (_complete(stored, COMMAND_LINE, given) if given else config).to_policy()
+
+
+def _fill_in_what_was_not_judged(stored: dict[str, Any]) -> None:
+    """What runs went by that were made before there were frameworks, exemptions, and these controls."""
+    if "frameworks" in stored or "exemptions" in stored:
+        return
+    today = Config().model_dump(mode="json", by_alias=True)
+    stored |= {name: _null_free(today[name]) for name in ("frameworks", "exemptions")}
+    policy, owners = at(stored, dict, "policy"), at(stored, dict, "owners")
+    for name, table in today["policy"].items():
+        if isinstance(table, dict) and "enabled" in table:
+            policy.setdefault(name, {**table, "enabled": False})
+    policy |= {"rotation_overlap_days": 0, "limit": []}
+    owners["rule"] = []
+    at(policy, dict, "one-active-key")["overlap_passes"] = False
 
 
 def _leaves(table: Mapping[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -155,28 +282,36 @@ def _null_free(node: Any) -> Any:
 
 
 def _parsed(text: str, origin: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        end = f"(at line {text.count(chr(10)) + 1}, column {len(text) - text.rfind(chr(10))}, the end)"
-        hint = "; an account id stands in quotes" if re.search(r"(?m)^[^#\"'\n]*\b0[0-9]{11}\b", text) else ""
-        what = str(error).replace("(at end of document)", end) + hint
-    except (RecursionError, ValueError):
-        what = "it is nested too deeply, or has a number of thousands of digits"
-    raise UsageError(f"not valid TOML: {what}", where=origin, next_step=_NEXT_STEP)
+    return table_of(text, origin, _NEXT_STEP)
 
 
-def _validated(data: Mapping[str, Any], origin: str, given: Collection[KeyPath] = ()) -> Config:
+def _validated(
+    data: Mapping[str, Any], origin: str, given: Collection[KeyPath] = (), elsewhere: Elsewhere | None = None
+) -> Config:
     try:
         return Config.model_validate(data, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = [problem_of(found) for found in error.errors() if found["type"] != "conflict"]
-    raise _refusal([*problems, *conflicts(data)], origin, given)
+        problems = [problem_of(found, Config) for found in error.errors() if found["type"] != "conflict"]
+    raise _refusal([*problems, *conflicts(data), *_in_definitions(data)], origin, given, elsewhere)
 
 
-def _refusal(problems: Iterable[Problem], origin: str, given: Collection[KeyPath] = ()) -> UsageError:
+def _in_definitions(data: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, entry in enumerate(at(data, list, "frameworks", "definition")):
+        for path, said in framework_conflicts(entry) if isinstance(entry, dict) else ():
+            yield ("frameworks", "definition", index, *path), said
+
+
+def _refusal(
+    problems: Iterable[Problem], origin: str, given: Collection[KeyPath] = (), elsewhere: Elsewhere | None = None
+) -> UsageError:
     """Every problem, and where: those of values that the command line gave are not the file's."""
-    told = [(f"{dotted(path)}: {said}", any(path[: len(place)] == place for place in given)) for path, said in problems]
+
+    def place(path: KeyPath) -> str:
+        return (elsewhere and elsewhere.told(path)) or dotted(path)
+
+    if elsewhere:
+        problems = [(path, elsewhere.pointed(said)) for path, said in problems]
+    told = [(f"{place(path)}: {said}", any(path[: len(key)] == key for key in given)) for path, said in problems]
     if all(is_given for _, is_given in told):
         return UsageError("\n".join(line for line, _ in told), where=COMMAND_LINE, next_step=_NEXT_STEP)
     what = "\n".join(f"{line} ({COMMAND_LINE})" if is_given else line for line, is_given in told)

@@ -8,6 +8,7 @@ room loads moto and boto3.
 from auditor.demo.company import demo_organisation
 from auditor.demo.faithful import Call, DelayFault, DropFault, ErrorFault, FaithfulAws, Fault, RawFault
 from auditor.demo.organisation import EmbeddedOrganisation
+from auditor.demo.policy import FRAMEWORKS, demo_policy
 from auditor.demo.seed import (
     AccountSeed,
     CertificateSeed,
@@ -17,10 +18,12 @@ from auditor.demo.seed import (
     ReportSeed,
     RoleSeed,
     RootSeed,
+    ServiceCredentialSeed,
     UserSeed,
 )
 
 __all__ = [
+    "FRAMEWORKS",
     "AccountSeed",
     "Call",
     "CertificateSeed",
@@ -37,6 +40,8 @@ __all__ = [
     "ReportSeed",
     "RoleSeed",
     "RootSeed",
+    "ServiceCredentialSeed",
     "UserSeed",
     "demo_organisation",
+    "demo_policy",
 ]

@@ -8,7 +8,7 @@ from threading import RLock
 from moto.iam.models import AccessKey, IAMBackend, User, iam_backends
 from moto.organizations.models import OrganizationsBackend, organizations_backends
 
-from auditor.demo.seed import OrganisationSeed, PasswordSeed, ReportSeed, RootSeed
+from auditor.demo.seed import OrganisationSeed, PasswordSeed, ReportSeed, RootSeed, ServiceCredentialSeed
 from auditor.model import UsedAt
 
 Clock = Callable[[], datetime]
@@ -29,12 +29,22 @@ def from_moto(instant: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who signed a request; `user_name` is None for an assumed role's session."""
+    """Who signed a request; `user_name` is None for a session of a role or of the root user."""
 
     account_id: str
     arn: str
     user_id: str
     user_name: str | None = None
+    is_root: bool = False
+    """A session of the root user, which may do no more than read the root user's credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCredential:
+    """A service-specific credential as it was planted."""
+
+    id: str
+    seed: ServiceCredentialSeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,8 @@ class AccountExtras:
     uses: dict[str, UsedAt] = field(default_factory=dict)
     """Last use by access key id. Moto's own records are not read: there, the audit's calls would count as use."""
     passwords: dict[str, PasswordSeed] = field(default_factory=dict)
+    """By moto's user id."""
+    service_credentials: dict[str, tuple[ServiceCredential, ...]] = field(default_factory=dict)
     """By moto's user id."""
 
 

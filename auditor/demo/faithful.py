@@ -37,6 +37,8 @@ class Call:
     account_id: str
     params: Mapping[str, str]
     number: int
+    is_root: bool = False
+    """Whether a session of the root user signed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class FaithfulAws:
         except RefusedError as error:
             refusal = error
         account_id = question.caller.account_id if question is not None else ""
-        call = self._count(request, account_id)
+        call = self._count(request, account_id, is_root=question is not None and question.caller.is_root)
         request_id = uuid5(NAMESPACE_URL, f"{account_id}/{call.service}/{call.action}/{call.number}")
         answer = self._faulty_answer(request, call, request_id)
         if answer is not None:
@@ -159,11 +161,12 @@ class FaithfulAws:
                 )
             return self._desks[account_id]
 
-    def _count(self, request: Request, account_id: str) -> Call:
+    def _count(self, request: Request, account_id: str, *, is_root: bool) -> Call:
         with self._cloud.lock:
             self._counts[account_id, request.action] += 1
             number = self._counts[account_id, request.action]
-            call = Call(request.action, request.service, account_id, MappingProxyType(dict(request.params)), number)
+            params = MappingProxyType(dict(request.params))
+            call = Call(request.action, request.service, account_id, params, number, is_root)
             self._log.append(call)
         return call
 
@@ -188,6 +191,7 @@ class FaithfulAws:
         request = question.request
         reply = REPLIES.get(request.service, {}).get(request.action)
         try:
+            sts.require_task(question)
             if request.service == "organizations" and request.action not in organizations.OPEN_ACTIONS:
                 organizations.require_permission(question)
             payload = reply(question) if reply is not None else None

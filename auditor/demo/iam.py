@@ -2,15 +2,18 @@
 
 import base64
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from moto.iam.models import User
+from moto.iam.models import AWSManagedPolicy, Group, Role, User
 
 from auditor.demo.answers import Question, Reply, page_of
-from auditor.demo.cloud import from_moto, to_moto
+from auditor.demo.cloud import ServiceCredential, from_moto, to_moto
+from auditor.demo.seed import KeySeed
 from auditor.demo.wire import Payload, RefusedError, iso
+from auditor.model import UsedAt
 
 
 def generate_credential_report(question: Question) -> Payload:
@@ -50,6 +53,8 @@ def _user(question: Question, user: User) -> Payload:
 
 def list_access_keys(question: Question) -> Payload:
     """A user's keys, the newest first: no more an order to rely on than the report's slots are."""
+    if question.caller.is_root and "UserName" not in question.params:
+        return page_of(question, [_root_key(key) for key in _root_keys(question)], "AccessKeyMetadata")
     user = _named_user(question)
     keys = sorted(user.access_keys, key=lambda key: (from_moto(key.create_date), key.access_key_id), reverse=True)
     members = [
@@ -64,11 +69,111 @@ def list_access_keys(question: Question) -> Payload:
     return page_of(question, members, "AccessKeyMetadata")
 
 
+def list_policies(question: Question) -> Payload:
+    """Managed policies by scope, path and attachment; moto counts what was attached once, and its last page goes on."""
+    params, account_id = question.params, question.caller.account_id
+    identities = [identity for held in _identities(question).values() for identity in held]
+    attached = Counter(arn for identity in identities for arn in identity.managed_policies)
+    chosen = [
+        policy
+        for policy in sorted(question.cloud.iam(account_id).managed_policies.values(), key=lambda policy: policy.name)
+        if params.get("Scope", "All") in {"All", "AWS" if isinstance(policy, AWSManagedPolicy) else "Local"}
+        and policy.path.startswith(params.get("PathPrefix", "/"))
+        and (params.get("OnlyAttached") != "true" or attached[policy.arn])
+    ]
+    members = [
+        {
+            "PolicyName": policy.name,
+            "PolicyId": policy.id,
+            "Arn": policy.arn,
+            "Path": policy.path,
+            "DefaultVersionId": policy.default_version_id,
+            "AttachmentCount": attached[policy.arn],
+            "PermissionsBoundaryUsageCount": 0,
+            "IsAttachable": True,
+            "CreateDate": from_moto(policy.create_date),
+            "UpdateDate": from_moto(policy.update_date),
+        }
+        for policy in chosen
+    ]
+    return page_of(question, members, "Policies")
+
+
+def list_entities_for_policy(question: Question) -> Payload:
+    """Whom a managed policy is attached to, in pages over users, groups and roles; moto's are never cut off."""
+    arn, wanted = question.params.get("PolicyArn", ""), question.params.get("EntityFilter", "")
+    if arn not in question.cloud.iam(question.caller.account_id).managed_policies:
+        raise RefusedError(404, "NoSuchEntity", f"Policy {arn} was not found.")
+    kinds = _identities(question)
+    held = [
+        (kind, {f"{kind}Name": identity.name, f"{kind}Id": identity.id})
+        for kind, identities in kinds.items()
+        for identity in identities
+        if wanted in {"", kind} and arn in identity.managed_policies
+    ]
+    page = page_of(question, held, "held")
+    shown: Sequence[tuple[str, Payload]] = cast("Any", page.pop("held"))
+    return page | {f"Policy{kind}s": [member for place, member in shown if place == kind] for kind in kinds}
+
+
+def _identities(question: Question) -> Mapping[str, Sequence[User | Group | Role]]:
+    """Everybody in the caller's account whom a policy can be attached to, by kind."""
+    backend = question.cloud.iam(question.caller.account_id)
+    return {
+        "Group": list(backend.groups.values()),
+        "User": list(backend.users.values()),
+        "Role": list(backend.roles.values()),
+    }
+
+
+def list_service_specific_credentials(question: Question) -> Payload:
+    """Of all users or of one, perhaps of one service only; without their passwords. Moto does not know the action."""
+    params, account_id = question.params, question.caller.account_id
+    if params.get("AllUsers") == "true":
+        if "UserName" in params:
+            raise RefusedError(400, "ValidationError", "UserName and AllUsers cannot be given together.")
+        users = sorted(question.cloud.iam(account_id).users.values(), key=lambda user: user.name.casefold())
+    else:
+        users = [_named_user(question)]
+    held = question.cloud.extras_of(account_id).service_credentials
+    members = [
+        _service_credential(question, user, credential)
+        for user in users
+        for credential in held.get(user.id, ())
+        if params.get("ServiceName", credential.seed.service) == credential.seed.service
+    ]
+    return page_of(question, members, "ServiceSpecificCredentials")
+
+
+def _service_credential(question: Question, user: User, credential: ServiceCredential) -> Payload:
+    seed = credential.seed
+    name = f"{user.name}-at-{user.account_id}"
+    is_over = seed.expires_at is not None and seed.expires_at <= question.clock()
+    return {
+        "UserName": user.name,
+        "Status": "Expired" if is_over else seed.status.value,
+        "ServiceUserName": None if seed.service.startswith("bedrock") else name,
+        "ServiceCredentialAlias": name if seed.service.startswith("bedrock") else None,
+        "CreateDate": seed.created_at,
+        "ExpirationDate": seed.expires_at,
+        "ServiceSpecificCredentialId": credential.id,
+        "ServiceName": seed.service,
+    }
+
+
 def list_user_tags(question: Question) -> Payload:
     """A user's tags in pages."""
     user = _named_user(question)
     tags = question.cloud.iam(user.account_id).list_user_tags(user.name)
     return page_of(question, tags, "Tags")
+
+
+def _root_keys(question: Question) -> Sequence[KeySeed]:
+    return question.cloud.extras_of(question.caller.account_id).root.keys
+
+
+def _root_key(key: KeySeed) -> Payload:
+    return {"AccessKeyId": key.access_key_id, "Status": key.status.value, "CreateDate": key.created_at}
 
 
 def get_access_key_last_used(question: Question) -> Payload:
@@ -77,6 +182,10 @@ def get_access_key_last_used(question: Question) -> Payload:
     AWS authorises the call against the key's owner, so that another account's key is AccessDenied.
     """
     cloud, caller, key_id = question.cloud, question.caller, question.params.get("AccessKeyId", "")
+    if caller.is_root:
+        for root_key in _root_keys(question):
+            if root_key.access_key_id == key_id:
+                return {"AccessKeyLastUsed": _last_used(root_key.last_used)}
     account_id, key = cloud.key(key_id) or (None, None)
     if key is None or key.user_name is None:
         raise RefusedError(404, "NoSuchEntity", f"The Access Key with id {key_id} cannot be found.")
@@ -84,14 +193,17 @@ def get_access_key_last_used(question: Question) -> Payload:
         message = f"User: {caller.arn} is not authorized to perform: iam:GetAccessKeyLastUsed on resource: "
         raise RefusedError(403, "AccessDenied", f"{message}access key {key_id}")
     used = cloud.extras_of(account_id).uses.get(key_id)
-    last_used: dict[str, object] = {"ServiceName": "N/A", "Region": "N/A"}
-    if used is not None:
-        last_used = {
-            "LastUsedDate": used.at.replace(second=0, microsecond=0),
-            "ServiceName": used.service or "N/A",
-            "Region": used.region or "N/A",
-        }
-    return {"UserName": key.user_name, "AccessKeyLastUsed": last_used}
+    return {"UserName": key.user_name, "AccessKeyLastUsed": _last_used(used)}
+
+
+def _last_used(used: UsedAt | None) -> Payload:
+    if used is None:
+        return {"ServiceName": "N/A", "Region": "N/A"}
+    return {
+        "LastUsedDate": used.at.replace(second=0, microsecond=0),
+        "ServiceName": used.service or "N/A",
+        "Region": used.region or "N/A",
+    }
 
 
 def update_access_key(question: Question) -> None:
@@ -152,6 +264,9 @@ REPLIES: Mapping[str, Reply] = {
     "ListUsers": list_users,
     "ListAccessKeys": list_access_keys,
     "ListUserTags": list_user_tags,
+    "ListPolicies": list_policies,
+    "ListEntitiesForPolicy": list_entities_for_policy,
+    "ListServiceSpecificCredentials": list_service_specific_credentials,
     "GetAccessKeyLastUsed": get_access_key_last_used,
     "UpdateAccessKey": update_access_key,
     "DeleteUser": delete_user,

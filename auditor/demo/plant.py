@@ -3,14 +3,14 @@
 import json
 import string
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
-from moto.iam.models import AccessKeyLastUsed, MFADevice, SigningCertificate, User, iam_backends
+from moto.iam.models import AccessKeyLastUsed, AWSManagedPolicy, MFADevice, SigningCertificate, User, iam_backends
 from moto.organizations.models import FakeAccount, OrganizationsBackend, organizations_backends
 
-from auditor.demo.cloud import AccountExtras, Cloud, to_moto
+from auditor.demo.cloud import AccountExtras, Cloud, ServiceCredential, to_moto
 from auditor.demo.report_table import render_report
 from auditor.demo.seed import (
     AccountSeed,
@@ -29,6 +29,15 @@ _SECRET = string.ascii_letters + string.digits + "+/"
 
 _STATUS_OF_STATE = {"ACTIVE": "ACTIVE", "PENDING_CLOSURE": "PENDING_CLOSURE"}
 """Organizations' retiring `Status` has no words for the other states: they read SUSPENDED."""
+
+
+QUARANTINE_POLICIES = {
+    "AWSCompromisedKeyQuarantine": datetime(2020, 8, 11, 18, 4, 13, tzinfo=UTC),
+    "AWSCompromisedKeyQuarantineV2": datetime(2021, 4, 21, 22, 30, 40, tzinfo=UTC),
+    "AWSCompromisedKeyQuarantineV3": datetime(2024, 8, 21, 16, 0, 0, tzinfo=UTC),
+}
+"""AWS's quarantine policies and when they were created. Of its more than a thousand managed policies every account has
+just these here: moto takes a second for each account to load them all."""
 
 
 def clear_backends() -> None:
@@ -80,6 +89,8 @@ def _plant_account(account: AccountSeed, cloud: Cloud) -> AccountExtras:
     extras = AccountExtras(root=account.root, report=account.report)
     cloud.extras[account.id] = extras
     backend = cloud.iam(account.id)
+    for name, created_at in QUARANTINE_POLICIES.items():
+        _plant_managed_policy(cloud, account.id, name, created_at)
     for seed in account.users:
         tags = [{"Key": key, "Value": value} for key, value in seed.tags.items()]
         user = backend.create_user(cloud.region, seed.name, seed.path, tags)
@@ -87,12 +98,33 @@ def _plant_account(account: AccountSeed, cloud: Cloud) -> AccountExtras:
         user.create_date = to_moto(seed.created_at)
         for key in seed.keys:
             _plant_key(cloud, account.id, user, key)
+        for name in seed.quarantined_by:
+            backend.attach_user_policy(cloud.arn("aws", f"policy/{name}"), user.name)
+        extras.service_credentials[user.id] = tuple(
+            ServiceCredential("ACCA" + derived_text(user.arn, position, alphabet=_UPPER, length=17), credential)
+            for position, credential in enumerate(seed.service_credentials)
+        )
         _plant_console_access(user, seed, extras)
     summary = backend.account_summary
     summary._account_access_keys_present = int(bool(account.root.keys))  # noqa: SLF001 - moto offers no setter
     summary._account_mfa_enabled = int(account.root.mfa_active)  # noqa: SLF001 - the same
     summary._account_signing_certificates_present = int(bool(account.root.certificates))  # noqa: SLF001 - the same
     return extras
+
+
+def _plant_managed_policy(cloud: Cloud, account_id: str, name: str, created_at: datetime) -> None:
+    """A policy of AWS's own, whose document nobody here reads."""
+    planted = AWSManagedPolicy(  # type: ignore[abstract] # as moto itself makes it
+        name,
+        account_id=account_id,
+        region=cloud.region,
+        document="{}",
+        create_date=to_moto(created_at),
+        update_date=to_moto(created_at),
+    )
+    planted.partition = cloud.partition  # moto gets that of us-gov Regions wrong
+    planted.id = "ANPA" + derived_text(name, alphabet=_UPPER, length=17)
+    cloud.iam(account_id).managed_policies[planted.arn] = planted
 
 
 def _plant_key(cloud: Cloud, account_id: str, user: User, seed: KeySeed) -> None:

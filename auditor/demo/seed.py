@@ -91,6 +91,16 @@ class CertificateSeed:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceCredentialSeed:
+    """A service-specific credential; past its `expires_at`, AWS calls its status Expired."""
+
+    service: str = "codecommit.amazonaws.com"
+    created_at: datetime = FIRST_DAY
+    status: KeyStatus = KeyStatus.ACTIVE
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UserSeed:
     """An IAM user. The console keeps an access key's description in a tag whose key is the access key id."""
 
@@ -103,6 +113,9 @@ class UserSeed:
     password: PasswordSeed | None = None
     mfa_active: bool = False
     certificates: tuple[CertificateSeed, ...] = ()
+    service_credentials: tuple[ServiceCredentialSeed, ...] = ()
+    quarantined_by: tuple[str, ...] = ()
+    """Names of AWS's quarantine policies that are attached to the user."""
     deleted_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -117,7 +130,8 @@ class UserSeed:
         if self.created_at > moment or _is_past(self.deleted_at, moment):
             return None
         password = self.password.at(moment) if self.password is not None else None
-        return replace(self, keys=_keys_at(self.keys, moment), password=password)
+        existing = tuple(found for found in self.service_credentials if found.created_at <= moment)
+        return replace(self, keys=_keys_at(self.keys, moment), password=password, service_credentials=existing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +259,8 @@ class OrganisationSeed:
     """Organizations is replacing an account's `Status` by `State`; either may be missing."""
     shows_paths: bool = True
     """An account's `Paths` are newer than many an endpoint."""
+    has_central_root_access: bool = False
+    """Whether the management account and delegated administrators may enter member accounts as root (AssumeRoot)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for accounts or access key ids that occur twice, or a management account that is not there.

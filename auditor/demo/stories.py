@@ -12,6 +12,7 @@ from auditor.demo.seed import (
     PasswordSeed,
     ReportSeed,
     RootSeed,
+    ServiceCredentialSeed,
     UserSeed,
     ago,
     derived_text,
@@ -63,6 +64,14 @@ def _user(name: str, path: str, as_of: datetime, *keys: KeySeed, days: float, ow
     return UserSeed(name=name, path=path, created_at=_ago(as_of, days=days), keys=keys, tags=tags)
 
 
+def _bedrock_user(name: str, as_of: datetime, *, days: float, lasts: float | None = None) -> UserSeed:
+    """A user as the console makes one for a long-term API key of Amazon Bedrock; without `lasts` it never expires."""
+    created = _ago(as_of, days=days)
+    expires = None if lasts is None else created + timedelta(days=lasts)
+    key = ServiceCredentialSeed("bedrock.amazonaws.com", created, expires_at=expires)
+    return UserSeed(name=name, created_at=created - timedelta(seconds=2), service_credentials=(key,))
+
+
 def _ordinary(as_of: datetime) -> Story:
     return Story(_root(as_of))
 
@@ -73,7 +82,10 @@ def _management(as_of: datetime) -> Story:
 
 
 def _production(as_of: datetime) -> Story:
-    """A key nobody dares to touch, a rotation that stopped half-way, and one that falls due next week."""
+    """A key nobody dares to touch, a rotation that stopped half-way, and one that falls due next week.
+
+    Git is mirrored by a password of CodeCommit's; the one before it was put away.
+    """
     return Story(
         _root(as_of, years=7.2),
         (
@@ -89,6 +101,16 @@ def _production(as_of: datetime) -> Story:
             ),
             _user(
                 "ci-release+prod", "/ci/", as_of, _key(as_of, 83.5, 0.5, "ecr"), days=500, owner=f"platform@{DOMAIN}"
+            ),
+            UserSeed(
+                name="git-mirror",
+                path="/service/",
+                created_at=_ago(as_of, days=610),
+                tags={"owner": f"platform@{DOMAIN}"},
+                service_credentials=(
+                    ServiceCredentialSeed(created_at=_ago(as_of, days=20)),
+                    ServiceCredentialSeed(created_at=_ago(as_of, days=420), status=KeyStatus.INACTIVE),
+                ),
             ),
         ),
     )
@@ -141,7 +163,10 @@ def _data(as_of: datetime) -> Story:
 
 
 def _sandbox(as_of: datetime) -> Story:
-    """A race made three keys where two are allowed; a name is a spreadsheet formula; a root key was only put away."""
+    """A race made three keys where two are allowed; a name is a spreadsheet formula; a root key was only put away.
+
+    AWS found a key in public. The Bedrock key of an experiment never expires; another's has.
+    """
     race = _ago(as_of, days=199.1)
     raced = (
         KeySeed(created_at=race, last_used=UsedAt(_ago(as_of, days=3), "ec2", _REGION)),
@@ -156,6 +181,16 @@ def _sandbox(as_of: datetime) -> Story:
             _user("=cmd", "/people/", as_of, _key(as_of, 260, 240), days=261),
             _user("-1+1", "/", as_of, _key(as_of, 61, None), days=62),
             _user("intern=summer@home", "/people/", as_of, _key(as_of, 480, 395, "ec2"), days=481),
+            UserSeed(
+                name="svc-public-gist",
+                path="/service/",
+                created_at=_ago(as_of, days=260),
+                keys=(_key(as_of, 12.4, 0.9, "sts"),),
+                tags={"owner": f"growth@{DOMAIN}"},
+                quarantined_by=("AWSCompromisedKeyQuarantineV3",),
+            ),
+            _bedrock_user("svc-chat-experiment", as_of, days=200),
+            _bedrock_user("svc-summaries-trial", as_of, days=150, lasts=90),
         ),
         ReportSeed(has_additional_column=True),
     )

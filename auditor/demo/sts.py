@@ -2,6 +2,7 @@
 
 import json
 import re
+import string
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +12,35 @@ from moto.sts.models import AssumedRole, sts_backends
 
 from auditor.demo.answers import Question, Reply
 from auditor.demo.cloud import Caller, Cloud, Session
+from auditor.demo.seed import derived_text
 from auditor.demo.wire import Payload, RefusedError
 
 CHAINED_SESSION_SECONDS = 3600
 """AWS's limit for a role that is assumed with another role's session."""
+
+_AUDIT_TASK = "IAMAuditRootUserCredentials"
+_TASKS = {
+    _AUDIT_TASK,
+    "IAMCreateRootUserPassword",
+    "IAMDeleteRootUserCredentials",
+    "S3UnlockBucketPolicy",
+    "SQSUnlockQueuePolicy",
+}
+"""The task policies that AssumeRoot takes; only the sessions of the first can do here what AWS lets them do."""
+
+_AUDIT_ACTIONS = frozenset(
+    {
+        "GetAccessKeyLastUsed",
+        "GetCallerIdentity",
+        "GetLoginProfile",
+        "GetUser",
+        "ListAccessKeys",
+        "ListMFADevices",
+        "ListSigningCertificates",
+    }
+)
+_ROOT_SECONDS = 900
+"""The longest session of AssumeRoot, and its default."""
 
 _SHORTEST_SECONDS, _LONGEST_SECONDS, _DEFAULT_SECONDS = 900, 43200, 3600
 _ROLE_ARN = re.compile(r"arn:(?P<partition>[\w-]+):iam::(?P<account>\d{12}):role(?P<path>/(?:.*/)?)(?P<name>[^/]+)")
@@ -56,22 +82,63 @@ def assume_role(question: Question) -> Payload:
     return _open_session(question, role, issued, timedelta(seconds=seconds))
 
 
+def assume_root(question: Question) -> Payload:
+    """A session of a member account's root user for one task; moto does not know the action.
+
+    Raises RefusedError: AccessDenied where the organisation has no central root access, the caller's account does not
+    manage it, or the target is no active member account; ValidationError for impossible values.
+    """
+    params, caller, cloud = question.params, question.caller, question.cloud
+    target = params.get("TargetPrincipal", "")
+    task = params.get("TaskPolicyArn.arn", "")
+    known = {f"arn:{cloud.partition}:iam::aws:policy/root-task/{name}" for name in _TASKS}
+    text = params.get("DurationSeconds", str(_ROOT_SECONDS))
+    if not text.isdigit() or int(text) > _ROOT_SECONDS:
+        raise _invalid(text, "durationSeconds", f"Member must have value less than or equal to {_ROOT_SECONDS}")
+    if task not in known:
+        raise RefusedError(400, "ValidationError", f"{task} is not a task policy.")
+    managers = {cloud.management_account_id, *cloud.seed.delegated_administrator_ids}
+    members = {account.id for account in cloud.organizations().accounts} - {cloud.management_account_id}
+    may = cloud.seed.has_central_root_access and caller.account_id in managers and not caller.is_root
+    if not may or target not in members or cloud.state_of(target) != "ACTIVE":
+        resource = cloud.arn(target, "root")
+        message = f"User: {caller.arn} is not authorized to perform: sts:AssumeRoot on resource: {resource}"
+        raise RefusedError(403, "AccessDenied", message)
+    root = Caller(target, cloud.arn(target, "root"), target, is_root=True)
+    serial = len(cloud.sessions)
+    key_id = "ASIA" + derived_text(target, serial, "root session", alphabet=string.ascii_uppercase, length=16)
+    secret, token = (derived_text(key_id, what, alphabet=string.ascii_letters, length=60) for what in "st")
+    return {"Credentials": _given(question, root, (key_id, secret, token), timedelta(seconds=int(text)))}
+
+
+def require_task(question: Question) -> None:
+    """Raise RefusedError where the root user's session calls what its task does not cover."""
+    action = question.request.action
+    if question.caller.is_root and action not in _AUDIT_ACTIONS:
+        message = f"User: {question.caller.arn} is not authorized to perform: {question.request.service}:{action}"
+        raise RefusedError(403, "AccessDenied", message)
+
+
 def _open_session(question: Question, role: Role, issued: AssumedRole, length: timedelta) -> Payload:
     cloud, name = question.cloud, issued.session_name
     arn = cloud.arn(role.account_id, f"assumed-role/{role.name}/{name}", "sts")
     caller = Caller(role.account_id, arn, f"{role.id}:{name}")
-    cloud.sessions[issued.access_key_id] = Session(caller, issued.session_token, question.clock() + length)
+    given = _given(question, caller, (issued.access_key_id, issued.secret_access_key, issued.session_token), length)
+    return {"Credentials": given, "AssumedRoleUser": {"AssumedRoleId": caller.user_id, "Arn": arn}}
+
+
+def _given(question: Question, caller: Caller, secrets: tuple[str, str, str], length: timedelta) -> Payload:
+    """The credentials of a new session: access key id, secret access key and session token."""
+    access_key_id, secret_access_key, token = secrets
+    question.cloud.sessions[access_key_id] = Session(caller, token, question.clock() + length)
     # The server expires the session by the organisation's time. Clients that refresh by the time of day must not
     # find it expired on arrival when the organisation lives in the past, so they are told the later of the two.
     told = max(question.clock(), datetime.now(UTC)) + length
     return {
-        "Credentials": {
-            "AccessKeyId": issued.access_key_id,
-            "SecretAccessKey": issued.secret_access_key,
-            "SessionToken": issued.session_token,
-            "Expiration": told,
-        },
-        "AssumedRoleUser": {"AssumedRoleId": caller.user_id, "Arn": arn},
+        "AccessKeyId": access_key_id,
+        "SecretAccessKey": secret_access_key,
+        "SessionToken": token,
+        "Expiration": told,
     }
 
 
@@ -151,4 +218,8 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else [value]
 
 
-REPLIES: Mapping[str, Reply] = {"GetCallerIdentity": get_caller_identity, "AssumeRole": assume_role}
+REPLIES: Mapping[str, Reply] = {
+    "GetCallerIdentity": get_caller_identity,
+    "AssumeRole": assume_role,
+    "AssumeRoot": assume_root,
+}

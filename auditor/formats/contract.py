@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 
 from auditor.formats import words
-from auditor.formats.view import FindingView
+from auditor.formats.standing import ExemptionView
+from auditor.formats.view import FindingView, ReportView
 
 SCHEMA = "auditor.findings/1"
 """Fields may be added to this schema, never changed or removed."""
 
-Field = str | int | list[str] | None
+Field = str | int | bool | list[dict[str, str]] | dict[str, str | None] | None
 
 FINDING_FIELDS = (
     "account_id",
@@ -35,20 +35,45 @@ FINDING_FIELDS = (
     "frameworks",
     "last_used_state",
     "description",
+    "owner_source",
+    "by_policy",
+    "limit",
+    "rotation_since",
+    "credential_id",
+    "service",
 )
 """The fields in their order, which is that of CSV columns too: a new one goes to the end."""
 
-_NOT_YET: Mapping[str, Field] = MappingProxyType({"exemption": None, "frameworks": []})
-"""Fields of the contract that no run has a value for."""
+Exemptions = Mapping[str, ExemptionView]
+"""The run's exemptions by id."""
 
 
-def finding_fields(finding: FindingView) -> dict[str, Field]:
+def finding_fields(finding: FindingView, exemptions: Exemptions) -> dict[str, Field]:
     """A finding as the contract shows it: times are RFC 3339 with `Z`, account ids strings, missing values None."""
-    return {name: _field(finding, name) for name in FINDING_FIELDS}
+    return {name: _field(finding, name, exemptions) for name in FINDING_FIELDS}
 
 
-def _field(finding: FindingView, name: str) -> Field:
-    if name in _NOT_YET:
-        return _NOT_YET[name]
+def exemptions_of(view: ReportView) -> Exemptions:
+    """The exemptions that findings name."""
+    return {exemption.id: exemption for exemption in view.exemptions}
+
+
+def _field(finding: FindingView, name: str, exemptions: Exemptions) -> Field:
+    if name == "frameworks":
+        return [{"framework": framework, "clause": clause} for framework, clause in finding.clauses]
+    if name == "exemption":
+        return _exemption(exemptions[finding.exemption]) if finding.exemption else None
     value: datetime | Field = getattr(finding, name)
     return words.instant(value) if isinstance(value, datetime) else value
+
+
+def _exemption(exemption: ExemptionView) -> dict[str, str | None]:
+    return {
+        "id": exemption.id,
+        "reason": exemption.reason,
+        "owner": exemption.owner,
+        "approver": exemption.approver,
+        "ticket": exemption.ticket,
+        "starts_at": words.instant(exemption.starts_at),
+        "expires_at": words.instant(exemption.expires_at),
+    }

@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 from auditor.formats import words
-from auditor.formats.contract import FINDING_FIELDS, Field, finding_fields
+from auditor.formats.contract import FINDING_FIELDS, Field, exemptions_of, finding_fields
 from auditor.formats.view import ReportView
 
 COLUMNS = (*FINDING_FIELDS, "run_id", "as_of")
@@ -29,8 +29,11 @@ def render_findings_csv(view: ReportView) -> bytes:
     writer = csv.writer(target, quoting=csv.QUOTE_MINIMAL, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     run = (view.manifest.id, words.instant(view.manifest.as_of))
+    exemptions = exemptions_of(view)
     for finding in view.findings:
-        writer.writerow([safe_cell(_text(value)) for value in (*finding_fields(finding).values(), *run)])
+        writer.writerow(
+            [safe_cell(cell_text(value)) for value in (*finding_fields(finding, exemptions).values(), *run)]
+        )
     return target.getvalue().encode()
 
 
@@ -48,7 +51,12 @@ def _neutral(text: str) -> str:
     return f"'{text}" if unicodedata.normalize("NFKC", text[:1]) in _FORMULA_STARTS else text
 
 
-def _text(value: Field) -> str:
+def cell_text(value: Field) -> str:
+    """A field as a cell shows it: an exemption by its id, clauses as "cis-aws-5.0 1.13", one after the other."""
     if value is None:
         return ""
-    return ";".join(value) if isinstance(value, list) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return str(value["id"])
+    return "; ".join(" ".join(clause.values()) for clause in value) if isinstance(value, list) else str(value)

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from auditor.formats import words
-from auditor.formats.contract import SCHEMA, finding_fields
+from auditor.formats.contract import SCHEMA, exemptions_of, finding_fields
+from auditor.formats.standing import ExemptionView, FrameworkView
 from auditor.formats.view import AccountView, ReportView
 from auditor.model import NotAuditedAccount, RunManifest
 
@@ -19,13 +20,24 @@ def render_findings_json(view: ReportView) -> bytes:
     Listed are findings that are non-compliant, exempt or unknown, and under `due_soon` those that comply and will not
     within the policy's warning window.
     """
+    exemptions = exemptions_of(view)
     content = {
         "schema": SCHEMA,
         "run": _run(view.manifest),
         "coverage": _coverage(view),
         "summary": asdict(view.manifest.summary),
-        "findings": [finding_fields(finding) for finding in view.findings],
-        "due_soon": [finding_fields(finding) for finding in view.due_soon],
+        "findings": [finding_fields(finding, exemptions) for finding in view.findings],
+        "due_soon": [finding_fields(finding, exemptions) for finding in view.due_soon],
+        "frameworks": [_framework(framework) for framework in view.frameworks],
+        "exemptions": [_exemption(exemption) for exemption in view.exemptions],
+        "owners": [asdict(owner) for owner in view.owners],
+        "forecast": {
+            "days": list(view.forecast.horizons),
+            "by_control": {row.label: list(row.within) for row in view.forecast.by_control},
+            "by_owner": {row.label: list(row.within) for row in view.forecast.by_owner},
+            "total": view.forecast.total,
+            "upcoming": [finding_fields(finding, exemptions) for finding in view.upcoming],
+        },
     }
     text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
     # A lone surrogate has no UTF-8; Python's escape of one is JSON's, so the name survives.
@@ -53,6 +65,24 @@ def _coverage(view: ReportView) -> dict[str, Any]:
         "keys": coverage.keys,
         "accounts": [_account(account) for account in view.accounts],
     }
+
+
+def _framework(framework: FrameworkView) -> dict[str, Any]:
+    return {
+        "id": framework.id,
+        "title": framework.title,
+        "edition": framework.edition,
+        "clauses": [
+            {name: value for name, value in asdict(clause).items() if name not in {"counts", "tone"}}
+            | {"counts": dict(clause.counts)}
+            for clause in framework.clauses
+        ],
+    }
+
+
+def _exemption(exemption: ExemptionView) -> dict[str, Any]:
+    times = {name: words.instant(getattr(exemption, name)) for name in ("starts_at", "expires_at")}
+    return {name: value for name, value in (asdict(exemption) | times).items() if name != "tone"}
 
 
 def _not_audited(account: NotAuditedAccount) -> dict[str, str | None]:

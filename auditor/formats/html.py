@@ -11,20 +11,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from markupsafe import Markup
 
 from auditor.formats import words
-from auditor.formats.contract import FINDING_FIELDS, Field, finding_fields
+from auditor.formats.contract import FINDING_FIELDS, Exemptions, Field, exemptions_of, finding_fields
 from auditor.formats.environment import asset_text, environment
-from auditor.formats.findings_csv import COLUMNS
+from auditor.formats.findings_csv import COLUMNS, cell_text
 from auditor.formats.view import AGE_BAND, SHOWN, Band, FindingView, ReportView, Tile
 from auditor.model import Outcome, Severity
 from auditor.tables import COUNT, FINDINGS
 
 STATIC_ROWS = 200
 """Rows of a long table that stand in the markup itself, for readers without JavaScript."""
+
+UPCOMING_ROWS = 50
+"""Rows of what falls due after the warning window; findings.json has thousands."""
 
 OUTCOME_WORDS: Mapping[str, str] = {
     Outcome.COMPLIANT: "Compliant",
@@ -60,6 +64,7 @@ def render_html(view: ReportView) -> bytes:
             facets=_facets(view),
             histogram=_histogram(view.ages, view.manifest.policy.key_age.maximum),
             static_rows=STATIC_ROWS,
+            upcoming_rows=UPCOMING_ROWS,
             cells=_cells,
             blank=dict.fromkeys(_CELLS, ""),
             where=_where,
@@ -145,13 +150,24 @@ def _facets(view: ReportView) -> tuple[tuple[str, str, tuple[tuple[str, str, int
     """The filters that are buttons: name, label, and value, word and count of each choice that occurs."""
     titles = {control.id: control.title for control in view.controls}
     outcomes = {outcome.value: OUTCOME_WORDS[outcome] for outcome in SHOWN}
-    known = (("outcome", "Outcome", outcomes), ("severity", "Severity", SEVERITY_WORDS), ("control", "Control", titles))
+    asking = {True: "The policy", False: "Frameworks alone"} if view.frameworks else {}
+    known: tuple[tuple[str, str, Mapping[Any, str]], ...] = (
+        ("outcome", "Outcome", outcomes),
+        ("severity", "Severity", SEVERITY_WORDS),
+        ("control", "Control", titles),
+        ("by_policy", "Judged by", asking),
+    )
 
-    def choices(name: str, said: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
+    def choices(name: str, said: Mapping[Any, str]) -> tuple[tuple[str, str, int], ...]:
         counts = Counter(getattr(finding, name) for finding in view.findings)
-        return tuple((value, word, counts[value]) for value, word in said.items() if counts[value])
+        return tuple((_value(value), word, counts[value]) for value, word in said.items() if counts[value])
 
-    return tuple((name, label, choices(name, said)) for name, label, said in known)
+    return tuple((name, label, choices(name, said)) for name, label, said in known if said)
+
+
+def _value(value: Field) -> str:
+    """A choice as the embedded rows have it."""
+    return cell_text(value)
 
 
 class _Texts:
@@ -166,14 +182,14 @@ class _Texts:
 
 def _embedded(view: ReportView) -> Markup:
     """The rows for the script, field by field as findings.json has them; JSON that cannot end its own element."""
-    texts = _Texts()
+    texts, exemptions = _Texts(), exemptions_of(view)
     data = {
         "run": {"run_id": view.manifest.id, "as_of": words.instant(view.manifest.as_of)},
         "fields": FINDING_FIELDS,
         "numbers": [name for name in FINDING_FIELDS if FINDINGS.get(name) == COUNT],
         "csv": COLUMNS,
-        "findings": _packed(view.findings, texts),
-        "due": _packed(view.due_soon, texts),
+        "findings": _packed(view.findings, texts, exemptions),
+        "due": _packed(view.due_soon, texts, exemptions),
         "texts": list(texts.numbers),
         "controls": {
             control.id: {"title": control.title, "rule": control.rule, "remedy": control.remedy}
@@ -186,15 +202,13 @@ def _embedded(view: ReportView) -> Markup:
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 - no markup left
 
 
-def _packed(findings: Iterable[FindingView], texts: _Texts) -> list[list[int | None]]:
+def _packed(findings: Iterable[FindingView], texts: _Texts, exemptions: Exemptions) -> list[list[int | None]]:
     """A list per finding in the order of the contract's fields: numbers as they are, texts by their number."""
 
     def packed(value: Field) -> int | None:
-        if isinstance(value, list):
-            return texts.number(";".join(value))
-        return texts.number(value) if isinstance(value, str) else value
+        return value if value is None or type(value) is int else texts.number(cell_text(value))
 
-    return [[packed(value) for value in finding_fields(finding).values()] for finding in findings]
+    return [[packed(value) for value in finding_fields(finding, exemptions).values()] for finding in findings]
 
 
 # ------------------------------------------------------------------------------------------------- the histogram

@@ -26,7 +26,8 @@ from markupsafe import Markup
 from auditor.errors import OutputError
 from auditor.formats.environment import asset, environment
 from auditor.formats.view import AGE_BAND, SHOWN, AccountView, Band, FindingView, ReportView
-from auditor.model import Outcome, Severity
+from auditor.model import Grouping, Outcome, Severity
+from auditor.policy import scope_words
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def _page(view: ReportView, max_rows: int) -> str:
         findings=_findings(view, max_rows),
         not_audited=_part(view.not_audited, max_rows, "accounts that were not audited"),
         accounts=_part(view.accounts, max_rows, "audited accounts"),
-        due_soon=_part(view.due_soon, max_rows, "keys that are due soon"),
+        due_soon=_part(view.due_soon, max_rows, "verdicts that are due soon"),
         worst=_account_bars(view.worst_accounts),
         histogram=_histogram(view),
     )
@@ -178,6 +179,7 @@ def _environment() -> jinja2.Environment:
         "number": _number,
         "path": _path,
         "said": _said,
+        "scope": scope_words,
     }
     return made
 
@@ -225,10 +227,10 @@ def _part(rows: Sequence[Row], most: int, noun: str) -> _Part[Row]:
 
 
 @dataclass(frozen=True, slots=True)
-class _SeverityGroup:
-    """Findings of one severity by account: the account's name, and its findings."""
+class _Group:
+    """Findings of one severity, or of one owner, by account: the account's name, and its findings."""
 
-    severity: str
+    label: str
     total: int
     shown: int
     accounts: tuple[tuple[str, tuple[FindingView, ...]], ...]
@@ -238,7 +240,7 @@ class _SeverityGroup:
 class _Findings:
     """The findings as they are laid out; `counts` has a line per severity: its name, then a number per outcome."""
 
-    groups: tuple[_SeverityGroup, ...]
+    groups: tuple[_Group, ...]
     counts: tuple[tuple[str, tuple[int, ...]], ...]
     outcomes: tuple[str, ...]
     notice: str
@@ -249,7 +251,7 @@ _OUTCOMES = tuple(outcome.value for outcome in SHOWN)
 
 
 def _findings(view: ReportView, most: int) -> _Findings:
-    """By severity, then account. Where there are too many: the gravest severity, then violations, then the oldest."""
+    """By severity or owner, then account. Where there are too many: the gravest, then violations, then the oldest."""
 
     def gravity(finding: FindingView) -> tuple[int, int, int]:
         outcome = _OUTCOMES.index(finding.outcome)
@@ -259,19 +261,28 @@ def _findings(view: ReportView, most: int) -> _Findings:
     counts = Counter((finding.severity, finding.outcome) for finding in view.findings)
     table = ((name, tuple(counts[name, outcome] for outcome in _OUTCOMES)) for name in _SEVERITIES)
     return _Findings(
-        groups=tuple(_severity_groups(part.rows, view.findings)),
+        groups=tuple(_groups(part.rows, view)),
         counts=tuple((name, numbers) for name, numbers in table if any(numbers)),
         outcomes=_OUTCOMES,
         notice=part.notice,
     )
 
 
-def _severity_groups(rows: Iterable[FindingView], every: Iterable[FindingView]) -> Iterator[_SeverityGroup]:
-    totals = Counter(finding.severity for finding in every)
-    for severity, same in groupby(rows, key=lambda finding: finding.severity):
+def _groups(rows: Iterable[FindingView], view: ReportView) -> Iterator[_Group]:
+    def label(finding: FindingView) -> str:
+        if view.group_by is Grouping.OWNER:
+            return finding.owner_label
+        return _said(finding.severity)
+
+    labels = [owner.owner for owner in view.owners]
+    if view.group_by is Grouping.SEVERITY:
+        labels = [_said(name) for name in _SEVERITIES]
+    totals = Counter(map(label, view.findings))
+    ordered = sorted(rows, key=lambda finding: labels.index(label(finding)))
+    for name, same in groupby(ordered, key=label):
         by_account = sorted(same, key=lambda finding: finding.account_id)
-        accounts = tuple((name, tuple(mine)) for name, mine in groupby(by_account, key=lambda row: row.account))
-        yield _SeverityGroup(severity, totals[severity], len(by_account), accounts)
+        accounts = tuple((account, tuple(mine)) for account, mine in groupby(by_account, key=lambda row: row.account))
+        yield _Group(name, totals[name], len(by_account), accounts)
 
 
 # ------------------------------------------------------------------------------------------------- charts

@@ -42,6 +42,12 @@ def _json(view: "ReportView") -> bytes:
     return render_findings_json(view)
 
 
+def _ics(view: "ReportView") -> bytes:
+    from auditor.formats.calendar import render_calendar  # noqa: PLC0415 - see the module
+
+    return render_calendar(view)
+
+
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         made.name: made
@@ -50,6 +56,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             Format("pdf", "report.pdf", _pdf),
             Format("csv", "findings.csv", _csv),
             Format("json", "findings.json", _json),
+            Format("ics", "due.ics", _ics),
         )
     }
 )

@@ -12,9 +12,20 @@ from typing import Any
 import pandas as pd
 
 from auditor.formats import words
-from auditor.model import ControlId, NotAuditedAccount, Outcome, RunManifest, Severity, Source
-from auditor.policy import CONTROLS, describe_rule, gravest_first
+from auditor.formats.forecast import NO_OWNER, ForecastView, forecast_view
+from auditor.formats.standing import (
+    ExemptionView,
+    FrameworkView,
+    OwnerView,
+    exemption_views,
+    framework_views,
+    owner_views,
+)
+from auditor.model import ControlId, Grouping, NotAuditedAccount, Outcome, RunManifest, Severity, Source
+from auditor.policy import CONTROLS, NOT_LOOKED_UP, asks, describe_rule, gravest_first
 from auditor.tables import FINDINGS, Run
+
+NOTHING_AHEAD = ForecastView()
 
 SHOWN = (Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT)
 """Outcomes that a report lists one by one, in this order; the others are counted, and stand in the tables."""
@@ -69,11 +80,38 @@ class FindingView:
     due_at: datetime | None
     owner: str | None
     description: str | None
+    owner_source: str | None = None
+    by_policy: bool | None = None
+    limit: str | None = None
+    frameworks: str | None = None
+    """Clauses that the verdict speaks for, as "cis-aws-5.0 1.13", one a line."""
+    exemption: str | None = None
+    """Its id."""
+    rotation_since: datetime | None = None
+    credential_id: str | None = None
+    service: str | None = None
+
+    @property
+    def clauses(self) -> tuple[tuple[str, str], ...]:
+        """Framework id and clause id of each clause that the verdict speaks for."""
+        named = (line.partition(" ") for line in (self.frameworks or "").splitlines())
+        return tuple((framework, clause) for framework, _, clause in named)
 
     @property
     def control_title(self) -> str:
-        """The control's title for people."""
-        return CONTROLS[ControlId(self.control)].title
+        """The control's title for people; of a verdict that frameworks alone ask for, with their ids."""
+        title = CONTROLS[ControlId(self.control)].title
+        return title if self.by_policy is not False else f"{title} [{self.asked_by}]"
+
+    @property
+    def owner_label(self) -> str:
+        """The owner, or why there is none."""
+        return self.owner or (NOT_LOOKED_UP if self.owner_source == NOT_LOOKED_UP else NO_OWNER)
+
+    @property
+    def asked_by(self) -> str:
+        """The frameworks that ask for this verdict, by id."""
+        return ", ".join(dict.fromkeys(framework for framework, _ in self.clauses))
 
     @property
     def account(self) -> str:
@@ -83,8 +121,8 @@ class FindingView:
     @property
     def key(self) -> str:
         """The key as people call it: its id, or its slot while the id is unknown; empty for a verdict on a user."""
-        if self.access_key_id:
-            return self.access_key_id
+        if self.access_key_id or self.credential_id:
+            return self.access_key_id or self.credential_id or ""
         return f"slot {self.slot}" if self.slot else ""
 
     @property
@@ -133,6 +171,8 @@ class ControlView:
     rationale: str
     remedy: str
     source: str
+    documentation: str
+    gravity: str
     severity: str
     counts: tuple[tuple[str, int], ...]
 
@@ -174,15 +214,25 @@ class ReportView:
     method: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     """What, who, when: label and value, for the cover and the appendix."""
+    frameworks: tuple[FrameworkView, ...] = ()
+    exemptions: tuple[ExemptionView, ...] = ()
+    owners: tuple[OwnerView, ...] = ()
+    """Who has what to do, the most violations first."""
+    forecast: ForecastView = NOTHING_AHEAD
+    upcoming: tuple[FindingView, ...] = ()
+    """What complies now and falls due within the longest of the forecast's horizons, the soonest first."""
+    group_by: Grouping = Grouping.SEVERITY
+    """What the findings on paper are grouped by."""
     printed_rows: int = PRINTED_ROWS
     """The most rows of a list on paper; beyond them the gravest are printed, and a sentence says how many there are."""
 
 
-def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS) -> ReportView:
+def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS, group_by: Grouping = Grouping.SEVERITY) -> ReportView:
     """Work out everything that any report of this finished run says."""
     manifest = run.manifest
     verdict, tone = words.verdict(manifest)
     accounts = tuple(_accounts(run))
+    findings = _findings(run, SHOWN)
     return ReportView(
         title="AWS access key report",
         organisation=manifest.organisation,
@@ -198,10 +248,16 @@ def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS) -> ReportView:
         worst_accounts=_worst(accounts),
         controls=tuple(_controls(manifest)),
         ages=tuple(_ages(run)),
-        findings=_findings(run, SHOWN),
+        findings=findings,
         due_soon=_due_soon(run),
         method=words.method(manifest),
         facts=words.facts(manifest),
+        frameworks=tuple(framework_views(manifest)),
+        exemptions=tuple(exemption_views(manifest)),
+        owners=owner_views(findings),
+        forecast=forecast_view(run),
+        upcoming=tuple(FindingView(**record) for record in _records(run.upcoming[list(FINDINGS)])),
+        group_by=group_by,
         printed_rows=printed_rows,
     )
 
@@ -298,7 +354,7 @@ def _rate_tone(manifest: RunManifest) -> Tone:
         return Tone.NEUTRAL
     if rate < 1:
         return Tone.BAD
-    return Tone.GOOD if words.is_complete(manifest) else Tone.WARN
+    return Tone.GOOD if manifest.is_complete else Tone.WARN
 
 
 def _oldest(run: Run) -> int | None:
@@ -317,6 +373,8 @@ def _ages(run: Run) -> Iterable[Band]:
 
 def _controls(manifest: RunManifest) -> Iterable[ControlView]:
     for control in CONTROLS.values():
+        if not asks(manifest.policy, control.id):
+            continue
         severity = manifest.policy.severities.get(control.id, Severity.LOW)
         counts = manifest.summary.verdicts.get(control.id.value, {})
         yield ControlView(
@@ -326,6 +384,8 @@ def _controls(manifest: RunManifest) -> Iterable[ControlView]:
             rationale=control.rationale,
             remedy=control.remedy,
             source=control.source,
+            documentation=control.documentation,
+            gravity=control.gravity,
             severity=severity.value,
             counts=tuple((outcome.value, int(counts.get(outcome.value, 0))) for outcome in Outcome),
         )

@@ -1,10 +1,11 @@
 """Numbers and times as words: the sentences of the reports, made by rule from a run's manifest. Pure."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 from auditor.model import ControlId, Outcome, Policy, RunManifest, Source, Summary
+from auditor.policy import Standing, standing
 
 SOURCES: Mapping[Source, str] = {
     Source.CREDENTIAL_REPORT: "credential report",
@@ -12,7 +13,10 @@ SOURCES: Mapping[Source, str] = {
     Source.FILE: "downloaded report",
 }
 
-USER_CONTROLS = (ControlId.ONE_ACTIVE_KEY, ControlId.EXTRA_KEYS)
+COUNTING_KEYS = (ControlId.ONE_ACTIVE_KEY, ControlId.EXTRA_KEYS)
+"""Controls that are unknown where it is not certain how many keys a user has."""
+
+USER_CONTROLS = (*COUNTING_KEYS, ControlId.CONSOLE_PASSWORD_UNUSED, ControlId.CONSOLE_MFA)
 """Controls that judge users, whose verdicts the rate of keys does not hold."""
 
 
@@ -60,11 +64,6 @@ def bounds(summary: Summary) -> str:
     return f"between {math.floor(round(lower * 100, 4))} % and {math.ceil(round(upper * 100, 4))} %"
 
 
-def is_complete(manifest: RunManifest) -> bool:
-    """Whether everything in scope was audited and nothing ended as unknown."""
-    return not manifest.coverage.not_audited and not manifest.summary.has_unknown_verdicts
-
-
 def violations(summary: Summary, controls: Iterable[str] = tuple(ControlId)) -> int:
     """Non-compliant verdicts of these controls: by default all, those on keys and those on users."""
     return sum(_verdicts(summary, control, Outcome.NON_COMPLIANT) for control in controls)
@@ -76,13 +75,22 @@ def _verdicts(summary: Summary, control: str, outcome: Outcome) -> int:
 
 def _unlisted_users(summary: Summary) -> int:
     """Users of whom it is not certain how many keys they have."""
-    return max(_verdicts(summary, control, Outcome.UNKNOWN) for control in USER_CONTROLS)
+    return max(_verdicts(summary, control, Outcome.UNKNOWN) for control in COUNTING_KEYS)
+
+
+def broken_frameworks(manifest: RunManifest) -> tuple[str, ...]:
+    """Title and edition of each framework of which a clause fails."""
+    return tuple(
+        f"{framework.title} {framework.edition}"
+        for framework in manifest.policy.frameworks
+        if any(counts.get(Outcome.NON_COMPLIANT, 0) for counts in manifest.frameworks.get(framework.id, {}).values())
+    )
 
 
 def verdict(manifest: RunManifest) -> tuple[str, str]:
     """One word for the run, and its tone."""
-    broken = violations(manifest.summary)
-    if not is_complete(manifest):
+    broken = violations(manifest.summary) or len(broken_frameworks(manifest))
+    if not manifest.is_complete:
         return ("Incomplete, and not compliant" if broken else "Incomplete", "bad" if broken else "warn")
     return ("Not compliant", "bad") if broken else ("Compliant", "good")
 
@@ -91,30 +99,36 @@ def headline(manifest: RunManifest) -> str:
     """The one sentence: rate, number of keys, what was not audited, and the bounds."""
     summary, coverage = manifest.summary, manifest.coverage
     judged = summary.compliant + summary.non_compliant
-    if judged:
-        verb = "complies" if judged == 1 else "comply"
-        text = f"{rate(summary.compliance_rate)} of {counted(judged, 'judged access key')} {verb}"
-    else:
-        text = "No access key could be judged"
-    by_users = violations(summary, USER_CONTROLS)
-    if by_users:
-        text += f"; {counted(by_users, 'user-level violation')}"
-    by_root = _verdicts(summary, ControlId.ROOT_ACCESS_KEY, Outcome.NON_COMPLIANT)
-    if by_root:
-        text += f"; {counted(by_root, 'root access key')} that must not be there"
+    verb = "complies" if judged == 1 else "comply"
+    rated = f"{rate(summary.compliance_rate)} of {counted(judged, 'judged access key')} {verb}"
     missing = len(coverage.not_audited)
-    if missing:
-        text += f"; {missing} of {counted(coverage.accounts_in_scope, 'account')} not audited"
-    if summary.unknown:
-        text += f"; {counted(summary.unknown, 'key')} of unknown outcome"
-    unlisted = _unlisted_users(summary)
-    if unlisted:
-        text += f"; {counted(unlisted, 'user')} whose keys are not known for certain"
-    rootless = _verdicts(summary, ControlId.ROOT_ACCESS_KEY, Outcome.UNKNOWN)
-    if rootless:
-        text += f"; {counted(rootless, 'account')} whose root keys are not known"
+    said = [
+        (violations(summary, USER_CONTROLS), "{} {}", "user-level violation"),
+        (_failing(summary, ControlId.ROOT_ACCESS_KEY), "{} {} that must not be there", "root access key"),
+        (_failing(summary, ControlId.SERVICE_CREDENTIAL_AGE), "{} {} too old", "service-specific credential"),
+        (
+            len(broken_frameworks(manifest)),
+            f"{{}} of {counted(len(manifest.policy.frameworks), 'framework')} not met",
+            "",
+        ),
+        (sum(counts.get(Outcome.EXEMPT, 0) for counts in summary.verdicts.values()), "{} {} exempt", "violation"),
+        (missing, f"{{}} of {counted(coverage.accounts_in_scope, 'account')} not audited", ""),
+        (summary.unknown, "{} {} of unknown outcome", "key"),
+        (_unlisted_users(summary), "{} {} whose keys are not known for certain", "user"),
+        (
+            _verdicts(summary, ControlId.ROOT_ACCESS_KEY, Outcome.UNKNOWN),
+            "{} {} whose root keys are not known",
+            "account",
+        ),
+    ]
+    parts = [text.format(f"{count:,}", plural(count, noun)) for count, text, noun in said if count]
+    text = "; ".join([rated if judged else "No access key could be judged", *parts])
     between = bounds(summary)
     return f"{text}: {between}." if between else f"{text}."
+
+
+def _failing(summary: Summary, control: ControlId) -> int:
+    return _verdicts(summary, control, Outcome.NON_COMPLIANT)
 
 
 def population(manifest: RunManifest) -> str:
@@ -143,11 +157,25 @@ def sentences(manifest: RunManifest) -> tuple[str, ...]:
     policy = manifest.policy
     rootless = _verdicts(summary, ControlId.ROOT_ACCESS_KEY, Outcome.UNKNOWN)
     said = [
+        (
+            failing("quarantined-key"),
+            "{} of users whose keys AWS found exposed: deactivate them and treat it as an incident",
+            "key",
+        ),
         (failing("root-access-key"), "root access {} that must not be there: the gravest finding there is", "key"),
         (failing("key-age"), f"active {{}} older than policy allows ({policy.key_age} fails)", "key"),
         (failing("key-unused"), f"active {{}} not used for {policy.key_unused}", "key"),
         (failing("one-active-key"), "{} with more active keys than allowed", "user"),
         (failing("extra-keys"), "{} with more than two access keys", "user"),
+        (failing("console-mfa"), "{} with a console password and no MFA device", "user"),
+        (
+            failing("console-password-unused"),
+            f"{{}} whose console password was not used for {policy.password_unused}",
+            "user",
+        ),
+        (failing("service-credential-age"), f"service-specific {{}} of {policy.service_credential_age}", "credential"),
+        (failing("inactive-key-retained"), f"inactive {{}} kept for {policy.inactive_retained}", "key"),
+        (failing("key-at-user-creation"), "{} that came with a console user and was never used", "key"),
         (summary.unknown, "{} of unknown outcome: what could not be read is never taken as a pass", "key"),
         (_unlisted_users(summary), "{} whose number of keys is not known for certain", "user"),
         (rootless, "{} of which it is not known whether the root user has a key", "account"),
@@ -158,14 +186,37 @@ def sentences(manifest: RunManifest) -> tuple[str, ...]:
         ),
     ]
     lines = [f"{count:,} {text.format(plural(count, noun))}." for count, text, noun in said if count]
+    unmet = broken_frameworks(manifest)
+    if unmet:
+        lines.append(f"Not met: {', '.join(unmet)}. Each clause stands below with its own numbers.")
+    lines += exemption_sentences(manifest)
     missing = len(coverage.not_audited)
     if missing:
         be = "was" if missing == 1 else "were"
         lines.insert(0, f"{counted(missing, 'account')} in scope {be} not audited: nothing is known of the keys there.")
-    if is_complete(manifest) and not violations(summary):
-        judged = summary.compliant
-        lines.insert(0, "Every key that was judged complies." if judged else "There was no active access key to judge.")
+    if manifest.is_complete and not violations(summary):
+        nothing = "Every violation is exempt." if summary.exempt else "There was no active access key to judge."
+        lines.insert(0, "Every key that was judged complies." if summary.compliant else nothing)
     return tuple(lines)
+
+
+def exemption_sentences(manifest: RunManifest) -> Iterator[str]:
+    """What somebody has to do about exemptions."""
+    standings = {one.id: standing(one, manifest.as_of) for one in manifest.policy.exemptions}
+    matched = manifest.exemptions
+    expired = [name for name, where in standings.items() if where is Standing.EXPIRED and matched.get(name)]
+    soon = [name for name, where in standings.items() if where is Standing.EXPIRING]
+    idle = [
+        name
+        for name, where in standings.items()
+        if where in {Standing.ACTIVE, Standing.EXPIRING} and not matched.get(name)
+    ]
+    if expired:
+        yield f"{counted(len(expired), 'exemption')} expired and what it excused now fails: {', '.join(expired)}."
+    if soon:
+        yield f"{counted(len(soon), 'exemption')} will expire within 30 days: {', '.join(soon)}."
+    if idle:
+        yield f"{counted(len(idle), 'exemption')} matched nothing: {', '.join(idle)}."
 
 
 def report_age(generated_at: datetime | None, as_of: datetime, source: Source) -> str:

@@ -1,8 +1,9 @@
-"""One account, one unit of work: enter it, fetch its report, look up what is about to be flagged."""
+"""One account, one unit of work: enter it, fetch its report, ask what else there is, look up what is to be flagged."""
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from auditor import answers
@@ -14,11 +15,13 @@ from auditor.aws.loop import run
 from auditor.aws.spending import LATER, Ledger, Pace
 from auditor.credential_report import WrongAccountError, parse_credential_report
 from auditor.errors import AuditorError, ReportFormatError
+from auditor.gather.beside import Asking, Beside
 from auditor.gather.entering import enter
 from auditor.gather.failures import not_audited
 from auditor.gather.settings import GatherSettings, RawStore
 from auditor.gather.stopping import StopRequested
 from auditor.model import (
+    ROOT_USER,
     Account,
     AccountFacts,
     AccountResult,
@@ -129,29 +132,45 @@ def _unreadable(account: Account, error: ReportFormatError) -> NotAudited:
     return NotAudited(code, f"{error.where}: {error.what}", step)
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """An account that was entered, and what is under way there."""
+
+    caller: Caller
+    account: Account
+    settings: GatherSettings
+    tell: Callable[[str], None]
+    asking: Asking
+
+    def save(self, name: str, content: bytes) -> None:
+        self.settings.store.save(self.account.id, name, content)
+
+
 async def _facts(
     caller: Caller, account: Account, settings: GatherSettings, tell: Callable[[str], None]
 ) -> AccountFacts:
+    asking = Asking(caller, account, settings)
+    work = _Work(caller, account, settings, tell, asking)
+
     def asked() -> None:
         caller.ledger.urgency = LATER
         tell(REQUESTED)
+        asking.begin()
 
     try:
-        fetched = await fetch_credential_report(caller, wait_seconds=settings.report_wait_seconds, on_asked=asked)
-    except ReportRefusedError as refusal:
-        why = str(refusal)
-    else:
-        return await _reported_facts(caller, account, settings, fetched, tell)
-    return await _listed_facts(caller, account, settings, why, tell)
+        try:
+            fetched = await fetch_credential_report(caller, wait_seconds=settings.report_wait_seconds, on_asked=asked)
+        except ReportRefusedError as refusal:
+            why = str(refusal)
+        else:
+            return await _reported_facts(work, fetched)
+        return await _listed_facts(work, why)
+    finally:
+        await asking.leave()
 
 
-async def _reported_facts(
-    caller: Caller,
-    account: Account,
-    settings: GatherSettings,
-    fetched: FetchedReport,
-    tell: Callable[[str], None],
-) -> AccountFacts:
+async def _reported_facts(work: _Work, fetched: FetchedReport) -> AccountFacts:
+    account, settings = work.account, work.settings
     meta = ReportMeta(
         generated_at=fetched.generated_at,
         received_at=fetched.received_at,
@@ -159,38 +178,54 @@ async def _reported_facts(
         size=len(fetched.content),
         request_id=fetched.request_id,
     )
-    settings.store.save(account.id, answers.REPORT, fetched.content)
-    settings.store.save(account.id, answers.RESPONSE, answers.encode_response(meta, fetched.states))
+    work.save(answers.REPORT, fetched.content)
+    work.save(answers.RESPONSE, answers.encode_response(meta, fetched.states))
     report = parse_credential_report(
         fetched.content, origin=f"credential report of {account.id}", expected_account=account.id
     )
-    chosen = users_to_look_up(report, settings.policy, settings.as_of, every_key=settings.every_key)
-    lookups = await follow_renamed(caller, report, await look_up_users(caller, chosen, lambda: tell(LOOKED_UP)))
-    _keep(account, settings, lookups)
-    root, notes = await _root(caller, report)
-    notes += _lookup_notes(lookups)
+    beside = await work.asking.end()
+    also = {*(beside.quarantine.users if beside.quarantine else ()), *settings.also.get(account.id, ())}
+    chosen = users_to_look_up(
+        report, settings.policy, settings.as_of, account=account, every_key=settings.every_key, also=also
+    )
+    found = await look_up_users(work.caller, chosen, lambda: work.tell(LOOKED_UP))
+    lookups = await follow_renamed(work.caller, report, found)
     age = fetched.received_at - fetched.generated_at
-    if age > STALE:
-        notes.append(f"AWS sent a credential report that was {age // timedelta(hours=1)} hours old.")
-    return AccountFacts(Source.CREDENTIAL_REPORT, report, meta, (), lookups, root, tuple(notes))
+    stale = [f"AWS sent a credential report that was {age // timedelta(hours=1)} hours old."] if age > STALE else []
+    facts = AccountFacts(Source.CREDENTIAL_REPORT, report, meta, lookups=lookups)
+    return await _completed(work, facts, beside, stale)
 
 
-async def _listed_facts(
-    caller: Caller, account: Account, settings: GatherSettings, why: str, tell: Callable[[str], None]
-) -> AccountFacts:
-    users = await list_users(caller)
-    settings.store.save(account.id, answers.LISTING, answers.encode_listing(users, caller.timing.now()))
-    lookups = await look_up_users(caller, (user.name for user in users), lambda: tell(LOOKED_UP))
-    _keep(account, settings, lookups)
-    root, notes = await _root(caller, None)
-    notes += _lookup_notes(lookups)
-    notes.insert(0, f"AWS made no credential report in time ({why}); users and keys were listed one by one.")
-    return AccountFacts(Source.LISTING, None, None, users, lookups, root, tuple(notes))
+async def _listed_facts(work: _Work, why: str) -> AccountFacts:
+    users = await list_users(work.caller)
+    work.save(answers.LISTING, answers.encode_listing(users, work.caller.timing.now()))
+    beside = await work.asking.end()
+    lookups = await look_up_users(work.caller, (user.name for user in users), lambda: work.tell(LOOKED_UP))
+    fallback = f"AWS made no credential report in time ({why}); users and keys were listed one by one."
+    facts = AccountFacts(Source.LISTING, listed_users=users, lookups=lookups, notes=(fallback,))
+    return await _completed(work, facts, beside)
 
 
-def _keep(account: Account, settings: GatherSettings, lookups: Mapping[str, UserLookup]) -> None:
+async def _completed(work: _Work, facts: AccountFacts, beside: Beside, last: Sequence[str] = ()) -> AccountFacts:
+    """The facts with what was asked beside them, all of it kept; `last` are notes that come after the others."""
+    lookups = facts.lookups
+    if beside.root:
+        lookups = {**lookups, ROOT_USER: beside.root}
     if lookups:
-        settings.store.save(account.id, answers.KEYS, answers.encode_lookups(lookups))
+        work.save(answers.KEYS, answers.encode_lookups(lookups))
+    if beside.quarantine:
+        work.save(answers.QUARANTINE, answers.encode_quarantine(beside.quarantine))
+    if beside.service_credentials:
+        work.save(answers.SERVICE_CREDENTIALS, answers.encode_service_credentials(beside.service_credentials))
+    root, notes = await _root(work.caller, facts.report, beside.root)
+    return replace(
+        facts,
+        lookups=lookups,
+        root_keys_present=root,
+        quarantine=beside.quarantine,
+        service_credentials=beside.service_credentials,
+        notes=(*facts.notes, *notes, *beside.notes(), *_lookup_notes(lookups), *last),
+    )
 
 
 def _lookup_notes(lookups: Mapping[str, UserLookup]) -> list[str]:
@@ -206,10 +241,14 @@ def _lookup_notes(lookups: Mapping[str, UserLookup]) -> list[str]:
     return notes
 
 
-async def _root(caller: Caller, report: CredentialReport | None) -> tuple[bool | None, list[str]]:
-    """What the account summary says of root keys; asked only where the report has no root row."""
+async def _root(
+    caller: Caller, report: CredentialReport | None, root: UserLookup | None
+) -> tuple[bool | None, list[str]]:
+    """Whether there are root keys; asked of the account summary only where neither root row nor look-up tells."""
     if report is not None and ReportColumns.of(report.users).is_root.any():
         return None, []
+    if root is not None:
+        return bool(root.keys), []
     try:
         return await root_keys_present(caller), ["No root row to read; the account summary was asked for root keys."]
     except AwsFailure as failure:

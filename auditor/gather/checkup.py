@@ -1,4 +1,4 @@
-"""What an audit may do in each account, tried before the first run: every permission once, and nothing is changed."""
+"""What an audit may do in each account, tried before the first run: each permission once, and nothing is changed."""
 
 import logging
 import re
@@ -8,14 +8,17 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from auditor.aws.account_wide import QUARANTINE
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection
 from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.identity import assume_root
+from auditor.aws.keys import look_up_root
 from auditor.aws.loop import in_lanes, told_by
 from auditor.aws.permissions import READING
 from auditor.aws.spending import Ledger, Pace
 from auditor.aws.timing import Timing
-from auditor.gather.entering import enter
+from auditor.gather.entering import ambient_caller, enter
 from auditor.gather.failures import not_audited
 from auditor.gather.settings import Progress
 from auditor.model import Account, NotAudited, NotAuditedCode
@@ -53,11 +56,13 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class AccountCheckup:
-    """The permissions of the policy in one account, in the policy's order; or what kept the checkup out."""
+    """The needed permissions in one account, in the policy's order; or what kept the checkup out."""
 
     account: Account
     trials: tuple[Trial, ...] = ()
     failed: NotAudited | None = None
+    root_refused: str | None = None
+    """Why the root user's keys cannot be looked up, where they are to be; an audit goes by the report then."""
 
     @property
     def is_unreachable(self) -> bool:
@@ -83,8 +88,13 @@ class CheckupSettings:
     session_seconds: int = 3600
     attempts: int = 6
     calls_in_flight: int = 64
-    """Accounts that are tried at the same time: each takes some eight calls, one after the other."""
+    """Accounts that are tried at the same time: each takes some eleven calls, one after the other."""
     account_calls_per_second: float = 20.0
+    needed: frozenset[str] = frozenset(ACTIONS)
+    """The actions that are tried: those that the audit's policy has a use for."""
+    root_sessions: bool = False
+    without_root_sessions: frozenset[str] = frozenset()
+    """As `auditor.gather.GatherSettings` has them."""
     timing: Timing = field(default_factory=Timing)
 
 
@@ -122,26 +132,40 @@ async def _check(
 
 async def _check_account(account: Account, settings: CheckupSettings) -> AccountCheckup:
     """Enter the account and try each permission once; what fails is a value."""
-    examination, failed = _Examination(), None
+    examination, failed, root_refused = _Examination(account.partition, settings.needed), None, None
+    ledger = Ledger(pace=Pace(settings.account_calls_per_second))
     try:
-        await examination.try_all(await enter(account, settings, Ledger(pace=Pace(settings.account_calls_per_second))))
+        await examination.try_all(await enter(account, settings, ledger))
+        if settings.root_sessions and account.id not in settings.without_root_sessions:
+            root_refused = await _root_refused(account, settings, ledger)
     except AwsFailure as failure:
         log.debug("account %s: %s", account.id, failure)
         failed = not_audited(account, failure)
-    return AccountCheckup(account, examination.trials(), failed)
+    return AccountCheckup(account, examination.trials(), failed, root_refused)
+
+
+async def _root_refused(account: Account, settings: CheckupSettings, ledger: Ledger) -> str | None:
+    try:
+        await look_up_root(await assume_root(ambient_caller(account, settings, ledger), account.id))
+    except AwsFailure as failure:
+        return str(failure)
+    return None
 
 
 class _Examination:
     """The permissions of one account, as they are tried one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, partition: str, needed: frozenset[str]) -> None:
+        self._partition = partition
+        self._needed = needed
         self._found: dict[str, Trial] = {}
         self._why_untried = ""
 
     def trials(self) -> tuple[Trial, ...]:
         """What came out, in the policy's order."""
-        untried = {action: Trial(action, Answer.UNTRIED, self._why_untried) for action in ACTIONS}
-        return tuple((untried | self._found)[action] for action in ACTIONS)
+        actions = [action for action in ACTIONS if action in self._needed]
+        untried = {action: Trial(action, Answer.UNTRIED, self._why_untried) for action in actions}
+        return tuple((untried | self._found)[action] for action in actions)
 
     async def try_all(self, caller: Caller) -> None:
         """Try each permission; AwsFailure for what tells of no permission and would meet every further call."""
@@ -149,6 +173,11 @@ class _Examination:
         await self._ask(caller, "generate_credential_report")
         await self._ask(caller, "get_credential_report")
         await self._ask(caller, "get_account_summary")
+        await self._ask(caller, "list_policies", Scope="AWS", OnlyAttached=True, MaxItems=1)
+        # A partition that does not have this very policy says so after it has authorised the call.
+        policy = f"arn:{self._partition}:iam::aws:policy/{QUARANTINE}V3"
+        await self._ask(caller, "list_entities_for_policy", PolicyArn=policy, EntityFilter="User", MaxItems=1)
+        await self._ask(caller, "list_service_specific_credentials", AllUsers=True, MaxItems=1)
         listed = await self._ask(caller, "list_users", MaxItems=USERS)
         if listed is None:
             self._why_untried = "who the users are is not known without iam:ListUsers"
@@ -173,6 +202,8 @@ class _Examination:
     async def _ask(self, caller: Caller, method: str, **params: Any) -> Mapping[str, Any] | None:
         """The answer, nothing in it where AWS refused for another reason than a permission; None where for that."""
         action = BY_METHOD[method]
+        if action not in self._needed:
+            return {}
         try:
             answer = await caller.call("iam", method, **params)
         except AwsFailure as failure:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from auditor.aws.calls import Caller
-from auditor.aws.clients import Clients, Connection, CredentialSource, Entrance, shared_clients
+from auditor.aws.clients import Clients, Connection, Entrance, shared_clients
 from auditor.aws.failures import AwsFailure
 from auditor.aws.identity import Identity, RoleSession, Via, caller_identity
 from auditor.aws.spending import Ledger
@@ -17,6 +17,9 @@ from auditor.model import Account, Member
 
 Callers = Mapping[str, Identity]
 """Who calls in which partition."""
+
+UnitNames = Mapping[str, tuple[str, ...]]
+"""Names of the organisational units from the root's children down to one, by its id; none for a root."""
 
 
 class EnteringSettings(Protocol):
@@ -70,6 +73,17 @@ def connection_for(config: Config) -> Connection:
     )
 
 
+def ambient_caller(account: Account, settings: EnteringSettings, ledger: Ledger) -> Caller:
+    """A caller with the credentials that there are before any role of the account's: those that enter it.
+
+    Raises:
+        AwsFailure: there are none.
+        UsageError: AWS cannot be called at all with these settings.
+    """
+    clients = shared_clients(settings.connection.to(account.partition))
+    return Caller(clients, clients.ambient(), account.partition, settings.timing, settings.attempts, ledger)
+
+
 async def enter(account: Account, settings: EnteringSettings, ledger: Ledger) -> Caller:
     """A caller in the account, its role assumed.
 
@@ -77,18 +91,13 @@ async def enter(account: Account, settings: EnteringSettings, ledger: Ledger) ->
         AwsFailure: there are no credentials, or the role is refused.
         UsageError: AWS cannot be called at all with these settings.
     """
-    clients = shared_clients(settings.connection.to(account.partition))
-
-    def caller(credentials: CredentialSource) -> Caller:
-        return Caller(clients, credentials, account.partition, settings.timing, settings.attempts, ledger)
-
-    ambient = caller(clients.ambient())
+    ambient = ambient_caller(account, settings, ledger)
     if account.role_name is None:
         return ambient
     session = RoleSession(account, ambient, settings.session_name, settings.session_seconds, settings.timing)
     await session.frozen()  # refused here, a role is told from a missing permission
-    ledger.take_over(clients.ledger)
-    return caller(session)
+    ledger.take_over(ambient.clients.ledger)
+    return replace(ambient, credentials=session)
 
 
 def clients_elsewhere(connection: Connection) -> Mapping[str, Clients]:
@@ -128,8 +137,13 @@ def listed_account(wanted: AccountsConfig, entry: AccountEntry, home: str, calle
     return _entered(wanted, account, callers)
 
 
-def member_accounts(wanted: AccountsConfig, members: Sequence[Member], home: str, callers: Callers) -> list[Account]:
-    """The organisation's accounts and how they are entered; NothingAuditedError for overrides that match none."""
+def member_accounts(
+    wanted: AccountsConfig, members: Sequence[Member], home: str, callers: Callers, names: UnitNames
+) -> list[Account]:
+    """The organisation's accounts and how they are entered; NothingAuditedError for overrides that match none.
+
+    `home` is the caller's partition; `names` has the names of the units above the accounts, where they are known.
+    """
     overrides = {entry.id: entry for entry in wanted.override}
     absent = overrides.keys() - {member.id for member in members}
     if absent:
@@ -137,7 +151,8 @@ def member_accounts(wanted: AccountsConfig, members: Sequence[Member], home: str
         raise NothingAuditedError(what, next_step="Correct the ids, or remove the overrides.")
     found = []
     for member in members:
-        account = Account(member.id, member.name, home, member.state)
+        above = names.get(member.units[-1]) if member.units else None
+        account = Account(member.id, member.name, home, member.state, units=member.units or None, unit_names=above)
         if override := overrides.get(member.id):
             name = override.name or member.name
             account = replace(account, name=name, role_name=override.role_name, external_id=override.external_id)

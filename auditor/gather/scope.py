@@ -10,12 +10,13 @@ from auditor.aws.clients import Connection, shared_clients
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import CHAINED_SECONDS, Identity, caller_identity
 from auditor.aws.loop import in_lanes, told_by
-from auditor.aws.organisation import account_tags, list_accounts, locate_accounts, walk_units
+from auditor.aws.organisation import Unit, account_tags, list_accounts, locate_accounts, walk_units
 from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, AccountSource
 from auditor.errors import AuditorError, NothingAuditedError, UsageError
 from auditor.gather.entering import (
     Callers,
+    UnitNames,
     callers_elsewhere,
     clients_elsewhere,
     confirm_partitions,
@@ -52,6 +53,13 @@ class Scope:
     others: tuple[Identity, ...] = ()
     """Who calls in the partitions that have credentials of their own."""
 
+    @property
+    def without_root_sessions(self) -> frozenset[str]:
+        """Ids of accounts that AWS lets nobody enter as root: the callers' own, and those outside the organisation."""
+        own = {caller.account_id for caller in (self.caller, *self.others)}
+        members = {entry.member.id for entry in self.population}
+        return frozenset(own | ({account.id for account in self.accounts} - members))
+
     def session_seconds(self, wanted: AccountsConfig) -> int:
         """How long role sessions can last: AWS gives a caller who is a role itself no more than an hour."""
         seconds = wanted.session_minutes * 60
@@ -60,12 +68,14 @@ class Scope:
         return min(seconds, CHAINED_SECONDS) if chained else seconds
 
 
-def resolve_scope(
+def resolve_scope(  # noqa: PLR0913 - what is wanted, and how it is asked
     wanted: AccountsConfig,
     only: Sequence[str],
     connection: Connection,
     timing: Timing,
     on_found: Callable[[int], None] = lambda _: None,
+    *,
+    policy_units: Sequence[str] = (),
 ) -> Scope:
     """Find out who calls and which accounts that means.
 
@@ -75,6 +85,8 @@ def resolve_scope(
         connection: how AWS is reached.
         timing: clock, sleep and jitter.
         on_found: told how many accounts of the organisation are known so far.
+        policy_units: organisational units that the policy names, by id or path of names: where the accounts of the
+            organisation stand is then found out, each of these must exist, and for a path all names are.
 
     Raises:
         UsageError: no credentials, or an account given is not among those listed; nothing was called.
@@ -90,7 +102,7 @@ def resolve_scope(
         shared_clients(connection).ambient()
 
     async def resolve(tell: Callable[[Scope | int], None]) -> None:
-        tell(await _resolved(wanted, only, connection, timing, tell))
+        tell(await _resolved(_Wanted(wanted, only, tuple(policy_units)), connection, timing, tell))
 
     for told in told_by(resolve):
         if isinstance(told, Scope):
@@ -99,13 +111,30 @@ def resolve_scope(
     raise AssertionError
 
 
-async def _resolved(
-    wanted: AccountsConfig,
-    only: Sequence[str],
-    connection: Connection,
-    timing: Timing,
-    on_found: Callable[[int], None],
-) -> Scope:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the scope is to be made from."""
+
+    accounts: AccountsConfig
+    only: Sequence[str]
+    policy_units: Sequence[str]
+
+    @property
+    def needs_names(self) -> bool:
+        """Whether the policy names a unit by its path of names."""
+        return any(_is_path(entry) for entry in self.policy_units)
+
+
+@dataclass(frozen=True, slots=True)
+class _Company:
+    """The organisation: its accounts with what leaves them out, and the names above each unit where they are needed."""
+
+    population: tuple[PopulationEntry, ...]
+    names: UnitNames
+
+
+async def _resolved(wanted: _Wanted, connection: Connection, timing: Timing, on_found: Callable[[int], None]) -> Scope:
+    only = wanted.only
     clients, others = shared_clients(connection), clients_elsewhere(connection)
     try:
         caller = Caller(clients, clients.ambient(), "", timing, IDENTITY_ATTEMPTS)
@@ -130,8 +159,9 @@ async def _resolved(
 
 
 async def _accounts(
-    wanted: AccountsConfig, callers: Callers, identity: Identity, caller: Caller, on_found: Callable[[int], None]
+    asked: _Wanted, callers: Callers, identity: Identity, caller: Caller, on_found: Callable[[int], None]
 ) -> tuple[list[Account], str, tuple[PopulationEntry, ...]]:
+    wanted = asked.accounts
     listed = [listed_account(wanted, entry, identity.partition, callers) for entry in wanted.list]
     match wanted.source:
         case AccountSource.CALLER:
@@ -139,10 +169,11 @@ async def _accounts(
         case AccountSource.LIST:
             return listed, "accounts listed in the configuration", ()
         case AccountSource.ORGANISATION:
-            population = await _population(wanted, caller, on_found)
+            company = await _company(asked, caller, on_found)
+            population = company.population
             _confirm_beside(listed, population)
             members = [entry.member for entry in population if entry.left_out is None]
-            found = member_accounts(wanted, members, identity.partition, callers)
+            found = member_accounts(wanted, members, identity.partition, callers, company.names)
             beside = f", and {_named(account.id for account in listed)} beside it" if listed else ""
             return [*found, *listed], _described(population, identity) + beside, population
 
@@ -167,15 +198,17 @@ def _named(account_ids: Iterable[str]) -> str:
     return ", ".join(ids) if len(ids) <= FEW else f"{len(ids)} accounts"
 
 
-async def _population(
-    wanted: AccountsConfig, caller: Caller, on_found: Callable[[int], None]
-) -> tuple[PopulationEntry, ...]:
+async def _company(asked: _Wanted, caller: Caller, on_found: Callable[[int], None]) -> _Company:
     """Every account of the organisation, and which filter leaves it out."""
+    wanted = asked.accounts
     try:
         members = await list_accounts(caller, on_found)
-        units = await _units(wanted, caller)
-        if units:
+        tree = await _tree(caller) if asked.needs_names else None
+        units = await _units(wanted, caller, tree)
+        if units or asked.policy_units:
             members = await _located(members, caller)
+        names = _names(tree, members) if tree else {}
+        lost = await _unknown_units(asked.policy_units, members, caller, tree)
         selection = await _selected(wanted, members, units, caller)
     except AwsFailure as failure:
         step = f"Run as the management account or a delegated administrator with {failure.operation}."
@@ -184,13 +217,16 @@ async def _population(
         elif failure.may_pass:
             step = f"Without all of it the population is not known. Run it again when AWS answers {failure.operation}."
         raise NothingAuditedError(f"The organisation cannot be listed. {failure}.", next_step=step) from failure
+    if lost:
+        what = f"Entries of the policy that match no organisational unit of the organisation: {', '.join(lost)}."
+        raise NothingAuditedError(what, next_step="Correct or remove them; capital letters count.")
     if selection.unmatched:
         what = f"Filters that match no account of the organisation: {', '.join(selection.unmatched)}."
         raise NothingAuditedError(what, next_step="Correct or remove them; capital letters count.")
     if all(entry.left_out for entry in selection.population):
         what = f"No account is in scope: the filters leave out all {len(selection.population)}."
         raise NothingAuditedError(what, next_step="Check accounts.include and accounts.exclude.")
-    return selection.population
+    return _Company(selection.population, names)
 
 
 async def _selected(
@@ -215,17 +251,66 @@ async def _selected(
         missing.clear()
 
 
-async def _units(wanted: AccountsConfig, caller: Caller) -> Mapping[str, str]:
+Tree = Mapping[str, Unit]
+"""The roots and all organisational units, by id."""
+
+
+async def _tree(caller: Caller) -> Tree:
+    return {unit.path[-1]: unit async for unit in walk_units(caller)}
+
+
+async def _units(wanted: AccountsConfig, caller: Caller, tree: Tree | None) -> Mapping[str, str]:
     """Ids of the organisational units that the filters mean, by entry; a path of names that leads nowhere has none."""
     entries = (*wanted.include.ous, *wanted.exclude.ous)
-    paths = {tuple(entry.split("/")[1:]): entry for entry in entries if entry.startswith("/")}
-    units = {entry: entry for entry in entries if not entry.startswith("/")}
+    paths = {_steps(entry): entry for entry in entries if _is_path(entry)}
+    units = {entry: entry for entry in entries if not _is_path(entry)}
+    if paths and tree is not None:
+        return units | {paths[unit.names]: id_ for id_, unit in tree.items() if unit.names in paths}
     if paths:
         above = {path[:depth] for path in paths for depth in range(len(path))}
         async for unit in walk_units(caller, lambda unit: unit.names in above):
             if unit.names in paths:
                 units[paths[unit.names]] = unit.path[-1]
     return units
+
+
+def _is_path(entry: str) -> bool:
+    """Whether an entry is a path of names, and no id."""
+    return entry.startswith("/")
+
+
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("/")[1:])
+
+
+async def _unknown_units(
+    entries: Sequence[str], members: Iterable[Member], caller: Caller, tree: Tree | None
+) -> list[str]:
+    """Entries that are no unit of the organisation; the tree is walked for ids above which no account stands."""
+    populated = {unit for member in members for unit in member.units}
+    doubtful = [entry for entry in entries if entry not in populated]
+    if not doubtful:
+        return []
+    known = await _tree(caller) if tree is None else tree
+    paths = {unit.names for unit in known.values()}
+    return [f'"{it}"' for it in doubtful if not (_steps(it) in paths if _is_path(it) else it in known)]
+
+
+def _names(tree: Tree, members: Iterable[Member]) -> UnitNames:
+    """The names of the units that accounts stand in.
+
+    Raises:
+        AwsFailure: an account stands in a unit that the tree does not have.
+    """
+    lost = [member.id for member in members if member.units[-1] not in tree]
+    if lost:
+        raise _moved(lost, "organizations:ListOrganizationalUnitsForParent")
+    return {id_: unit.names for id_, unit in tree.items()}
+
+
+def _moved(account_ids: Sequence[str], operation: str) -> AwsFailure:
+    what = f"{_named(account_ids)} stand in no organisational unit; perhaps they were moved just now, so try again"
+    return AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", what)
 
 
 async def _located(members: tuple[Member, ...], caller: Caller) -> tuple[Member, ...]:
@@ -235,8 +320,7 @@ async def _located(members: tuple[Member, ...], caller: Caller) -> tuple[Member,
     places = await locate_accounts(caller)
     lost = [member.id for member in members if not member.units and member.id not in places]
     if lost:
-        what = f"{_named(lost)} stand in no organisational unit; perhaps they were moved just now, so try again"
-        raise AwsFailure(Kind.UNREADABLE, "organizations:ListAccountsForParent", "UnreadableAnswer", what)
+        raise _moved(lost, "organizations:ListAccountsForParent")
     return tuple(replace(member, units=member.units or places[member.id]) for member in members)
 
 

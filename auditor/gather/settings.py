@@ -1,5 +1,6 @@
 """What gathering is told, and whom it tells: settings, the store of raw answers, the progress."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -58,4 +59,10 @@ class GatherSettings:
     account_calls_per_second: float = 20.0
     """IAM throttles by account, and publishes no rates; parallel across accounts is safe, inside one it is not."""
     every_key: bool = False
+    also: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Users to look up whatever their reports say, by account id: those whose inactive keys are to be deleted soon."""
+    root_sessions: bool = False
+    """Whether the root users' keys are looked up by sts:AssumeRoot."""
+    without_root_sessions: frozenset[str] = frozenset()
+    """Ids of accounts where that is not tried: the callers' own, and those outside the organisation."""
     timing: Timing = field(default_factory=Timing)

@@ -26,7 +26,7 @@ INCOMPLETE = ".incomplete"
 PARTS = "parts"
 """The folder of tables that are not merged yet."""
 
-TABLES = ("accounts", "users", "keys", "findings")
+TABLES = ("accounts", "users", "keys", "service_credentials", "findings")
 
 
 class RunWriter:
@@ -146,7 +146,7 @@ def write_part(folder: Path, number: int, snapshot: Snapshot, findings: pd.DataF
     Raises:
         OutputError: the disk is full or the folder went away.
     """
-    frames = (snapshot.accounts, snapshot.users, snapshot.keys, findings)
+    frames = (snapshot.accounts, snapshot.users, snapshot.keys, snapshot.credentials, findings)
     with writing(folder):
         for name in TABLES:
             (folder / PARTS / name).mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,10 @@
 """Reading runs: by id, by path, or the latest; listing what there is."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,29 @@ from auditor.history.archive import INCOMPLETE
 from auditor.history.manifest import decode_manifest
 from auditor.history.parquet import read_parquet
 from auditor.history.raw import TERMS
-from auditor.model import Policy
-from auditor.tables import ACCOUNTS, AGES, FINDINGS, VERDICTS, Run
+from auditor.model import Policy, RunManifest
+from auditor.tables import ACCOUNTS, AGES, FINDINGS, FORECAST, HORIZONS, TEXT, VERDICTS, Run
 
 LATEST = "latest"
 
-LISTED = """
+UPCOMING = 5_000
+"""Verdicts that are told one by one though they comply: those that fall due first."""
+
+OWN = "outcome = 'compliant' AND by_policy IS NOT FALSE"
+# The texts below hold nothing but numbers and instants of our own.
+LISTED = f"""
     SELECT * FROM rows WHERE outcome IN ('non_compliant', 'unknown', 'exempt')
-    OR (outcome = 'compliant' AND due_at <= TIMESTAMPTZ '{horizon}')
-"""
+    OR ({OWN} AND due_at <= TIMESTAMPTZ '{{horizon}}')
+"""  # noqa: S608
+AHEAD = f"{OWN} AND due_at > TIMESTAMPTZ '{{as_of}}' AND due_at <= TIMESTAMPTZ '{{last}}'"
+SOONEST = f"""
+    SELECT * FROM rows WHERE {AHEAD} ORDER BY due_at, account_id, "user", slot, control, created_at LIMIT {UPCOMING}
+"""  # noqa: S608
+FORESEEN = f"""
+    SELECT coalesce(owner, owner_source) AS owner, control, CASE {{cases}} END AS within, count(*) AS verdicts
+    FROM rows WHERE {AHEAD}
+    GROUP BY ALL ORDER BY ALL
+"""  # noqa: S608
 COUNTED = "SELECT account_id, outcome, count(*) AS verdicts FROM rows GROUP BY ALL ORDER BY ALL"
 AGED = """
     SELECT greatest(0, (epoch_us(TIMESTAMPTZ '{as_of}') - epoch_us(created_at)) // 86400000000) AS age_days,
@@ -129,22 +144,55 @@ def load_run(folder: Path) -> Run:
         OutputError: a file is missing or was changed into something that is no run.
     """
     try:
-        policy = policy_from_toml((folder / TERMS).read_text(encoding="utf-8"))
-        manifest = decode_manifest((folder / "run.json").read_bytes(), policy)
+        manifest = load_manifest(folder)
         tables = folder / "tables"
         findings = tables / "findings.parquet"
-        as_of, horizon = manifest.as_of.isoformat(), (manifest.as_of + policy.warning_window).isoformat()
+        as_of, horizon = manifest.as_of.isoformat(), (manifest.as_of + manifest.policy.warning_window).isoformat()
+        ahead = [(manifest.as_of + timedelta(days=days)).isoformat() for days in HORIZONS]
+        cases = " ".join(
+            f"WHEN due_at <= TIMESTAMPTZ '{at}' THEN {days}" for days, at in zip(HORIZONS, ahead, strict=True)
+        )
         return Run(
             manifest,
             accounts=read_parquet(tables / "accounts.parquet", ACCOUNTS),
             findings=read_parquet(findings, FINDINGS, LISTED.format(horizon=horizon)),
             verdicts=read_parquet(findings, VERDICTS, COUNTED),
             ages=read_parquet(tables / "keys.parquet", AGES, AGED.format(as_of=as_of)),
+            forecast=read_parquet(findings, FORECAST, FORESEEN.format(as_of=as_of, last=ahead[-1], cases=cases)),
+            upcoming=read_parquet(findings, FINDINGS, SOONEST.format(as_of=as_of, last=ahead[-1])),
         )
     except (OSError, ValueError, AuditorError) as error:
-        what = f"The run cannot be read: {error}"
-        step = "Restore the folder from its archive, or make the run again."
-        raise OutputError(what, where=str(folder), next_step=step) from error
+        raise _unreadable(folder, error) from error
+
+
+def load_manifest(folder: Path) -> RunManifest:
+    """What a stored run says of itself, with its policy; OutputError where that cannot be read."""
+    try:
+        policy = policy_from_toml((folder / TERMS).read_text(encoding="utf-8"))
+        return decode_manifest((folder / "run.json").read_bytes(), policy)
+    except (OSError, ValueError, AuditorError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def holder_of(folder: Path, access_key_id: str) -> tuple[str, str] | None:
+    """Account id and user name of a key of a stored run; None where the run does not know it by its id.
+
+    Raises:
+        OutputError: the run cannot be read.
+    """
+    if not re.fullmatch("[A-Z0-9]{16,128}", access_key_id):
+        return None
+    query = f"SELECT account_id, \"user\" FROM rows WHERE access_key_id = '{access_key_id}'"  # noqa: S608 - letters, digits
+    try:
+        found = read_parquet(folder / "tables" / "keys.parquet", {"account_id": TEXT, "user": TEXT}, query)
+    except ValueError as error:
+        raise _unreadable(folder, error) from error
+    return None if found.empty else (str(found["account_id"].iloc[0]), str(found["user"].iloc[0]))
+
+
+def _unreadable(folder: Path, error: Exception) -> OutputError:
+    step = "Restore the folder from its archive, or make the run again."
+    return OutputError(f"The run cannot be read: {error}", where=str(folder), next_step=step)
 
 
 def _is_cut_off(folder: Path) -> bool:

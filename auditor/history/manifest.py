@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from auditor.model import (
+    ControlId,
     Coverage,
+    Exemption,
+    Framework,
     Limit,
     NotAuditedAccount,
     NotAuditedCode,
@@ -17,6 +20,7 @@ from auditor.model import (
     SlowAccount,
     Summary,
 )
+from auditor.policy import clause_key, standing
 
 SCHEMA = "auditor.run/1"
 
@@ -67,6 +71,10 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
         "throttles": manifest.throttles,
         "retries": manifest.retries,
         "slowest": [asdict(account) for account in manifest.slowest],
+        "frameworks": [_framework(framework, manifest.frameworks) for framework in manifest.policy.frameworks],
+        "exemptions": [
+            _exemption(exemption, manifest.as_of, manifest.exemptions) for exemption in manifest.policy.exemptions
+        ],
         "notes": list(manifest.notes),
     }
 
@@ -90,9 +98,9 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
         )
         return RunManifest(
             id=str(document["id"]),
-            as_of=datetime.fromisoformat(document["as_of"]),
-            started_at=datetime.fromisoformat(document["started_at"]),
-            finished_at=datetime.fromisoformat(document["finished_at"]),
+            as_of=_instant(document["as_of"]),
+            started_at=_instant(document["started_at"]),
+            finished_at=_instant(document["finished_at"]),
             tool_version=str(document["tool_version"]),
             caller_arn=document["caller_arn"],
             organisation=str(document["organisation"]),
@@ -105,6 +113,15 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
             throttles=int(document["throttles"]),
             retries=int(document["retries"]),
             slowest=tuple(SlowAccount(**account) for account in document["slowest"]),
+            frameworks={
+                entry["id"]: {
+                    clause_key(clause["id"], ControlId(clause["control"])): dict(clause["verdicts"])
+                    for clause in entry["clauses"]
+                    if clause["control"]
+                }
+                for entry in document.get("frameworks", ())
+            },
+            exemptions={entry["id"]: int(entry["matched"]) for entry in document.get("exemptions", ())},
             notes=tuple(document["notes"]),
             policy=policy,
         )
@@ -123,10 +140,52 @@ def _policy(policy: Policy) -> dict[str, Any]:
         "key_unused": limit(policy.key_unused),
         "unused_grace_days": policy.unused_grace / timedelta(days=1),
         "max_active_keys": policy.max_active_keys,
+        "rotation_overlap_days": policy.rotation_overlap / timedelta(days=1),
+        "overlap_passes": policy.overlap_passes,
+        "inactive_retained": limit(policy.inactive_retained),
+        "service_credential_age": limit(policy.service_credential_age),
+        "password_unused": limit(policy.password_unused),
+        "switched_off": sorted(policy.switched_off),
+        "limits": [
+            {"id": rule.id, "control": rule.control.value, **limit(rule.limit), "reason": rule.reason}
+            for rule in policy.limits
+        ],
         "inactive_root_key_fails": policy.inactive_root_key_fails,
         "warning_days": policy.warning_window / timedelta(days=1),
         "severities": {control.value: severity.value for control, severity in policy.severities.items()},
         "owner_tags": list(policy.owner_tags),
+    }
+
+
+def _framework(framework: Framework, verdicts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, Any]:
+    counts = verdicts.get(framework.id, {})
+    return {
+        "id": framework.id,
+        "title": framework.title,
+        "edition": framework.edition,
+        "clauses": [
+            {
+                "id": clause.id,
+                "support": clause.support.value,
+                "control": clause.criterion.control.value if clause.criterion else None,
+                "verdicts": dict(counts.get(clause_key(clause.id, clause.criterion.control), {}))
+                if clause.criterion
+                else {},
+            }
+            for clause in framework.clauses
+        ],
+    }
+
+
+def _exemption(exemption: Exemption, as_of: datetime, matched: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "id": exemption.id,
+        "control": exemption.control.value,
+        "standing": standing(exemption, as_of).value,
+        "matched": matched.get(exemption.id, 0),
+        "expires_at": _text(exemption.expires_at),
+        "approver": exemption.approver,
+        "ticket": exemption.ticket,
     }
 
 
@@ -142,3 +201,10 @@ def _not_audited(account: NotAuditedAccount) -> dict[str, Any]:
 
 def _text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"the time {text} is of no zone")
+    return at

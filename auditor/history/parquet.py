@@ -9,13 +9,42 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from auditor.tables import conform
+from auditor.tables import ACCOUNTS, COUNT, FINDINGS, FLAG, KEYS, TEXT, TIME, USERS, conform
 
 INTERRUPTED = "Query interrupted"
 """What DuckDB makes of Ctrl-C."""
 
 ROW_GROUP = 40_960
 """Rows that are held in memory while a table is merged; DuckDB's own 122,880 take three times as much."""
+
+
+_TYPES = {TEXT: "VARCHAR", TIME: "TIMESTAMPTZ", COUNT: "BIGINT", FLAG: "BOOLEAN"}
+
+_FIRST = {
+    *(
+        "account_id",
+        "account_name",
+        "partition",
+        "state",
+        "audited",
+        "source",
+        "generated_at",
+        "report_sha256",
+        "users",
+    ),
+    *("keys", "root_keys_active", "root_keys_present", "not_audited_code", "not_audited_reason", "next_step", "notes"),
+    *("user", "user_arn", "is_root", "created_at", "mfa_active", "active_certificates", "active_keys", "known_keys"),
+    *("password_last_used_at", "listing", "listing_failed", "additional_column", "additional_credentials", "owner"),
+    *("slot", "access_key_id", "key_status", "last_used_state", "last_used_at", "last_used_service", "outcome"),
+    *("last_used_region", "last_used_problem", "identity", "identity_problem", "description", "age_days", "control"),
+    *("severity", "reason", "due_at"),
+}
+"""The columns that the tables have had from the first version on, `password_enabled` of the users apart."""
+
+_LATER = {
+    name: dtype for table in (ACCOUNTS, USERS, KEYS, FINDINGS) for name, dtype in table.items() if name not in _FIRST
+}
+"""Those that came later; what a table has no use for is read as missing, and asked for by nobody."""
 
 
 def write_parquet(tables: Mapping[Path, pd.DataFrame]) -> None:
@@ -45,12 +74,17 @@ def merge_parquet(parts: Sequence[Path], path: Path) -> None:
 def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * FROM rows") -> pd.DataFrame:
     """Read a table back, or what a query makes of its `rows`, with the declared columns and dtypes.
 
+    What a file of an older version lacks is missing in every row.
+
     Raises:
-        ValueError: the file is not there, is not Parquet, or lacks a column.
+        ValueError: the file is not there, is not Parquet, or lacks a column that every version has.
     """
     with _connection() as connection:
         try:
-            connection.read_parquet(str(path)).create_view("rows")
+            stored = connection.read_parquet(str(path))
+            later = [f'CAST(NULL AS {_TYPES[dtype]}) AS "{name}"' for name, dtype in _LATER.items()]
+            lacking = [column for name, column in zip(_LATER, later, strict=True) if name not in stored.columns]
+            stored.project(", ".join(["*", *lacking])).create_view("rows")
             return conform(connection.sql(query).df(), columns)
         except (duckdb.Error, KeyError) as error:
             raise ValueError(str(error)) from error

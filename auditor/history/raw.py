@@ -10,7 +10,7 @@ from pathlib import Path
 from auditor import answers
 from auditor.errors import AuditorError, NothingAuditedError, OutputError
 from auditor.history.disk import write_whole, writing
-from auditor.model import AccountFacts, AccountResult, Gathered, Source
+from auditor.model import AccountFacts, AccountResult, Gathered, ObservedKey, Source
 
 RAW = "raw"
 """The folder of AWS's answers, below the run's."""
@@ -57,6 +57,20 @@ def read_result(folder: Path, account_id: str) -> AccountResult:
     except (OSError, ValueError, AuditorError) as error:
         step = "Restore the folder, or run the audit again."
         raise OutputError(f"The answers cannot be read back: {error}", where=str(place), next_step=step) from error
+
+
+def read_observations(folder: Path, account_id: str) -> tuple[ObservedKey, ...]:
+    """What earlier runs saw of the inactive keys of an account, as this run keeps it.
+
+    Raises:
+        OutputError: it cannot be read back.
+    """
+    place = folder / RAW / account_id / answers.OBSERVED
+    try:
+        return answers.decode_observed(place.read_bytes()) if place.exists() else ()
+    except (OSError, ValueError) as error:
+        step = "Restore the folder, or run the audit again."
+        raise OutputError(f"It cannot be read back: {error}", where=str(place), next_step=step) from error
 
 
 def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gathered, ...]:

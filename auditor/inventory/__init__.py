@@ -6,6 +6,15 @@ many of whom the report's columns are all that is known.
 """
 
 from auditor.inventory.join import REPORT_GRACE, SAME_SECOND, WHICH_KEY, ResolvedKey, resolve_keys
+from auditor.inventory.observed import with_inactive_since
 from auditor.inventory.snapshot import build_snapshot
 
-__all__ = ["REPORT_GRACE", "SAME_SECOND", "WHICH_KEY", "ResolvedKey", "build_snapshot", "resolve_keys"]
+__all__ = [
+    "REPORT_GRACE",
+    "SAME_SECOND",
+    "WHICH_KEY",
+    "ResolvedKey",
+    "build_snapshot",
+    "resolve_keys",
+    "with_inactive_since",
+]

@@ -1,5 +1,6 @@
 """Users of whom more is known than the report's columns, looked up or only listed → rows of the tables."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,19 +28,16 @@ class Person:
     account: Account
     facts: AccountFacts
     row: ReportUser | ListedUser
-    owner_tags: Sequence[str]
     lookup: UserLookup | None
     keys: tuple[ResolvedKey, ...]
 
     @classmethod
-    def of(
-        cls, account: Account, facts: AccountFacts, row: ReportUser | ListedUser, owner_tags: Sequence[str]
-    ) -> "Person":
+    def of(cls, account: Account, facts: AccountFacts, row: ReportUser | ListedUser) -> "Person":
         """A row of the report or of the listing with what its look-up told."""
         generated_at = facts.meta.generated_at if facts.meta else None
         lookup = facts.lookups.get(row.name)
         keys = resolve_keys(row.keys if isinstance(row, ReportUser) else (), lookup, generated_at)
-        return cls(account, facts, row, owner_tags, lookup, keys)
+        return cls(account, facts, row, lookup, keys)
 
     @property
     def report(self) -> ReportUser | None:
@@ -68,11 +66,29 @@ class Person:
         return "failed" if self.lookup.failed is not None else "live"
 
     @property
-    def owner(self) -> str | None:
-        """The value of the first owner tag that the user has."""
-        if self.lookup is None:
-            return None
-        return next((self.lookup.tags[tag] for tag in self.owner_tags if self.lookup.tags.get(tag)), None)
+    def rotation_since(self) -> datetime | None:
+        """The creation of the youngest of several active keys."""
+        active = [key.created_at for key in self.present if key.status is KeyStatus.ACTIVE]
+        known = [created for created in active if created]
+        return max(known) if len(active) > 1 and known else None
+
+    @property
+    def tags(self) -> tuple[str | None, str | None]:
+        """The user's tags as JSON, or why they are not known; neither where nobody asked."""
+        if self.lookup is None or not self.lookup.exists:
+            return None, None
+        problem = self.lookup.failed or self.lookup.tags_failed
+        if problem is not None:
+            return None, problem
+        return json.dumps(dict(sorted(self.lookup.tags.items())), ensure_ascii=False), None
+
+    @property
+    def quarantined_by(self) -> str | None:
+        """AWS's quarantine policies that are attached to the user, under the name that it has now."""
+        quarantine = self.facts.quarantine
+        now = (self.lookup.renamed_to if self.lookup else None) or self.row.name
+        policies = quarantine.users.get(now) if quarantine else None
+        return ", ".join(policies) if policies else None
 
     def user_row(self) -> tuple[Any, ...]:
         """The user's row of `auditor.tables.USERS`."""
@@ -87,6 +103,8 @@ class Person:
             self.row.created_at,
             report.password_enabled if report else None,
             report.password_last_used.at if report and isinstance(report.password_last_used, UsedAt) else None,
+            report.password_last_used.why if report and isinstance(report.password_last_used, UnknownUse) else None,
+            report.password_changed_at if report else None,
             report.mfa_active if report else None,
             report.active_certificates if report else None,
             sum(key.status is KeyStatus.ACTIVE for key in self.present) if countable else None,
@@ -95,7 +113,11 @@ class Person:
             lookup.failed if lookup else None,
             facts.report.has_additional_column if facts.report else False,
             report.additional_credentials if report else None,
-            self.owner,
+            self.rotation_since,
+            self.quarantined_by,
+            *self.tags,
+            None,
+            None,
         )
 
     def key_rows(self) -> list[tuple[Any, ...]]:
@@ -117,7 +139,13 @@ class Person:
             *_use_columns(key),
             key.identity,
             key.problem,
-            self.owner,
+            self.row.created_at,
+            self.report.password_enabled if self.report else None,
+            self.rotation_since,
+            None,
+            self.quarantined_by,
+            None,
+            None,
             tags.get(key.access_key_id) if key.access_key_id else None,
         )
 

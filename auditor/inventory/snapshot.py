@@ -8,9 +8,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from auditor.inventory.people import Person
-from auditor.model import AccountFacts, AccountResult, KeyStatus, ListedUser, NotAudited, ReportUser
-from auditor.report_columns import SLOTS, Answers, Flags, ReportColumns
-from auditor.tables import ACCOUNTS, KEYS, USERS, Snapshot, table, table_of, texts
+from auditor.model import (
+    ROOT_USER,
+    AccountFacts,
+    AccountResult,
+    KeyStatus,
+    ListedUser,
+    NotAudited,
+    Quarantine,
+    ReportUser,
+    ServiceCredentials,
+)
+from auditor.report_columns import SLOTS, Answers, Flags, Instants, ReportColumns, Texts
+from auditor.tables import ACCOUNTS, CREDENTIALS, KEYS, USERS, Snapshot, table, table_of, texts
 
 Rows = npt.NDArray[np.intp]
 
@@ -18,17 +28,16 @@ _STATUSES = (KeyStatus.INACTIVE.value, KeyStatus.ACTIVE.value)
 _USE_STATES = ("never", "unknown", "used")
 
 
-def build_snapshot(results: Iterable[AccountResult], *, owner_tags: Sequence[str]) -> Snapshot:
+def build_snapshot(results: Iterable[AccountResult]) -> Snapshot:
     """The tables of facts, ordered by account id and then as AWS listed them.
 
     Args:
         results: one per account in scope, audited or not, in any order.
-        owner_tags: user tags that name an owner, the preferred first.
     """
     ordered = sorted(results, key=lambda result: result.account.id)
     columns = [_columns(result) for result in ordered]
     sizes = [_size(result) for result in ordered]
-    people = _people(ordered, columns, sizes, owner_tags)
+    people = _people(ordered, columns, sizes)
     account = np.repeat(np.arange(len(ordered)), sizes)
     plain = np.full(len(account), fill_value=True)
     plain[list(people)] = False
@@ -46,7 +55,7 @@ def build_snapshot(results: Iterable[AccountResult], *, owner_tags: Sequence[str
         keys = [(row, key) for row, person in people.items() for key in person.key_rows()]
         key_rows = table(KEYS, [key for _, key in keys])
         key_table = _in_order(key_table, rows[_holders(users)], key_rows, [row for row, _ in keys])
-    return Snapshot(table(ACCOUNTS, accounts), user_table, key_table)
+    return Snapshot(table(ACCOUNTS, accounts), user_table, key_table, _credentials(ordered, user_table))
 
 
 def _columns(result: AccountResult) -> ReportColumns | None:
@@ -70,7 +79,6 @@ def _people(
     results: Sequence[AccountResult],
     columns: Sequence[ReportColumns | None],
     sizes: Sequence[int],
-    owner_tags: Sequence[str],
 ) -> dict[int, Person]:
     """The users who were looked up or only listed, by their row among all users."""
     people: dict[int, Person] = {}
@@ -83,7 +91,7 @@ def _people(
                 result.outcome.listed_users if users is None else users.take(rows)
             )
             for row, record in zip(rows.tolist(), records, strict=True):
-                people[first + row] = Person.of(result.account, result.outcome, record, owner_tags)
+                people[first + row] = Person.of(result.account, result.outcome, record)
     return people
 
 
@@ -113,11 +121,15 @@ def _tables(results: Sequence[AccountResult], users: ReportColumns, account: Row
         "user_arn": texts(users.arn),
         "is_root": users.is_root,
     }
+    rotation = _rotation_since(users, active)
+    quarantined = _quarantined_by(results, users, account)
     user_columns = {
         **people,
         "created_at": users.created_at,
         "password_enabled": _flags(users.password_enabled),
         "password_last_used_at": users.password_used_at,
+        "password_use_unknown": users.password_use_unknown,
+        "password_changed_at": users.password_changed_at,
         "mfa_active": _flags(users.mfa_active),
         "active_certificates": users.active_certificates,
         "active_keys": active.sum(axis=1),
@@ -125,9 +137,18 @@ def _tables(results: Sequence[AccountResult], users: ReportColumns, account: Row
         "listing": "report",
         "additional_column": told,
         "additional_credentials": users.additional,
+        "rotation_since": rotation,
+        "quarantined_by": quarantined,
     }
     holders = _holders(users)
-    key_columns = {name: column.take(holders) for name, column in people.items()} | _key_columns(users)
+    held = {
+        **people,
+        "user_created_at": users.created_at,
+        "password_enabled": _flags(users.password_enabled),
+        "rotation_since": rotation,
+        "quarantined_by": quarantined,
+    }
+    key_columns = {name: column.take(holders) for name, column in held.items()} | _key_columns(users)
     return table_of(USERS, user_columns, len(users)), table_of(KEYS, key_columns, len(holders))
 
 
@@ -153,6 +174,58 @@ def _key_columns(users: ReportColumns) -> dict[str, Any]:
     }
 
 
+def _rotation_since(users: ReportColumns, active: Flags) -> Instants:
+    """The creation of the youngest of several active keys, as far as the report dates them."""
+    created = np.where(active, users.key_created_at, np.datetime64("NaT"))
+    several = active.sum(axis=1) > 1
+    return np.where(several, np.fmax.reduce(created, axis=1), np.datetime64("NaT"))
+
+
+def _quarantined_by(results: Sequence[AccountResult], users: ReportColumns, account: Rows) -> Texts:
+    """The quarantine policies of the few users that have any."""
+    column: Texts = np.full(len(users), None, np.object_)
+    for number, result in enumerate(results):
+        quarantine = result.outcome.quarantine if isinstance(result.outcome, AccountFacts) else None
+        for user, policies in (quarantine.users if quarantine else {}).items():
+            column[(account == number) & np.equal(users.name, user)] = ", ".join(policies)
+    return column
+
+
+def _credentials(results: Sequence[AccountResult], users: pd.DataFrame) -> pd.DataFrame:
+    """The service-specific credentials, each with its user's ARN as the users' table has it, else as IAM makes it."""
+    rows = [
+        (result.account, credential)
+        for result in results
+        if isinstance(result.outcome, AccountFacts) and result.outcome.service_credentials
+        for credential in result.outcome.service_credentials.found
+    ]
+    if not rows:
+        return table(CREDENTIALS, [])
+    holders = {credential.user for _, credential in rows}
+    there = users[users["user"].isin(holders)]
+    arns = dict(zip(zip(there["account_id"], there["user"], strict=True), there["user_arn"], strict=True))
+    return table(
+        CREDENTIALS,
+        [
+            (
+                account.id,
+                account.name,
+                credential.user,
+                arns.get((account.id, credential.user))
+                or f"arn:{account.partition}:iam::{account.id}:user/{credential.user}",
+                credential.id,
+                credential.service,
+                credential.status.value,
+                credential.created_at,
+                credential.expires_at,
+                None,
+                None,
+            )
+            for account, credential in rows
+        ],
+    )
+
+
 def _flags(answers: Answers) -> pd.arrays.BooleanArray:
     return pd.arrays.BooleanArray(answers == 1, answers < 0)
 
@@ -166,7 +239,10 @@ def _tells_of_more(result: AccountResult) -> bool:
 
 
 def _root_counts(facts: AccountFacts, users: ReportColumns | None) -> tuple[int | None, int | None]:
-    """Root keys (active, present); from the report's root row, or what the account summary tells."""
+    """Root keys (active, present); from a live look-up, the report's root row, or what the account summary tells."""
+    lookup = facts.lookups.get(ROOT_USER)
+    if lookup is not None:
+        return sum(key.status is KeyStatus.ACTIVE for key in lookup.keys), len(lookup.keys)
     roots: Flags = np.empty(0, np.bool_) if users is None else users.is_root
     if users is not None and roots.any():
         has_key = users.has_key[roots]
@@ -179,10 +255,32 @@ def _root_counts(facts: AccountFacts, users: ReportColumns | None) -> tuple[int 
 def _account_row(result: AccountResult, columns: ReportColumns | None, users: int, keys: int) -> tuple[Any, ...]:
     account, outcome = result.account, result.outcome
     head = (account.id, account.name, account.partition, account.state)
+    place = (
+        None if account.units is None else "/".join(account.units),
+        None if account.unit_names is None else "".join(f"/{name}" for name in account.unit_names),
+    )
     if isinstance(outcome, NotAudited):
         why = (outcome.code.value, outcome.reason, outcome.next_step)
-        return (*head, False, None, None, None, None, None, None, None, *why, None)
+        return (*head, False, *[None] * 7, *place, *[None] * 5, *why, None)
     meta = outcome.meta
     facts = (outcome.source.value, meta.generated_at if meta else None, meta.sha256 if meta else None)
     notes = "\n".join(outcome.notes) or None
-    return (*head, True, *facts, users, keys, *_root_counts(outcome, columns), None, None, None, notes)
+    roots = _root_counts(outcome, columns)
+    beside = (*_asked(outcome.quarantine), _lost(outcome, columns), *_asked(outcome.service_credentials))
+    return (*head, True, *facts, users, keys, *roots, *place, *beside, None, None, None, notes)
+
+
+def _asked(answer: Quarantine | ServiceCredentials | None) -> tuple[str | None, str | None]:
+    """Whether what was asked of the whole account is known, and why not."""
+    if answer is None:
+        return None, None
+    return ("known", None) if answer.failed is None else ("failed", answer.failed)
+
+
+def _lost(facts: AccountFacts, users: ReportColumns | None) -> str | None:
+    """Users in quarantine of whom nothing else is known: created or renamed since the credential report."""
+    if facts.quarantine is None or not facts.quarantine.users:
+        return None
+    names = {user.name for user in facts.listed_users} if users is None else set(users.name.tolist())
+    names |= {lookup.renamed_to for lookup in facts.lookups.values() if lookup.renamed_to}
+    return ", ".join(sorted(facts.quarantine.users.keys() - names)) or None

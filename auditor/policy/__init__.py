@@ -1,17 +1,38 @@
 """The controls and how they are judged. Pure: no file, clock, environment or network."""
 
-from auditor.policy.controls import CONTROLS, Control, describe_rule
+from auditor.policy.controls import CONTROLS, Control, describe, describe_rule
+from auditor.policy.criteria import Asked, asks, clause_key, criteria, label
 from auditor.policy.evaluate import evaluate, gravest_first
+from auditor.policy.exemptions import Standing, standing
+from auditor.policy.explain import Applies, Considered, explain_limit, scope_words
+from auditor.policy.owners import NOT_LOOKED_UP, with_owners
+from auditor.policy.scopes import of_table, places_of
 from auditor.policy.selection import users_to_look_up
 from auditor.policy.summary import Tally, tally
 
 __all__ = [
     "CONTROLS",
+    "NOT_LOOKED_UP",
+    "Applies",
+    "Asked",
+    "Considered",
     "Control",
+    "Standing",
     "Tally",
+    "asks",
+    "clause_key",
+    "criteria",
+    "describe",
     "describe_rule",
     "evaluate",
+    "explain_limit",
     "gravest_first",
+    "label",
+    "of_table",
+    "places_of",
+    "scope_words",
+    "standing",
     "tally",
     "users_to_look_up",
+    "with_owners",
 ]

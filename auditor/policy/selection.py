@@ -1,36 +1,54 @@
 """Which users deserve a live look-up: those about to be flagged, or due within the warning window."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from auditor.model import CredentialReport, Policy
-from auditor.policy.limits import instant, is_broken
+from auditor.model import Account, ControlId, CredentialReport, Exemption, LimitRule, Policy
+from auditor.policy.criteria import Asked, criteria
+from auditor.policy.evaluate import WITH_THE_USER
+from auditor.policy.limits import Limits, instant, limits_for
+from auditor.policy.scopes import Place, Subjects, Tags
 from auditor.report_columns import SLOTS, Flags, ReportColumns
 
 
-def users_to_look_up(
-    report: CredentialReport, policy: Policy, as_of: datetime, *, every_key: bool = False
+def users_to_look_up(  # noqa: PLR0913 - what is judged, by what, and who else
+    report: CredentialReport,
+    policy: Policy,
+    as_of: datetime,
+    *,
+    account: Account | None = None,
+    every_key: bool = False,
+    also: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Names of the users, in the report's order, whose keys must be listed before they are judged.
 
     Chosen are users with a key that fails a limit on the report's word, or will within the policy's warning window;
-    with more active keys than allowed; or with both slots taken where the report cannot say that there are more.
-    The root user is never among them: its keys cannot be listed from outside.
+    with more active keys than allowed; or with both slots taken where the report cannot say that there are more. Where
+    a limit goes by tags, which the report does not have, the strictest that may hold counts. Users whose console
+    password fails are chosen where a rule or an exemption goes by tags. The root user is never among them: its keys
+    cannot be listed as a user's.
 
     Args:
         report: the account's credential report.
-        policy: limits and the warning window.
+        policy: limits, frameworks and the warning window.
         as_of: the instant of judgement.
+        account: the account, with its place in the organisation, for limits that go by it.
         every_key: look up every user that has a key (`key_ids = "all"`).
+        also: users to look up for other reasons, where the report has them.
     """
     users = ReportColumns.of(report.users)
     keys = users.has_key.sum(axis=1)
     active = users.has_key & users.key_active
-    told_of_more = pd.notna(users.additional)
-    flagged = told_of_more | (active.sum(axis=1) > policy.max_active_keys)
-    flagged |= (active & _is_due(users, policy, instant(as_of + policy.warning_window))).any(axis=1)
+    flagged: Flags = pd.Series(users.name, dtype=object).isin(list(also)).to_numpy(np.bool_, copy=True)
+    flagged |= pd.notna(users.additional)
+    subjects = _subjects(users, report, account)
+    horizon = instant(as_of + policy.warning_window)
+    for asked in criteria(policy):
+        flagged |= _flags(asked, users, active, policy, subjects, horizon)
     if every_key:
         flagged |= keys > 0
     elif not report.has_additional_column:
@@ -38,9 +56,74 @@ def users_to_look_up(
     return tuple(users.name[flagged & ~users.is_root])
 
 
-def _is_due(users: ReportColumns, policy: Policy, horizon: np.datetime64) -> Flags:
-    """Which keys fail age or use at `horizon`, as far as the report knows; without a creation date a key may."""
+def _flags(  # noqa: PLR0913, PLR0917 - the report's columns, and what they are held against
+    asked: Asked, users: ReportColumns, active: Flags, policy: Policy, subjects: Subjects, horizon: np.datetime64
+) -> Flags:
+    """Whom this criterion flags, or will at `horizon`, as far as the report knows; without a creation date it may."""
     created, used = users.key_created_at, users.key_used_at
-    last_activity = np.where(np.isnat(used), created, used)
-    broken = is_broken(policy.key_age, created, horizon) | is_broken(policy.key_unused, last_activity, horizon)
-    return np.isnat(created) | broken
+    due: Flags
+    match asked.control:
+        case ControlId.KEY_AGE:
+            due = np.isnat(created) | _is_due(asked, created, policy, subjects, horizon)
+        case ControlId.KEY_UNUSED:
+            last_activity = np.where(np.isnat(used), created, used)
+            due = np.isnat(created) | _is_due(asked, last_activity, policy, subjects, horizon)
+        case ControlId.KEY_AT_USER_CREATION:
+            since_user = created - users.created_at[:, np.newaxis]
+            judged: Flags = np.isnat(used) & np.equal(users.password_enabled, 1)[:, np.newaxis]
+            together: Flags = since_user < np.timedelta64(WITH_THE_USER, "us")
+            due = judged if asked.criterion.strict else judged & together
+        case ControlId.ONE_ACTIVE_KEY:
+            several: Flags = active.sum(axis=1) > asked.criterion.most
+            return several
+        case ControlId.CONSOLE_PASSWORD_UNUSED if _goes_by_tags(policy, asked.control):
+            start = np.where(np.isnat(users.password_used_at), users.password_changed_at, users.password_used_at)
+            return _has_password(users) & _limits(asked, policy, subjects).judge(start, horizon).broken
+        case ControlId.CONSOLE_MFA if _goes_by_tags(policy, asked.control):
+            return _has_password(users) & np.equal(users.mfa_active, 0)
+        case _:
+            return np.zeros(len(users), np.bool_)
+    flagged: Flags = np.logical_or.reduce(active & due, axis=1)
+    return flagged
+
+
+def _is_due(
+    asked: Asked, start: npt.NDArray[np.datetime64], policy: Policy, subjects: Subjects, horizon: np.datetime64
+) -> Flags:
+    """Which keys break the limit at `horizon`, a column for each slot."""
+    limits = _limits(asked, policy, subjects)
+    return np.column_stack([limits.judge(start[:, slot], horizon).broken for slot in range(SLOTS)])
+
+
+def _limits(asked: Asked, policy: Policy, subjects: Subjects) -> Limits:
+    """The limit that holds for each user: only the policy's own criteria know rules."""
+    limit = asked.criterion.limit
+    assert limit is not None
+    if not asked.by_policy or not policy.limits:
+        return Limits.alone(limit, len(subjects.account))
+    return limits_for(policy, asked.control, limit, subjects)
+
+
+def _goes_by_tags(policy: Policy, control: ControlId) -> bool:
+    """Whether what the control says of somebody may depend on tags, which only a look-up tells."""
+    rules: Sequence[LimitRule | Exemption] = (*policy.limits, *policy.exemptions)
+    return any(rule.scope.tags for rule in rules if rule.control is control)
+
+
+def _has_password(users: ReportColumns) -> Flags:
+    return np.equal(users.password_enabled, 1)
+
+
+def _subjects(users: ReportColumns, report: CredentialReport, account: Account | None) -> Subjects:
+    """The report's users as scopes ask of them: nothing is known of their tags yet."""
+    unread: Sequence[Tags | None] = [None] * len(users)
+    place = Place(account.units, account.unit_names) if account else Place()
+    return Subjects(
+        account=np.full(len(users), report.account_id, np.object_),
+        user=users.name,
+        arn=users.arn,
+        is_root=users.is_root,
+        human=lambda: users.password_enabled,
+        tags=lambda: unread,
+        places={report.account_id: place},
+    )

@@ -2,14 +2,19 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from xml.sax.saxutils import escape
 
 from benchmarks.endpoint.cloud import CALLER_ACCESS_KEY_ID, CALLER_ARN_NAME, Call, Cloud, RefusedError
+from benchmarks.endpoint.company import written
 
-USERS_A_PAGE = 100
-"""What ListUsers gives where MaxItems does not ask for fewer or more (IAM API reference)."""
+ITEMS_A_PAGE = 100
+"""What a list of IAM gives where MaxItems does not ask for fewer or more (IAM API reference)."""
 
-MOST_USERS_A_PAGE = 1000
+MOST_ITEMS_A_PAGE = 1000
+
+QUARANTINE_POLICY = "AWSCompromisedKeyQuarantineV3"
+QUARANTINE_ARN = f"arn:aws:iam::aws:policy/{QUARANTINE_POLICY}"
 
 DEFAULT_SESSION_SECONDS = 3600
 """AssumeRole's session where DurationSeconds does not say (STS API reference)."""
@@ -77,12 +82,8 @@ def get_credential_report(cloud: Cloud, call: Call) -> str:
 
 def list_users(cloud: Cloud, call: Call) -> str:
     """A page of the account's users; the marker is the number of the next."""
-    size = min(int(call.params.get("MaxItems", USERS_A_PAGE)), MOST_USERS_A_PAGE)
-    start = int(call.params.get("Marker", 0))
-    end = min(start + size, cloud.settings.users)
-    members = cloud.company.listed(call.number, start, end)
-    more = f"<Marker>{end}</Marker>" if end < cloud.settings.users else ""
-    return f"<Users>{members}</Users><IsTruncated>{'true' if more else 'false'}</IsTruncated>{more}"
+    start, end, more = _page(call, cloud.settings.users)
+    return f"<Users>{cloud.company.listed(call.number, start, end)}</Users>{more}"
 
 
 def list_access_keys(cloud: Cloud, call: Call) -> str:
@@ -116,6 +117,62 @@ def list_user_tags(cloud: Cloud, call: Call) -> str:
     """One tag that names an owner."""
     team = f"team-{_user(cloud, call) % _TEAMS:02d}"
     return f"<Tags><member><Key>owner</Key><Value>{team}</Value></member></Tags><IsTruncated>false</IsTruncated>"
+
+
+def list_policies(cloud: Cloud, call: Call) -> str:
+    """The quarantine policy, where somebody is in quarantine; no other policy of AWS's is attached to anybody."""
+    if not cloud.settings.quarantined or call.params.get("Scope") == "Local":
+        return "<Policies/><IsTruncated>false</IsTruncated>"
+    return (
+        f"<Policies><member><PolicyName>{QUARANTINE_POLICY}</PolicyName><PolicyId>ANPAAAAAAAAAAAAAAAAAA</PolicyId>"
+        f"<Arn>{QUARANTINE_ARN}</Arn><Path>/</Path><DefaultVersionId>v1</DefaultVersionId>"
+        f"<AttachmentCount>{cloud.settings.quarantined}</AttachmentCount><IsAttachable>true</IsAttachable></member>"
+        "</Policies><IsTruncated>false</IsTruncated>"
+    )
+
+
+def list_entities_for_policy(cloud: Cloud, call: Call) -> str:
+    """A page of the users in quarantine; no group and no role has the policy."""
+    arn = str(call.params.get("PolicyArn", ""))
+    if arn != QUARANTINE_ARN:
+        raise RefusedError(404, "NoSuchEntity", f"Policy {arn} was not found.")
+    start, end, more = _page(call, cloud.settings.quarantined)
+    members = "".join(
+        f"<member><UserName>{name}</UserName><UserId>AIDAAAAAAAAAAAAAAAAAA</UserId></member>"
+        for name in cloud.company.names[start:end]
+    )
+    return f"<PolicyUsers>{members}</PolicyUsers><PolicyGroups/><PolicyRoles/>{more}"
+
+
+def list_service_specific_credentials(cloud: Cloud, call: Call) -> str:
+    """A page of the credentials of all users."""
+    if call.params.get("AllUsers") != "true":
+        raise RefusedError(400, "ValidationError", "The endpoint lists the credentials of all users at once.")
+    start, end, more = _page(call, cloud.settings.service_credentials)
+    members = "".join(_service_credential(cloud, call.number, index) for index in range(start, end))
+    return f"<ServiceSpecificCredentials>{members}</ServiceSpecificCredentials>{more}"
+
+
+def _service_credential(cloud: Cloud, number: int, index: int) -> str:
+    """Of every other user it is a key of Bedrock that never expires; older by a day from one user to the next."""
+    service = "bedrock.amazonaws.com" if index % 2 == 0 else "codecommit.amazonaws.com"
+    created = written(cloud.settings.as_of - timedelta(days=1 + index % 400))
+    return (
+        f"<member><UserName>{cloud.company.names[index]}</UserName><Status>Active</Status>"
+        f"<CreateDate>{created}</CreateDate><ServiceName>{service}</ServiceName>"
+        f"<ServiceSpecificCredentialId>ACCA{number:07d}{index:09d}</ServiceSpecificCredentialId></member>"
+    )
+
+
+def _page(call: Call, many: int) -> tuple[int, int, str]:
+    """Where a page of so many items begins and ends, and what says whether there is more."""
+    size = min(int(call.params.get("MaxItems", ITEMS_A_PAGE)), MOST_ITEMS_A_PAGE)
+    start = int(call.params.get("Marker", 0))
+    end = min(start + size, many)
+    more = (
+        f"<IsTruncated>true</IsTruncated><Marker>{end}</Marker>" if end < many else "<IsTruncated>false</IsTruncated>"
+    )
+    return start, end, more
 
 
 def get_account_summary(cloud: Cloud, call: Call) -> str:  # noqa: ARG001 - the same in every account
@@ -152,4 +209,7 @@ IAM: Mapping[str, Answer] = {
     "GetAccessKeyLastUsed": get_access_key_last_used,
     "ListUserTags": list_user_tags,
     "GetAccountSummary": get_account_summary,
+    "ListPolicies": list_policies,
+    "ListEntitiesForPolicy": list_entities_for_policy,
+    "ListServiceSpecificCredentials": list_service_specific_credentials,
 }

@@ -87,6 +87,10 @@ class Settings:
     """IAM users of each account."""
     flagged: float = 0.1
     """Share of the users with an active key that is older than 90 days or was not used for 45, from 0 to 1."""
+    quarantined: int = 0
+    """Users of each account whom AWS put in quarantine: its first ones."""
+    service_credentials: int = 0
+    """Service-specific credentials of each account: one each of its first users, of Bedrock and CodeCommit in turn."""
     seed: int = 1
     """Chooses the users' keys and the calls that are throttled at random."""
     as_of: datetime = field(default_factory=_now)
@@ -119,6 +123,8 @@ class Settings:
             ("accounts", self.accounts, 1, 9_999_999),
             ("users", self.users, 0, 999_999),
             ("flagged", self.flagged, 0, 1),
+            ("quarantined", self.quarantined, 0, self.users),
+            ("service_credentials", self.service_credentials, 0, self.users),
             ("throttled", self.throttled, 0, 1),
         )
         for name, value, least, most in ranges:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.credentials import Credentials
 
+from auditor.aws.account_wide import quarantined_users, service_credentials
 from auditor.aws.calls import Caller
 from auditor.aws.clients import AmbientCredentials
 from auditor.aws.credential_report import fetch_credential_report
@@ -25,7 +26,7 @@ from auditor.aws.keys import list_users, look_up_user, root_keys_present
 from auditor.aws.loop import in_lanes, run
 from auditor.aws.organisation import list_accounts
 from auditor.credential_report import parse_credential_report
-from auditor.model import KeyStatus
+from auditor.model import KeyStatus, Quarantine, ServiceCredentials
 from benchmarks.endpoint import Company, Endpoint
 from tests.benchmarks.conftest import StartEndpoint, caller_of, carry_out, enter
 from tests.conftest import CommandLine
@@ -257,3 +258,22 @@ def test_the_whole_product_audits_it(cli: CommandLine, start: StartEndpoint) -> 
     assert (coverage["accounts_in_scope"], coverage["accounts_audited"]) == (5, 5)
     assert coverage["users"] == 5 * 21
     assert endpoint.counts()["actions"]["ListAccessKeys"] == 10
+
+
+def test_quarantine_and_service_specific_credentials_are_planted(start: StartEndpoint) -> None:
+    """As many users of each account as the settings say, over several pages; none of them by default."""
+    endpoint = start(accounts=2, users=1500, quarantined=1200, service_credentials=1001)
+    inside = enter(caller_of(endpoint), 2)
+    endpoint.reset()
+    quarantine, credentials = run(quarantined_users(inside)), run(service_credentials(inside))
+    assert quarantine.failed is None
+    assert len(quarantine.users) == 1200
+    assert set(quarantine.users.values()) == {("AWSCompromisedKeyQuarantineV3",)}
+    assert credentials.failed is None
+    assert len({found.id for found in credentials.found}) == 1001
+    assert {found.service for found in credentials.found} == {"bedrock.amazonaws.com", "codecommit.amazonaws.com"}
+    calls = {"ListPolicies": 1, "ListEntitiesForPolicy": 2, "ListServiceSpecificCredentials": 2}
+    assert endpoint.counts()["actions"] == calls
+    calm = enter(caller_of(start(accounts=2)), 2)
+    assert run(quarantined_users(calm)) == Quarantine()
+    assert run(service_credentials(calm)) == ServiceCredentials()

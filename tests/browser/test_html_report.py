@@ -235,7 +235,7 @@ def test_details_open_from_the_keyboard(open_report: OpenReports) -> None:
         "2026-11-21 19:00 UTC (s3 eu-central-1)",
         "platform team",
         "deploys from the build server",
-        "Replace the key by a role or by federation",
+        "Do without the key",
     ):
         expect(details).to_contain_text(text)
     report.page.keyboard.press("Space")
@@ -259,7 +259,7 @@ def test_twenty_thousand_users_draw_one_page_of_rows(open_report: OpenReports) -
     assert total > 20_000
     expect(report.count).to_have_text(f"{total} findings")
     expect(report.rows).to_have_count(PAGE)
-    assert report.page.locator("tr").count() < 2 * PAGE + 100
+    assert report.page.locator("tr").count() < 2 * PAGE + 200
     pages = -(-total // PAGE)
     pager = report.page.get_by_role("navigation", name="Pages of Findings")
     pager.get_by_role("button", name="Last").click()

@@ -12,7 +12,15 @@ import pytest
 from auditor.aws.clients import Connection, StaticCredentials, shared_clients
 from auditor.aws.identity import Via
 from auditor.aws.loop import run
-from auditor.demo import AccountSeed, KeySeed, OrganisationSeed, RoleSeed, UserSeed
+from auditor.demo import (
+    AccountSeed,
+    KeySeed,
+    OrganisationSeed,
+    RoleSeed,
+    RootSeed,
+    ServiceCredentialSeed,
+    UserSeed,
+)
 from auditor.model import UsedAt
 from tests.builders import ago
 from tests.conftest import CommandLine, Finished, StartCloud
@@ -318,3 +326,46 @@ def test_sessions_are_shorter_where_the_caller_is_a_role(cli: CommandLine, start
     ended(cli.run("audit", "--as-of", AS_OF, "--format", "csv"), 0)
     assert "60 minutes" in json.loads((run_folder(cli) / "run.json").read_text())["notes"][0]
     assert [call.params["DurationSeconds"] for call in cloud.call_log if call.action == "AssumeRole"] == ["3600"] * 2
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_root_keys_are_looked_up_where_the_organisation_lets_them_be(
+    cli: CommandLine, start_cloud: StartCloud, *, is_open: bool
+) -> None:
+    """The configuration asks for it: a root key of a member account has its id; refused, the report's word counts."""
+    root = RootSeed(keys=(KeySeed(created_at=ago(900), access_key_id="AKIAROOT222222222222"),))
+    accounts = (AccountSeed(MAIN, "main", (GOOD,)), AccountSeed(OTHER, "other", (GOOD,), root))
+    cloud = start_cloud(OrganisationSeed(accounts, has_central_root_access=is_open))
+    cli.log_in(cloud)
+    text = f'[accounts]\nsource = "organisation"\nrole_name = "{cloud.role_name}"\nroot_sessions = true\n'
+    (cli.folder / "config.toml").write_text(f'{text}external_id = "{cloud.external_id}"\n')
+    ended(cli.run("audit", "--as-of", AS_OF, "--format", "csv"), 1)
+    (found,) = [
+        finding
+        for finding in findings(cli)["findings"]
+        if finding["control"] == "root-access-key" and finding["outcome"] == "non_compliant"
+    ]
+    assert found["access_key_id"] == ("AKIAROOT222222222222" if is_open else None)
+    asked = [call.params["TargetPrincipal"] for call in cloud.call_log if call.action == "AssumeRoot"]
+    assert asked == [OTHER]
+    kept = json.loads((run_folder(cli) / "raw" / OTHER / "account.json").read_text())
+    assert any(note.startswith("Root keys could not be looked up") for note in kept["notes"]) is not is_open
+
+
+def test_what_was_asked_beside_the_report_is_kept(cli: CommandLine, start_cloud: StartCloud) -> None:
+    """Quarantine and service-specific credentials in files of their own, and where the account stands."""
+    credential = ServiceCredentialSeed("bedrock.amazonaws.com", ago(200))
+    ann = UserSeed("ann", quarantined_by=("AWSCompromisedKeyQuarantineV3",), service_credentials=(credential,))
+    cloud = start_cloud(OrganisationSeed((AccountSeed(MAIN, "main", (ann,), organisational_unit="Workloads"),)))
+    cli.log_in(cloud)
+    text = f'[accounts]\nsource = "organisation"\nrole_name = "{cloud.role_name}"\n'
+    (cli.folder / "config.toml").write_text(text)
+    finished = cli.run("audit", "--as-of", AS_OF, "--format", "csv")
+    assert finished.code in {0, 1}, finished.err
+    raw = run_folder(cli) / "raw" / MAIN
+    assert json.loads((raw / "quarantine.json").read_text())["users"] == {"ann": ["AWSCompromisedKeyQuarantineV3"]}
+    (kept,) = json.loads((raw / "service-credentials.json").read_text())["credentials"]
+    assert (kept["user"], kept["service"], kept["expires_at"]) == ("ann", "bedrock.amazonaws.com", None)
+    account = json.loads((raw / "account.json").read_text())
+    assert len(account["account"]["units"]) == 2
+    assert {"quarantine.json", "service-credentials.json"} <= set(account["files"])

@@ -49,6 +49,10 @@ def test_the_demo_shows_what_it_promises(cli: CommandLine) -> None:
     codes = {account["code"] for account in document["coverage"]["not_audited"]}
     assert codes == {"role_refused", "not_active"}
     controls = {finding["control"] for finding in document["findings"]}
-    assert controls == {"root-access-key", "key-age", "key-unused", "one-active-key", "extra-keys"}
+    assert controls == {
+        *("root-access-key", "key-age", "key-unused", "one-active-key", "extra-keys", "quarantined-key"),
+        *("service-credential-age", "console-password-unused", "console-mfa"),
+        "key-at-user-creation",  # by the benchmarks, which ask for more than the policy
+    }
     assert 6 <= document["coverage"]["accounts_in_scope"] <= 10
     assert document["coverage"]["users"] > 200

@@ -147,6 +147,40 @@ def test_the_company_shows_every_kind_of_neglect() -> None:
     assert len(described) > 20
 
 
+def test_the_company_has_a_user_in_quarantine_whom_nothing_else_gives_away() -> None:
+    """Its one key is young, active and in use, and the user has no password."""
+    users = [user for account in entered(demo_organisation(AS_OF)) for user in account.users]
+    (found,) = [user for user in users if user.quarantined_by]
+    (key,) = found.keys
+    assert found.password is None
+    assert found.quarantined_by == ("AWSCompromisedKeyQuarantineV3",)
+    assert key.last_used is not None
+    assert AS_OF - key.created_at < 45 * DAY
+    assert AS_OF - key.last_used.at < 2 * DAY
+    assert key.status is KeyStatus.ACTIVE
+
+
+def test_the_company_has_service_specific_credentials_in_every_state() -> None:
+    """An old one that never ends, a young one, one that is over, one that was put away."""
+    users = [user for account in entered(demo_organisation(AS_OF)) for user in account.users]
+    found = sorted(
+        (
+            credential.service.split(".")[0],
+            (AS_OF - credential.created_at).days,
+            credential.status.value,
+            credential.expires_at is not None and credential.expires_at <= AS_OF,
+        )
+        for user in users
+        for credential in user.service_credentials
+    )
+    assert found == [
+        ("bedrock", 150, "Active", True),
+        ("bedrock", 200, "Active", False),
+        ("codecommit", 20, "Active", False),
+        ("codecommit", 420, "Inactive", False),
+    ]
+
+
 def test_the_company_is_served_as_it_was_told(aws: Any) -> None:
     """Eight accounts can be entered, one refuses, one is suspended, one has no users, one has an older report."""
     seed = demo_organisation(AS_OF)

@@ -1,16 +1,25 @@
 """The IAM reads over HTTP, and what later work writes through moto: derived from moto's state, as AWS would show it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, PasswordSeed, UserSeed
+from auditor.demo import (
+    AccountSeed,
+    EmbeddedOrganisation,
+    KeySeed,
+    OrganisationSeed,
+    PasswordSeed,
+    ServiceCredentialSeed,
+    UserSeed,
+)
 from auditor.demo.seed import derived_key_id
 from auditor.model import KeyStatus, UsedAt
 
 AS_OF = datetime(2026, 6, 15, 9, 30, 20, tzinfo=UTC)
+DAY = timedelta(days=1)
 ACCOUNT, MEMBER = "111111111111", "222222222222"
 
 
@@ -247,3 +256,116 @@ def test_a_call_that_nobody_implements_is_an_invalid_action(aws: Any) -> None:
     with organisation() as cloud, pytest.raises(ClientError) as error:
         aws.iam(cloud).list_organizations_features()
     assert aws.refusal(error) == (400, "InvalidAction")
+
+
+# ------------------------------------------------------------------------------------------------- quarantine
+
+
+V3 = "AWSCompromisedKeyQuarantineV3"
+
+
+@pytest.mark.parametrize("page_size", [None, 1])
+def test_attached_policies_are_listed_once(aws: Any, page_size: int | None) -> None:
+    """OnlyAttached leaves out what nobody has, Scope tells AWS's from the account's own, and the last page ends."""
+    quarantined = (
+        UserSeed("a", quarantined_by=(V3, "AWSCompromisedKeyQuarantine")),
+        UserSeed("b", quarantined_by=(V3,)),
+    )
+    with organisation(*quarantined, UserSeed("c"), page_size=page_size) as cloud:
+        iam = aws.iam(cloud)
+        own = iam.create_policy(PolicyName="own", PolicyDocument=DOCUMENT)["Policy"]["Arn"]
+        iam.attach_user_policy(UserName="c", PolicyArn=own)
+        found = {
+            (scope, only): [
+                (policy["PolicyName"], policy["AttachmentCount"])
+                for page in iam.get_paginator("list_policies").paginate(Scope=scope, OnlyAttached=only)
+                for policy in page["Policies"]
+            ]
+            for scope, only in (("AWS", True), ("AWS", False), ("Local", True), ("All", True))
+        }
+        iam.detach_user_policy(UserName="a", PolicyArn=f"arn:aws:iam::aws:policy/{V3}")
+        iam.detach_user_policy(UserName="b", PolicyArn=f"arn:aws:iam::aws:policy/{V3}")
+        after = [policy["PolicyName"] for policy in iam.list_policies(Scope="AWS", OnlyAttached=True)["Policies"]]
+    assert found["AWS", True] == [("AWSCompromisedKeyQuarantine", 1), (V3, 2)]
+    assert [name for name, _ in found["AWS", False]] == ["AWSCompromisedKeyQuarantine", f"{V3[:-1]}2", V3]
+    assert found["Local", True] == [("own", 1)]
+    assert len(found["All", True]) == 3
+    assert after == ["AWSCompromisedKeyQuarantine"]
+
+
+DOCUMENT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}'
+
+
+@pytest.mark.parametrize("page_size", [None, 1])
+def test_whom_a_policy_is_attached_to_comes_by_kind_and_in_pages(aws: Any, page_size: int | None) -> None:
+    """EntityFilter keeps one kind; a policy that does not exist is NoSuchEntity, one that nobody has is empty."""
+    arn = f"arn:aws:iam::aws:policy/{V3}"
+    users = [UserSeed(name, quarantined_by=(V3,)) for name in ("a", "b", "c")]
+    with organisation(*users, page_size=page_size) as cloud:
+        iam = aws.iam(cloud)
+        iam.create_group(GroupName="g")
+        iam.attach_group_policy(GroupName="g", PolicyArn=arn)
+        found = {
+            kind: [
+                entity.get("UserName") or entity.get("GroupName")
+                for page in iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=arn, **wanted)
+                for name in ("PolicyUsers", "PolicyGroups", "PolicyRoles")
+                for entity in page[name]
+            ]
+            for kind, wanted in (("User", {"EntityFilter": "User"}), ("all", {}))
+        }
+        nobody = iam.list_entities_for_policy(PolicyArn=arn.replace("V3", "V2"))
+        with pytest.raises(ClientError) as error:
+            iam.list_entities_for_policy(PolicyArn=arn.replace("V3", "V9"))
+    assert found["User"] == ["a", "b", "c"]
+    assert sorted(found["all"]) == ["a", "b", "c", "g"]
+    assert [nobody[name] for name in ("PolicyUsers", "PolicyGroups", "PolicyRoles")] == [[], [], []]
+    assert aws.refusal(error) == (404, "NoSuchEntity")
+
+
+def test_quarantine_is_the_partitions_own(aws: Any) -> None:
+    """The ARN of AWS's policy has the partition of the account."""
+    account = AccountSeed(ACCOUNT, users=(UserSeed("a", quarantined_by=(V3,)),))
+    with EmbeddedOrganisation(OrganisationSeed((account,), partition="aws-us-gov"), as_of=AS_OF) as cloud:
+        iam = aws.client("iam", cloud, region="us-gov-west-1")
+        (policy,) = iam.list_policies(Scope="AWS", OnlyAttached=True)["Policies"]
+    assert policy["Arn"] == f"arn:aws-us-gov:iam::aws:policy/{V3}"
+
+
+# ------------------------------------------------------------------------------------------------- other credentials
+
+
+def test_service_specific_credentials_are_listed(aws: Any, clock: Any) -> None:
+    """Of all users, of one, of one service; in whole seconds; Expired when their time has come; without a password."""
+    bedrock = ServiceCredentialSeed("bedrock.amazonaws.com", AS_OF - 9 * DAY, expires_at=AS_OF + DAY)
+    git = ServiceCredentialSeed(created_at=AS_OF - 20 * DAY, status=KeyStatus.INACTIVE)
+    users = (
+        UserSeed("a", service_credentials=(git, bedrock)),
+        UserSeed("B", service_credentials=(git,)),
+        UserSeed("c"),
+    )
+    with organisation(*users, clock=clock, page_size=2) as cloud:
+        iam = aws.iam(cloud)
+        first = iam.list_service_specific_credentials(AllUsers=True)
+        rest = iam.list_service_specific_credentials(AllUsers=True, Marker=first["Marker"])
+        one = iam.list_service_specific_credentials(UserName="a", ServiceName="bedrock.amazonaws.com")
+        none = iam.list_service_specific_credentials(UserName="c")["ServiceSpecificCredentials"]
+        clock.forward(days=1)
+        later = iam.list_service_specific_credentials(UserName="a", ServiceName="bedrock.amazonaws.com")
+        with pytest.raises(ClientError) as both:
+            iam.list_service_specific_credentials(AllUsers=True, UserName="a")
+        with pytest.raises(ClientError) as nobody:
+            iam.list_service_specific_credentials(UserName="nobody")
+    listed = first["ServiceSpecificCredentials"] + rest["ServiceSpecificCredentials"]
+    assert [(found["UserName"], found["ServiceName"].split(".")[0], found["Status"]) for found in listed] == [
+        ("a", "codecommit", "Inactive"),
+        ("a", "bedrock", "Active"),
+        ("B", "codecommit", "Inactive"),
+    ]
+    assert (first["IsTruncated"], rest["IsTruncated"], none) == (True, False, [])
+    (key,) = one["ServiceSpecificCredentials"]
+    assert (key["CreateDate"], key["ExpirationDate"]) == (AS_OF - 9 * DAY, AS_OF + DAY)
+    assert later["ServiceSpecificCredentials"][0]["Status"] == "Expired"
+    assert len({found["ServiceSpecificCredentialId"] for found in listed}) == 3
+    assert not any("Password" in name or "Secret" in name for found in listed for name in found)
+    assert (aws.refusal(both), aws.refusal(nobody)) == ((400, "ValidationError"), (404, "NoSuchEntity"))

@@ -9,9 +9,9 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, RoleSeed, UserSeed
+from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, RoleSeed, RootSeed, UserSeed
 from auditor.demo.seed import derived_key_id
-from auditor.model import KeyStatus
+from auditor.model import KeyStatus, UsedAt
 
 AS_OF = datetime(2026, 6, 15, 9, 30, 20, tzinfo=UTC)
 ACCOUNT, MEMBER = "111111111111", "022222222222"
@@ -259,3 +259,91 @@ def test_trust_is_read_from_the_role_as_it_is_now(aws: Any) -> None:
             iam.update_assume_role_policy(RoleName="late", PolicyDocument=distrust)
             with pytest.raises(ClientError):
                 aws.assume(cloud, MEMBER, RoleArn=arn, ExternalId=None)
+
+
+# ------------------------------------------------------------------------------------------------- the root user
+
+
+ROOT_KEY = KeySeed(created_at=AS_OF - timedelta(days=900), last_used=UsedAt(AS_OF - timedelta(days=2), "s3"))
+TASKS = "arn:aws:iam::aws:policy/root-task/"
+
+
+def with_root_key(**seed: Any) -> EmbeddedOrganisation:
+    """An organisation with central root access, whose member account has a root key."""
+    seed = {"has_central_root_access": True} | seed
+    return organisation(AccountSeed(MEMBER, "member", root=RootSeed(keys=(ROOT_KEY,))), **seed)
+
+
+def root_of(aws: Any, cloud: EmbeddedOrganisation, target: str = MEMBER, **changes: Any) -> Any:
+    """Credentials of a session of a member account's root user."""
+    params = {"TargetPrincipal": target, "TaskPolicyArn": {"arn": f"{TASKS}IAMAuditRootUserCredentials"}, **changes}
+    return aws.client("sts", cloud).assume_root(**params)["Credentials"]
+
+
+def test_the_root_user_reads_its_own_keys(aws: Any) -> None:
+    """Whose session it is, the keys without a name to ask by, and when each was used."""
+    with with_root_key() as cloud:
+        session = root_of(aws, cloud)
+        identity = aws.client("sts", cloud, session).get_caller_identity()
+        iam = aws.client("iam", cloud, session)
+        (key,) = iam.list_access_keys()["AccessKeyMetadata"]
+        used = iam.get_access_key_last_used(AccessKeyId=key["AccessKeyId"])["AccessKeyLastUsed"]
+    assert (identity["Arn"], identity["Account"]) == (f"arn:aws:iam::{MEMBER}:root", MEMBER)
+    assert (key["Status"], key["CreateDate"], key["AccessKeyId"][:4]) == ("Active", ROOT_KEY.created_at, "AKIA")
+    assert "UserName" not in key
+    assert (used["ServiceName"], used["Region"]) == ("s3", "N/A")
+    assert used["LastUsedDate"] == (AS_OF - timedelta(days=2)).replace(second=0)
+
+
+@pytest.mark.parametrize("method", ["list_users", "generate_credential_report", "get_account_summary"])
+def test_the_root_session_does_its_task_alone(aws: Any, method: str) -> None:
+    """AWS's task policy has a handful of reads."""
+    with with_root_key() as cloud, pytest.raises(ClientError) as error:
+        getattr(aws.client("iam", cloud, root_of(aws, cloud)), method)()
+    assert aws.refusal(error) == (403, "AccessDenied")
+
+
+def test_the_root_session_ends(aws: Any, clock: Any) -> None:
+    """After a quarter of an hour, or as long as was asked for."""
+    with with_root_key(clock=clock) as cloud:
+        sts = aws.client("sts", cloud, root_of(aws, cloud, DurationSeconds=60))
+        clock.forward(seconds=59)
+        sts.get_caller_identity()
+        clock.forward(seconds=1)
+        with pytest.raises(ClientError) as error:
+            sts.get_caller_identity()
+    assert aws.refusal(error) == (403, EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("target", "changes", "seed", "expected"),
+    [
+        (MEMBER, {}, {"has_central_root_access": False}, (403, "AccessDenied")),
+        (ACCOUNT, {}, {}, (403, "AccessDenied")),
+        ("333333333333", {}, {}, (403, "AccessDenied")),
+        (MEMBER, {}, {"has_organizations": False}, (403, "AccessDenied")),
+        (MEMBER, {"TaskPolicyArn": {"arn": f"{TASKS}Everything"}}, {}, (400, "ValidationError")),
+    ],
+    ids=["no central root access", "the management account", "a stranger", "no organisation", "no such task"],
+)
+def test_root_sessions_are_refused(
+    aws: Any, target: str, changes: dict[str, Any], seed: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    """Only members of an organisation that has it switched on, and for AWS's own tasks."""
+    with with_root_key(**seed) as cloud, pytest.raises(ClientError) as error:
+        root_of(aws, cloud, target, **changes)
+    assert aws.refusal(error) == expected
+
+
+def test_a_member_account_enters_nobody_as_root(aws: Any) -> None:
+    """Unless it is a delegated administrator."""
+    for delegated, code in (((), "AccessDenied"), ((MEMBER,), None)):
+        with with_root_key(delegated_administrator_ids=delegated) as cloud:
+            sts = aws.client("sts", cloud, aws.assume(cloud, MEMBER))
+            task = {"arn": f"{TASKS}IAMAuditRootUserCredentials"}
+            try:
+                sts.assume_root(TargetPrincipal=MEMBER, TaskPolicyArn=task)
+                found = None
+            except ClientError as error:
+                found = error.response["Error"]["Code"]
+        assert found == code

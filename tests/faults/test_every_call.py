@@ -52,6 +52,8 @@ ACTIONS = (
     "ListAccessKeys",
     "GetAccessKeyLastUsed",
     "ListUserTags",
+    "ListPolicies",
+    "ListServiceSpecificCredentials",
 )
 FAULTS: dict[str, Fault] = {
     "denied": ErrorFault(403, "AccessDenied", "not authorized"),

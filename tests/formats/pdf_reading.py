@@ -141,12 +141,12 @@ def squeezed(text: str) -> str:
 def has_row(page: str, finding: FindingView) -> bool:
     """Whether the squeezed text of a page has the row of a finding, from its account to the end of its reason."""
     path, place = len(finding.user_arn), len(f"{finding.last_used_service}{finding.last_used_region}")
-    key = finding.access_key_id or ("id not known" if finding.key_status else "")
+    key = finding.access_key_id or finding.credential_id or ("id not known" if finding.key_status else "")
     status = f"{finding.key_status or ''}{f', slot {finding.slot}' if finding.slot else ''}"
     mark = "" if finding.outcome == "non_compliant" else f"{finding.outcome.capitalize()}: "
     said = [finding.account_id + finding.user, key + status, mark + finding.control_title + finding.reason]
     first, second, third = (re.escape(squeezed(printable(text))) for text in said)
-    return re.search(f"{first}.{{0,{path}}}?{second}.{{0,{place + 40}}}?{third}", page) is not None
+    return re.search(f"{first}.{{0,{path}}}?{second}.{{0,{place + 75}}}?{third}", page) is not None
 
 
 def landscape(document: pikepdf.Pdf) -> list[int]:

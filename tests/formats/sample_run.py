@@ -30,7 +30,7 @@ from auditor.model import (
     UsedAt,
     UserLookup,
 )
-from auditor.policy import evaluate, tally
+from auditor.policy import evaluate, tally, with_owners
 from auditor.tables import Run, Snapshot
 from tests.builders import run_of
 
@@ -82,7 +82,7 @@ def empty_run() -> Run:
 def finish(results: list[AccountResult], policy: Policy | None = None) -> Run:
     """Snapshot, verdicts and manifest of these results, as the pipeline makes them."""
     policy = policy or Policy()
-    snapshot = build_snapshot(results, owner_tags=policy.owner_tags)
+    snapshot = with_owners(build_snapshot(results), policy)
     findings = evaluate(snapshot, policy, AS_OF)
     calls: dict[str, int] = {}
     for result in results:
@@ -97,7 +97,7 @@ def finish(results: list[AccountResult], policy: Policy | None = None) -> Run:
         caller_arn="arn:aws:sts::999900001111:assumed-role/audit/monthly",
         scope=f"organization o-a1b2c3d4e5, {len(results)} accounts",
         coverage=_coverage(results, snapshot),
-        summary=tally(findings, snapshot).summary(),
+        summary=tally(findings, snapshot, policy).summary(),
         calls=calls,
         policy=policy,
         key_ids="flagged",
@@ -137,7 +137,7 @@ def _key(slot: int, age: float, used: float | None, status: KeyStatus = KeyStatu
 
 def _user(account: str, name: str, keys: list[ReportKey], *, path: str = "", extra: str | None = None) -> ReportUser:
     arn = f"arn:aws:iam::{account}:user{path}/{name}"
-    return ReportUser(name, arn, _ago(900), tuple(keys), additional_credentials=extra)
+    return ReportUser(name, arn, _ago(900), tuple(keys), password_enabled=False, additional_credentials=extra)
 
 
 def _root(account: str, *keys: ReportKey) -> ReportUser:
@@ -180,7 +180,7 @@ def _certain() -> Iterator[AccountResult]:
 def _first() -> AccountResult:
     """Every control fails at least once, and some keys are due soon."""
     old = _user(FIRST, "ci-deploy", [_key(1, 412, 1)], path="/service")
-    pair = _user(FIRST, "billing-export", [_key(1, 10, 0.2), _key(2, 100.5, 60)])
+    pair = _user(FIRST, "billing-export", [_key(1, 20, 0.2), _key(2, 100.5, 60)])
     stuffed = _user(FIRST, "racing", [_key(1, 30, 2), _key(2, 31, 3, KeyStatus.INACTIVE)], extra="1 more")
     extra = LiveKey("AKIA00000003EX03", KeyStatus.INACTIVE, _ago(29), NeverUsed())
     lookup = _live(stuffed, {}, number=3)

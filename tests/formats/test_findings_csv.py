@@ -34,6 +34,7 @@ def test_the_columns_are_the_contract() -> None:
         *("account_id", "account_name", "user", "user_arn", "slot", "access_key_id", "key_status", "created_at"),
         *("age_days", "last_used_at", "last_used_service", "last_used_region", "control", "severity", "outcome"),
         *("reason", "due_at", "owner", "exemption", "frameworks", "last_used_state", "description"),
+        *("owner_source", "by_policy", "limit", "rotation_since", "credential_id", "service"),
         *("run_id", "as_of"),
     ) == COLUMNS
 

@@ -122,6 +122,12 @@ def test_it_lists_what_is_not_a_pass(view: ReportView, content: Any) -> None:
         "frameworks": [],
         "last_used_state": "used",
         "description": "deploys from the build server",
+        "owner_source": "tag owner",
+        "by_policy": True,
+        "limit": "more than 90 days",
+        "rotation_since": None,
+        "credential_id": None,
+        "service": None,
     }
     assert [finding["user"] for finding in content["due_soon"]] == ["due-in-four-days", "due-in-ten-days"]
 

@@ -15,8 +15,9 @@ import pytest
 
 from auditor.errors import OutputError
 from auditor.formats import html
-from auditor.formats.contract import finding_fields
+from auditor.formats.contract import exemptions_of, finding_fields
 from auditor.formats.environment import asset, asset_text, environment
+from auditor.formats.findings_csv import cell_text
 from auditor.formats.html import STATIC_ROWS, render_html
 from auditor.formats.view import Band, FindingView, ReportView, build_view
 from auditor.model import Limit, Operator, Policy
@@ -145,8 +146,9 @@ def test_the_embedded_rows_are_the_findings(view: ReportView, page: Page) -> Non
         }
 
     def plain(finding: FindingView) -> dict[str, Any]:
-        fields = finding_fields(finding)
-        return {name: ";".join(value) if isinstance(value, list) else value for name, value in fields.items()}
+        fields = finding_fields(finding, exemptions_of(view))
+        as_it_is = {name: value for name, value in fields.items() if value is None or type(value) is int}
+        return {name: as_it_is[name] if name in as_it_is else cell_text(value) for name, value in fields.items()}
 
     assert [unpacked(row) for row in data["findings"]] == [plain(finding) for finding in view.findings]
     assert [unpacked(row) for row in data["due"]] == [plain(finding) for finding in view.due_soon]

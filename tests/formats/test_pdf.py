@@ -72,7 +72,7 @@ def test_the_gravest_findings_come_first() -> None:
     """Severities follow each other from critical to low, whatever the policy or the order of the run."""
     view = sample()
     groups = pdf._findings(replace(view, findings=view.findings[::-1]), 1000).groups
-    assert [group.severity for group in groups] == ["critical", "high", "medium", "low"]
+    assert [group.label for group in groups] == ["Critical", "High", "Medium", "Low"]
     assert sum(len(rows) for group in groups for _, rows in group.accounts) == len(view.findings)
 
 
@@ -101,7 +101,7 @@ def test_other_lists_are_cut_aloud_too() -> None:
     text = squeezed(" ".join(pages_of(render_pdf(sample(), max_rows=1))))
     assert "1of2accountsthatwerenotauditedareshown;" in text
     assert "1of6auditedaccountsareshown;" in text
-    assert "1of2keysthatareduesoonareshown;" in text
+    assert "1of2verdictsthatareduesoonareshown;" in text
 
 
 def test_thresholds_are_those_of_the_policy() -> None:
@@ -207,7 +207,7 @@ def test_bookmarks_lead_through_it() -> None:
     with rendered("many").open() as document, document.open_outline() as outline:
         titles = [item.title for item in outline.root]
         assert titles == [
-            *("Cover", "Summary", "Coverage", "Findings", "Due soon", "Controls"),
+            *("Cover", "Summary", "Coverage", "Findings", "Due soon", "The days ahead", "Controls"),
             *("Method and thresholds", "About this run"),
         ]
         severities = outline.root[3].children

@@ -25,6 +25,7 @@ def test_names_and_files() -> None:
         ("pdf", "pdf", "report.pdf"),
         ("csv", "csv", "findings.csv"),
         ("json", "json", "findings.json"),
+        ("ics", "ics", "due.ics"),
     ]
 
 

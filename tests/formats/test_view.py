@@ -45,7 +45,7 @@ def judged(
         caller_arn=None,
         scope="a test",
         coverage=Coverage(1 + missing, 1, left_out, len(facts.users), len(facts.keys)),
-        summary=tally(findings, facts).summary(),
+        summary=tally(findings, facts, Policy()).summary(),
         calls={},
         policy=Policy(),
         key_ids="flagged",

@@ -34,23 +34,30 @@ from auditor.demo import (
 )
 from auditor.gather import resolve_scope
 from auditor.gather.access import policy_of_caller
-from auditor.model import Account
+from auditor.model import Account, OwnerRule, Policy, Scope
 from tests.builders import AS_OF, ago
 from tests.conftest import MemoryStore, VirtualTime, audited_account, connect, settings_for
 
 MAIN, OTHER = "111111111111", "222222222222"
 NEEDS_NO_PERMISSION = {"sts:GetCallerIdentity"}
 
-ORGANISATION = AccountsConfig(source=AccountSource.ORGANISATION, role_name="access-key-auditor")
+ORGANISATION = AccountsConfig(source=AccountSource.ORGANISATION, role_name="access-key-auditor", root_sessions=True)
 
 
 def account(account_id: str) -> AccountSeed:
-    """One user below a path whose key is old, in a report that is an hour old."""
-    ann = UserSeed("ann", (KeySeed(created_at=ago(400)),), path="/team/x/", created_at=ago(500), tags={"owner": "pay"})
+    """One user below a path whose key is old and in quarantine, in a report that is an hour old."""
+    ann = UserSeed(
+        "ann",
+        (KeySeed(created_at=ago(400)),),
+        path="/team/x/",
+        created_at=ago(500),
+        tags={"owner": "pay"},
+        quarantined_by=("AWSCompromisedKeyQuarantineV2",),
+    )
     return AccountSeed(account_id, users=(ann,), report=ReportSeed(generated_at=ago(seconds=3600)))
 
 
-SEED = OrganisationSeed((account(MAIN), account(OTHER)))
+SEED = OrganisationSeed((account(MAIN), account(OTHER)), has_central_root_access=True)
 
 
 def report_without_root(call: Call) -> Fault | None:
@@ -76,14 +83,15 @@ def no_report(call: Call) -> Fault | None:
     return ErrorFault(409, "LimitExceeded") if call.action == "GenerateCredentialReport" else None
 
 
-def audit_everything(cloud: EmbeddedOrganisation, time: VirtualTime) -> None:
+def audit_everything(cloud: EmbeddedOrganisation, time: VirtualTime, *, root_sessions: bool) -> None:
     """The whole organisation: the caller's own account as the caller, the other through the role."""
     scope = resolve_scope(ORGANISATION, (), connect(cloud), time.timing)
     assert [found.id for found in scope.accounts] == [MAIN, OTHER]
     for found in scope.accounts:
         entered = Account(found.id, role_name=found.role_name, external_id=cloud.external_id)
         store = MemoryStore()
-        audited_account(entered, settings_for(cloud, store, time), store)
+        options = {"root_sessions": root_sessions, "without_root_sessions": scope.without_root_sessions}
+        audited_account(entered, settings_for(cloud, store, time, **options), store)
 
 
 def rename_ann(cloud: EmbeddedOrganisation, time: VirtualTime) -> int:
@@ -117,9 +125,11 @@ def audits() -> Mapping[str, Mapping[str, Asked]]:
         with EmbeddedOrganisation(SEED, as_of=AS_OF, fault=fault) as cloud:
             time = VirtualTime()
             before = rename_ann(cloud, time) if name == "renamed" else 0
-            audit_everything(cloud, time)
+            audit_everything(cloud, time, root_sessions=name == "plain")
             asked: dict[str, Asked] = {MAIN: set(), OTHER: set()}
             for call in cloud.call_log[before:]:
+                if call.is_root:  # allowed by the task policy of its session, which is AWS's
+                    continue
                 action = f"{call.service}:{call.action}"
                 if action not in NEEDS_NO_PERMISSION:
                     asked[call.account_id].add((action, resource_of(call)))
@@ -134,9 +144,15 @@ def calls(audits: Mapping[str, Mapping[str, Asked]]) -> Mapping[str, Asked]:
 
 
 def resource_of(call: Call) -> str:
-    """The ARN that AWS checks the call on: of the role, of the user, of the key's owner, or none."""
+    """The ARN that AWS checks the call on: of the role, root user, policy, user or key's owner; or none."""
     if "RoleArn" in call.params:
         return call.params["RoleArn"]
+    if "TargetPrincipal" in call.params:
+        return f"arn:aws:iam::{call.params['TargetPrincipal']}:root"
+    if "PolicyArn" in call.params:
+        return call.params["PolicyArn"]
+    if call.params.get("AllUsers") == "true":
+        return f"arn:aws:iam::{call.account_id}:user/*"
     if "UserName" in call.params or "AccessKeyId" in call.params:
         return f"arn:aws:iam::{call.account_id}:user/team/x/{call.params.get('UserName', 'ann')}"
     return "*"
@@ -235,3 +251,31 @@ def test_the_caller_needs_what_its_scope_takes(
     entered = statements.get("EnterAccounts", {"Resource": []})["Resource"]
     assert ([entered] if isinstance(entered, str) else entered) == [f"arn:aws-cn:iam::*:role/{name}" for name in arns]
     assert ("FindAccounts" in statements, "PerUser" in statements) == (lists, reads)
+
+
+def test_the_root_user_is_entered_for_its_one_task_alone() -> None:
+    """Every root user, but only to read what its credentials are; and nothing where it is not asked for."""
+    statements = {found["Sid"]: found for found in policy_of_caller(ORGANISATION, "aws-us-gov", own=None)["Statement"]}
+    assert statements["EnterAsRoot"] == {
+        "Sid": "EnterAsRoot",
+        "Effect": "Allow",
+        "Action": ["sts:AssumeRoot"],
+        "Resource": "arn:aws-us-gov:iam::*:root",
+        "Condition": {
+            "StringEquals": {
+                "sts:TaskPolicyArn": "arn:aws-us-gov:iam::aws:policy/root-task/IAMAuditRootUserCredentials"
+            }
+        },
+    }
+    plain = configured('source = "organisation"\nrole_name = "reader"')
+    assert "sts:AssumeRoot" not in actions_of(policy_of_caller(plain, "aws", own=None))
+
+
+def test_units_that_the_policy_names_have_to_be_found() -> None:
+    """The caller may walk the organisation's tree where a filter or the policy names a unit, and nowhere else."""
+    plain = configured('source = "organisation"\nrole_name = "reader"')
+    walking = {"organizations:ListRoots", "organizations:ListOrganizationalUnitsForParent"}
+    assert not walking & set(actions_of(policy_of_caller(plain, "aws", own=None)))
+    policy = Policy(owner_rules=(OwnerRule("payments", Scope(units=("/Workloads",))),))
+    asked = policy_of_caller(plain, "aws", own=None, policy=policy)
+    assert walking < set(actions_of(asked))

@@ -1,6 +1,7 @@
 """The checkup of one account, over HTTP: what is refused is found, what is not tried is said, nothing is changed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,9 @@ from auditor.demo import (
     UserSeed,
 )
 from auditor.gather.checkup import AccountCheckup, Answer, CheckupSettings, check_accounts
-from auditor.model import Account, NotAuditedCode
+from auditor.gather.needs import NEEDED_FOR, needed_actions
+from auditor.model import Account, Clause, ControlId, Criterion, Framework, NotAuditedCode, Policy, Support
+from auditor.policy import asks
 from tests.builders import AS_OF, ago
 from tests.conftest import NoProgress, VirtualTime, connect
 
@@ -34,9 +37,12 @@ SEED = OrganisationSeed(
         AccountSeed(KEYLESS, "keyless", (UserSeed("bob"),)),
         AccountSeed(CLOSED, "closed", (ANN,), role=RoleSeed(refuses=True)),
         AccountSeed(SLOW, "slow", (ANN,), report=ReportSeed(polls=9)),
-    )
+    ),
+    has_central_root_access=True,
 )
 ACTIONS = [permission.action for permission in READING]
+OF_USERS = ["iam:ListAccessKeys", "iam:GetAccessKeyLastUsed", "iam:ListUserTags"]
+"""What can only be tried on somebody."""
 READS = ("AssumeRole", "GetCallerIdentity", "Get", "List", "GenerateCredentialReport")
 
 
@@ -91,11 +97,11 @@ def answers(checkup: AccountCheckup) -> dict[str, Answer]:
 
 @pytest.mark.parametrize("account_id", [MAIN, OTHER, SLOW])
 def test_each_permission_is_tried_once(cloud: EmbeddedOrganisation, settings: CheckupSettings, account_id: str) -> None:
-    """All allowed, in some ten reading calls, whether or not AWS has a report ready."""
+    """All allowed, in a dozen reading calls, whether or not AWS has a report ready."""
     before = len(cloud.call_log)
     assert set(answers(check_account(account(cloud, account_id), settings)).values()) == {Answer.ALLOWED}
     made = cloud.call_log[before:]
-    assert len(made) <= 10
+    assert len(made) <= 13
     assert all(call.action.startswith(READS) for call in made)
 
 
@@ -112,13 +118,13 @@ def test_each_refused_permission_is_found(
     assert [name for name, answer in found.items() if answer is Answer.REFUSED] == [action]
     assert not checkup.is_well
     assert "explicit deny" in checkup.with_answer(Answer.REFUSED)[0].why
-    blind = {"iam:ListUsers": ACTIONS[4:], "iam:ListAccessKeys": ["iam:GetAccessKeyLastUsed"]}.get(action, [])
+    blind = {"iam:ListUsers": OF_USERS, "iam:ListAccessKeys": ["iam:GetAccessKeyLastUsed"]}.get(action, [])
     assert [name for name, answer in found.items() if answer is Answer.UNTRIED] == list(blind)
 
 
 @pytest.mark.parametrize(
     ("account_id", "untried", "why"),
-    [(EMPTY, ACTIONS[4:], "no IAM user"), (KEYLESS, ["iam:GetAccessKeyLastUsed"], "no access key was found at bob")],
+    [(EMPTY, OF_USERS, "no IAM user"), (KEYLESS, ["iam:GetAccessKeyLastUsed"], "no access key was found at bob")],
 )
 def test_what_there_is_nobody_to_try_on_is_not_tried(
     cloud: EmbeddedOrganisation, settings: CheckupSettings, account_id: str, untried: list[str], why: str
@@ -180,3 +186,51 @@ def test_a_silent_endpoint_is_not_asked_for_every_account(
     injector.action, injector.fault = "GenerateCredentialReport", DropFault()
     checkups = check_accounts([account(cloud, account_id) for account_id in (OTHER, MAIN)], settings, NoProgress())
     assert [checkup.account.id for checkup in checkups] == [OTHER]
+
+
+def test_what_the_policy_has_no_use_for_is_not_tried(
+    cloud: EmbeddedOrganisation, settings: CheckupSettings, injector: Injector
+) -> None:
+    """A control that is switched off needs no permission: that it is refused is no problem, and nobody finds out."""
+    off = frozenset({ControlId.QUARANTINED_KEY, ControlId.SERVICE_CREDENTIAL_AGE})
+    needed = needed_actions(Policy(switched_off=off))
+    injector.action, injector.fault = "ListPolicies", ErrorFault(403, "AccessDenied", "no")
+    assert not check_account(account(cloud, OTHER), settings).is_well
+    before = len(cloud.call_log)
+    checkup = check_account(account(cloud, OTHER), replace(settings, needed=needed))
+    assert checkup.is_well
+    assert {trial.action for trial in checkup.trials} == needed == set(ACTIONS) - set(NEEDED_FOR)
+    unused = {action.partition(":")[2] for action in NEEDED_FOR}
+    assert not unused & {call.action for call in cloud.call_log[before:]}
+
+
+def test_a_framework_needs_what_its_clauses_judge_by() -> None:
+    """A control that the policy switches off is asked for all the same, where a clause has it as its criterion."""
+    clause = Clause("1", "t", Support.DIRECT, "r", "s", Criterion(ControlId.QUARANTINED_KEY))
+    untested = Clause("2", "t", Support.NOT_COVERED, "r", "s")
+    policy = Policy(
+        switched_off=frozenset({ControlId.QUARANTINED_KEY, ControlId.SERVICE_CREDENTIAL_AGE}),
+        frameworks=(Framework("f", "F", "1", "s", (untested, clause)),),
+    )
+    assert asks(policy, ControlId.QUARANTINED_KEY)
+    assert not asks(policy, ControlId.SERVICE_CREDENTIAL_AGE)
+    assert asks(Policy(), ControlId.SERVICE_CREDENTIAL_AGE)
+    assert {"iam:ListPolicies", "iam:ListEntitiesForPolicy"} <= needed_actions(policy)
+    assert "iam:ListServiceSpecificCredentials" not in needed_actions(policy)
+
+
+@pytest.mark.parametrize("action", ["", "AssumeRoot", "GetCallerIdentity"])
+def test_entering_as_root_is_tried_where_it_is_wanted(
+    cloud: EmbeddedOrganisation, settings: CheckupSettings, injector: Injector, action: str
+) -> None:
+    """Not in the caller's own account; a refusal is said, and leaves the account well: an audit goes by the report."""
+    injector.action, injector.fault = action, ErrorFault(403, "AccessDenied", "no")
+    wanted = replace(settings, root_sessions=True, without_root_sessions=frozenset({MAIN}))
+    before = len(cloud.call_log)
+    own, other = check_accounts([account(cloud, MAIN), account(cloud, OTHER)], wanted, NoProgress())
+    assert own.root_refused is None
+    assert (action in str(other.root_refused)) if action else (other.root_refused is None)
+    assert own.is_well
+    assert other.is_well
+    made = [call.params["TargetPrincipal"] for call in cloud.call_log[before:] if call.action == "AssumeRoot"]
+    assert made == [OTHER]

@@ -1,6 +1,6 @@
 """Discovery: the whole organisation or an error, filters that mean what they say, and numbers that add up."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from moto.organizations.models import organizations_backends
 
 from auditor.aws.identity import Via
-from auditor.config import AccountFilter, AccountOverride, AccountsConfig, AccountSource
+from auditor.config import AccountEntry, AccountFilter, AccountOverride, AccountsConfig, AccountSource
 from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Fault, OrganisationSeed, RoleSeed
 from auditor.errors import NothingAuditedError
 from auditor.gather import Scope, resolve_scope
@@ -38,12 +38,13 @@ def resolve(virtual_time: VirtualTime) -> Resolve:
         *only: str,
         include: AccountFilter = AccountFilter(),  # noqa: B008 - frozen
         exclude: AccountFilter = AccountFilter(),  # noqa: B008 - frozen
+        policy_units: Sequence[str] = (),
         **options: Any,
     ) -> Scope:
         wanted = AccountsConfig(
             source=AccountSource.ORGANISATION, role_name="r", include=include, exclude=exclude, **options
         )
-        return resolve_scope(wanted, only, connect(cloud), virtual_time.timing)
+        return resolve_scope(wanted, only, connect(cloud), virtual_time.timing, policy_units=policy_units)
 
     return resolve
 
@@ -305,3 +306,94 @@ def test_an_account_that_stands_nowhere_is_an_error(start_cloud: StartCloud, res
     organizations_backends[MAIN]["aws"].accounts[1].parent_id = "ou-gone-00000000"
     with pytest.raises(NothingAuditedError, match=f"{PROD} stand in no organisational unit"):
         resolve(cloud, exclude=AccountFilter(ous=("/Sandbox",)))
+
+
+# ------------------------------------------------------------------------------------------------- the policy's units
+
+
+def units_of(scope: Scope) -> dict[str, tuple[int | None, tuple[str, ...] | None]]:
+    """By account, how many units are known above it, and their names."""
+    found = {it.id: (None if it.units is None else len(it.units), it.unit_names) for it in scope.accounts}
+    assert all(it.units is None or it.units[0].startswith("r-") for it in scope.accounts)
+    return found
+
+
+DEPTHS = {MAIN: 1, PROD: 3, NESTED: 4, SANDBOX: 2, CLOSED: 2}
+NAMES = {
+    MAIN: (),
+    PROD: ("Workloads", "Production"),
+    NESTED: ("Workloads", "Production", "EU"),
+    SANDBOX: ("Sandbox",),
+    CLOSED: ("Workloads",),
+}
+
+
+def test_accounts_carry_the_units_that_aws_tells(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """Ids, because they come with the list; no names, because nobody asked; nothing where the list has no paths."""
+    assert units_of(resolve(start_cloud(SEED))) == {id_: (depth, None) for id_, depth in DEPTHS.items()}
+
+
+def test_accounts_without_paths_are_not_located_for_nothing(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """Where AWS does not say where an account stands, and nobody needs to know, it stays unknown."""
+    cloud = start_cloud(replace(SEED, shows_paths=False))
+    assert units_of(resolve(cloud)) == dict.fromkeys(ALL, (None, None))
+    assert {call.action for call in cloud.call_log} == {"GetCallerIdentity", "ListAccounts"}
+
+
+@pytest.mark.parametrize("shows_paths", [True, False])
+@pytest.mark.parametrize("include", [AccountFilter(), AccountFilter(ous=("/Workloads",))])
+def test_a_path_of_names_in_the_policy_brings_all_names(
+    start_cloud: StartCloud, resolve: Resolve, include: AccountFilter, *, shows_paths: bool
+) -> None:
+    """Each account gets its whole path, whatever the filters; the unit need not be above any account in scope."""
+    cloud = start_cloud(replace(SEED, shows_paths=shows_paths))
+    scope = resolve(cloud, include=include, policy_units=["/Workloads/Production", "/Sandbox"])
+    expected = {id_: (DEPTHS[id_], NAMES[id_]) for id_ in ALL}
+    assert units_of(scope) == {id_: expected[id_] for id_ in ids(scope)}
+    assert ids(scope) == (set(ALL) if include == AccountFilter() else {PROD, NESTED, CLOSED})
+
+
+@pytest.mark.parametrize("shows_paths", [True, False])
+def test_an_id_in_the_policy_needs_places_but_no_names(
+    start_cloud: StartCloud, resolve: Resolve, *, shows_paths: bool
+) -> None:
+    """The accounts are located; the tree is walked only where AWS did not say where they stand."""
+    cloud = start_cloud(replace(SEED, shows_paths=shows_paths))
+    named = resolve(cloud, policy_units=["/Workloads/Production"])
+    (production,) = {it.units[-1] for it in named.accounts if it.id == PROD and it.units}
+    before = len(cloud.call_log)
+    assert units_of(resolve(cloud, policy_units=[production])) == {id_: (depth, None) for id_, depth in DEPTHS.items()}
+    assert ("ListRoots" in {call.action for call in cloud.call_log[before:]}) is not shows_paths
+
+
+@pytest.mark.parametrize("entry", ["/Workloads/production", "/Production", "/Nowhere", "ou-none-12345678", "r-none"])
+def test_a_unit_of_the_policy_that_does_not_exist_is_an_error(
+    start_cloud: StartCloud, resolve: Resolve, entry: str
+) -> None:
+    """As with the filters: a slip of the pen must not make a rule that never applies."""
+    with pytest.raises(NothingAuditedError, match=f'"{entry}"') as caught:
+        resolve(start_cloud(SEED), policy_units=["/Sandbox", entry])
+    assert '"/Sandbox"' not in str(caught.value)
+
+
+def test_a_unit_without_accounts_exists(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """It stands in the organisation: a rule may wait there for the accounts to come."""
+    lonely = replace(SEED, accounts=tuple(it for it in SEED.accounts if it.id in {MAIN, NESTED}))
+    cloud = start_cloud(lonely)
+    assert ids(resolve(cloud, policy_units=["/Workloads"])) == {MAIN, NESTED}
+
+
+def test_a_tree_that_cannot_be_walked_is_no_scope(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """Without the names it is not known which rules hold where."""
+
+    def refuse(call: Call) -> Fault | None:
+        return ErrorFault(400, "AccessDeniedException", "no") if call.action == "ListRoots" else None
+
+    with pytest.raises(NothingAuditedError, match="ListRoots"):
+        resolve(start_cloud(SEED, fault=refuse), policy_units=["/Sandbox"])
+
+
+def test_root_users_are_entered_in_other_members_alone(start_cloud: StartCloud, resolve: Resolve) -> None:
+    """Not in the caller's own account, nor in one that is listed beside the organisation."""
+    beside = AccountEntry(id="999999999999", role_name="r")
+    assert resolve(start_cloud(SEED), list=(beside,)).without_root_sessions == {MAIN, "999999999999"}

@@ -51,7 +51,7 @@ def make_run(*users: ReportUser, run: str = "20261122T190000Z-00000000", minutes
         caller_arn=None,
         scope="a test",
         coverage=Coverage(2, 1, (missing,), 4, 2),
-        summary=tally(findings, facts).summary(),
+        summary=tally(findings, facts, Policy()).summary(),
         calls={"iam:ListUsers": 3},
         policy=Config().to_policy(),
         key_ids="flagged",
@@ -103,7 +103,7 @@ def test_parts_are_merged_in_their_order(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path, AS_OF, TERMS)
     for number, account in enumerate(made.facts.accounts["account_id"]):
         of_account = [frame[frame["account_id"].eq(account)] for frame in (*astuple_frames(made.facts), made.findings)]
-        write_part(writer.folder, number, Snapshot(*of_account[:3]), of_account[3])
+        write_part(writer.folder, number, Snapshot(*of_account[:4]), of_account[4])
     parts = len(made.facts.accounts)
     stray = Snapshot(*astuple_frames(made.facts))
     write_part(writer.folder, parts, stray, made.findings)  # of a process that outlived its run
@@ -115,8 +115,8 @@ def test_parts_are_merged_in_their_order(tmp_path: Path) -> None:
     assert {path.name for path in parted.iterdir()} == {"policy.toml", "raw", "run.json", "tables"}
 
 
-def astuple_frames(facts: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    return facts.accounts, facts.users, facts.keys
+def astuple_frames(facts: Snapshot) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    return facts.accounts, facts.users, facts.keys, facts.credentials
 
 
 def test_raw_bytes_are_kept_as_they_came(tmp_path: Path) -> None:

@@ -69,6 +69,17 @@ TAGS = st.text(st.characters(categories=["L", "N"], include_characters=" _.:/=+-
 EXTERNAL_IDS = st.from_regex(r"secret-[A-Za-z0-9_+=,.@:/-]{8,40}", fullmatch=True)
 
 
+def switched() -> st.SearchStrategy[dict[str, Any]]:
+    """The table of a control that can be switched off."""
+    return st.fixed_dictionaries({"enabled": st.booleans(), "severity": SEVERITIES})
+
+
+def limited(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """The same of one with a limit."""
+    table = {"enabled": st.booleans(), name: st.integers(1, 3650), "operator": OPERATORS, "severity": SEVERITIES}
+    return st.fixed_dictionaries(table)
+
+
 @st.composite
 def valid_settings(draw: st.DrawFn) -> dict[str, Any]:
     """Raw settings within every limit."""
@@ -81,6 +92,8 @@ def valid_settings(draw: st.DrawFn) -> dict[str, Any]:
         },
         "policy": {
             "warning_days": draw(st.integers(0, 365)),
+            "rotation_overlap_days": draw(st.integers(0, 365)),
+            "limit": [],
             "key-age": {
                 "max_age_days": draw(st.integers(1, 3650)),
                 "operator": draw(OPERATORS),
@@ -93,10 +106,20 @@ def valid_settings(draw: st.DrawFn) -> dict[str, Any]:
                 "grace_days": draw(st.integers(0, days)),
             },
             "root-access-key": {"inactive_fails": draw(st.booleans()), "severity": draw(SEVERITIES)},
-            "one-active-key": {"max_active_keys": draw(st.integers(1, 2)), "severity": draw(SEVERITIES)},
+            "one-active-key": {
+                "max_active_keys": draw(st.integers(1, 2)),
+                "overlap_passes": draw(st.booleans()),
+                "severity": draw(SEVERITIES),
+            },
+            "key-at-user-creation": draw(switched()),
+            "inactive-key-retained": draw(limited("max_inactive_days")),
+            "quarantined-key": draw(switched()),
+            "service-credential-age": draw(limited("max_age_days")),
+            "console-password-unused": draw(limited("max_unused_days")),
+            "console-mfa": draw(switched()),
             "extra-keys": {"severity": draw(SEVERITIES)},
         },
-        "owners": {"tags": draw(st.lists(TAGS, unique=True, max_size=6))},
+        "owners": {"tags": draw(st.lists(TAGS, unique=True, max_size=6)), "rule": []},
     }
 
 

@@ -109,7 +109,7 @@ def test_the_bounds_hold_the_rate_and_the_counts_add_up(
 ) -> None:
     """Lower ≤ upper, both within 0 and 1; equal to the rate where all is known; every key is counted once."""
     facts = snapshot(account_result(*population), *(refused(f"{number:012d}") for number in range(missing)))
-    summary = tally(evaluate(facts, policy, AS_OF), facts).summary()
+    summary = tally(evaluate(facts, policy, AS_OF), facts, policy).summary()
     counted = summary.compliant + summary.non_compliant + summary.unknown + summary.not_applicable + summary.exempt
     assert counted == sum(len(user.keys) for user in population)
     if summary.rate_lower is None or summary.rate_upper is None:

@@ -1,0 +1,115 @@
+"""`auditor exemptions`: what is excused, by whom and until when; and whether that is right as it stands."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from auditor.cli.options import AsOf, ConfigPath, Json, Output, config_file, now, parse_instant
+from auditor.cli.output import print_json, say
+from auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditor.model import Exemption
+
+app = typer.Typer(no_args_is_help=True, help="Exemptions: list them, with what they matched, or check them.")
+
+
+@app.command("list")
+def list_(
+    run: Annotated[
+        str | None, typer.Option(metavar="RUN", help="As a run went by them, with the violations that each matched.")
+    ] = None,
+    as_of: AsOf = None,
+    output: Output = None,
+    config: ConfigPath = None,
+    json: Json = False,
+) -> None:
+    """List the exemptions: who approved what, until when, and whether they are in force.
+
+    **Examples**
+
+    - `auditor exemptions list` - those of the configuration, as of now
+    - `auditor exemptions list --run latest` - those of a run, with how many violations each matched
+    """
+    matched: dict[str, int] | None = None
+    if run and as_of:
+        step = "Leave out --as-of: a run's exemptions are told as of its own instant."
+        raise UsageError("--as-of does not go with --run.", next_step=step)
+    if run is None:
+        exemptions, at = _configured(config), parse_instant(as_of) or now()
+    else:
+        from auditor.config import load_output
+        from auditor.history import find_run, load_manifest
+
+        given = {"output": {"folder": str(output) if output else None}}
+        manifest = load_manifest(find_run(run, Path(load_output(config_file(config), given).folder)))
+        exemptions, at, matched = manifest.policy.exemptions, manifest.as_of, dict(manifest.exemptions)
+    if json:
+        print_json([_document(exemption, at, matched) for exemption in exemptions])
+        return
+    if not exemptions:
+        say("There is no exemption.")
+    for exemption in exemptions:
+        _say(exemption, at, matched)
+
+
+@app.command("check")
+def check(as_of: AsOf = None, config: ConfigPath = None, json: Json = False) -> None:
+    """Check the exemptions: every mistake is named with its place (exit code 2); what has expired or soon will is told.
+
+    A missing field, an unknown control, a scope or a length that the policy does not allow, an approver who is the
+    owner, and two that overlap are mistakes. One that has expired is none: it excuses nothing any more.
+    """
+    from auditor.policy import Standing, standing
+
+    exemptions, at = _configured(config), parse_instant(as_of) or now()
+    by_standing = {place: [one for one in exemptions if standing(one, at) is place] for place in Standing}
+    if json:
+        print_json({place.name.lower(): [one.id for one in ones] for place, ones in by_standing.items()})
+        return
+    in_force = len(by_standing[Standing.ACTIVE]) + len(by_standing[Standing.EXPIRING])
+    are = "exemption is" if len(exemptions) == 1 else "exemptions are"
+    say(f"{len(exemptions):,} {are} right as they stand, {in_force:,} in force.")
+    for place in (Standing.EXPIRED, Standing.EXPIRING, Standing.NOT_YET):
+        for exemption in by_standing[place]:
+            until = exemption.starts_at if place is Standing.NOT_YET else exemption.expires_at
+            say(f"{exemption.id}: {place.value} ({until.date().isoformat()}), owner {exemption.owner}", indent=2)
+
+
+def _configured(config: Path | None) -> "tuple[Exemption, ...]":
+    from auditor.config import load_config
+
+    return load_config(config_file(config)).to_policy().exemptions
+
+
+def _document(exemption: "Exemption", at: datetime, matched: dict[str, int] | None) -> dict[str, Any]:
+    from auditor.formats.words import instant
+    from auditor.policy import scope_words, standing
+
+    return {
+        "id": exemption.id,
+        "control": exemption.control.value,
+        "scope": scope_words(exemption.scope),
+        "standing": standing(exemption, at).value,
+        "matched": None if matched is None else matched.get(exemption.id, 0),
+        "reason": exemption.reason,
+        "owner": exemption.owner,
+        "approver": exemption.approver,
+        "ticket": exemption.ticket,
+        "starts_at": instant(exemption.starts_at),
+        "expires_at": instant(exemption.expires_at),
+    }
+
+
+def _say(exemption: "Exemption", at: datetime, matched: dict[str, int] | None) -> None:
+    said = _document(exemption, at, matched)
+    say(f"{said['id']}  {said['control']}, {said['scope']}: {said['standing']}", "bold")
+    days = f"{exemption.starts_at.date().isoformat()} to {exemption.expires_at.date().isoformat()}"
+    say(f"{days}; owner {exemption.owner}, approved by {exemption.approver}, {exemption.ticket}", indent=2)
+    say(exemption.reason, indent=2)
+    if matched is not None:
+        count = matched.get(exemption.id, 0)
+        told = {0: "It matched nothing: remove it, or correct its scope.", 1: "It matched one violation."}
+        say(told.get(count, f"It matched {count:,} violations."), "dim", indent=2)

@@ -1,0 +1,89 @@
+"""What earlier runs saw of inactive keys: which, and since when. A run keeps a copy of what it was judged by."""
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from auditor import answers
+from auditor.history.library import list_runs
+from auditor.history.parquet import read_parquet
+from auditor.history.raw import RAW, AnswerStore
+from auditor.model import ObservedKey
+from auditor.tables import ACCOUNTS, KEYS, plain_texts
+
+log = logging.getLogger(__name__)
+
+_AUDITED = {name: ACCOUNTS[name] for name in ("account_id", "audited")}
+_SEEN = {name: KEYS[name] for name in ("account_id", "access_key_id", "user_arn", "created_at", "inactive_since")}
+
+Observed = Mapping[str, Sequence[ObservedKey]]
+"""Keys that were seen inactive, by account id."""
+
+
+def observed_inactive(output: Path, accounts: Collection[str], before: datetime) -> Observed:
+    """The keys that the latest earlier run saw inactive, for each of these accounts that a run below `output` audited.
+
+    Normally one run is read, or two; one that cannot be read is passed over.
+
+    Args:
+        output: the folder of the runs.
+        accounts: ids of accounts.
+        before: the instant before which the runs were judged.
+    """
+    missing, found = set(accounts), dict[str, Sequence[ObservedKey]]()
+    for as_of, folder in _earlier(output, before):
+        if not missing:
+            break
+        try:
+            seen = _seen(folder, missing, as_of)
+        except ValueError as error:
+            log.debug("%s: %s", folder, error)
+            continue
+        found |= seen
+        missing -= seen.keys()
+    return {account_id: keys for account_id, keys in found.items() if keys}
+
+
+def write_observations(folder: Path, observed: Observed, accounts: Collection[str]) -> None:
+    """Keep, beside the answers of the accounts that are done, what earlier runs saw; nothing where they saw nothing.
+
+    Raises:
+        OutputError: it cannot be kept.
+    """
+    store = AnswerStore(folder / RAW)
+    for account_id in accounts:
+        stale = folder / RAW / account_id / answers.OBSERVED
+        if observed.get(account_id):
+            store.save(account_id, answers.OBSERVED, answers.encode_observed(observed[account_id]))
+        elif stale.exists():
+            stale.unlink()
+
+
+def _earlier(output: Path, before: datetime) -> Iterator[tuple[datetime, Path]]:
+    """Finished runs of an earlier instant, the latest first."""
+    runs = [
+        (datetime.fromisoformat(entry.document["as_of"]), entry.folder) for entry in list_runs(output) if entry.document
+    ]
+    yield from sorted((run for run in runs if run[0] < before), reverse=True)
+
+
+def _seen(folder: Path, accounts: Collection[str], as_of: datetime) -> dict[str, Sequence[ObservedKey]]:
+    """What this run saw of those of the accounts that it audited; ValueError where it cannot be read."""
+    tables = folder / "tables"
+    audited = read_parquet(tables / "accounts.parquet", _AUDITED, "SELECT * FROM rows WHERE audited")
+    found: dict[str, list[ObservedKey]] = {name: [] for name in plain_texts(audited["account_id"]) if name in accounts}
+    keys = read_parquet(tables / "keys.parquet", _SEEN, "SELECT * FROM rows WHERE key_status = 'Inactive'")
+    texts = (plain_texts(keys[name]).tolist() for name in ("account_id", "access_key_id", "user_arn"))
+    times = (_times(keys[name]) for name in ("created_at", "inactive_since"))
+    for account_id, key_id, user_arn, created_at, since in zip(*texts, *times, strict=True):
+        if account_id in found:
+            found[account_id].append(ObservedKey(key_id, user_arn, created_at, since or as_of))
+    return dict(found)
+
+
+def _times(column: "pd.Series[Any]") -> list[datetime | None]:
+    return [None if pd.isna(at) else at.to_pydatetime() for at in column]

@@ -1,0 +1,68 @@
+"""Why a key or user got its limit: every rule of the control, whether it applies, and which one holds."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from auditor.model import ControlId, Limit, LimitRule, Policy, Scope
+from auditor.policy.limits import limits_for, ranked
+from auditor.policy.scopes import Subjects
+
+
+class Applies(StrEnum):
+    """Whether a rule is for a key or user."""
+
+    YES = "applies"
+    PERHAPS = "may apply"
+    """What it asks for could not be read."""
+    NO = "does not apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A rule that was considered, one of its places where it names several, or the control's own limit."""
+
+    rule: LimitRule | None
+    limit: Limit
+    applies: Applies
+    holds: bool
+    """Whether this is the limit that holds, or may hold."""
+
+    @property
+    def scope(self) -> str:
+        """Whom it is for, in words."""
+        return scope_words(self.rule.scope) if self.rule else "everything else"
+
+
+def explain_limit(policy: Policy, control: ControlId, limit: Limit, subject: Subjects) -> tuple[Considered, ...]:
+    """The rules of a control for one key or user, the most specific first, and the control's own limit last.
+
+    Args:
+        policy: with its rules.
+        control: the control.
+        limit: the limit that holds where no rule does.
+        subject: the key or user, in a row of its own.
+    """
+    limits = limits_for(policy, control, limit, subject)
+    strict, lax = (limits.choices[int(chosen[0])] for chosen in (limits.strict, limits.lax))
+    found = []
+    for _, rule in ranked(policy.limits, control, subject):
+        sure, possible = subject.matching(rule.scope)
+        applies = Applies.YES if sure[0] else Applies.PERHAPS if possible[0] else Applies.NO
+        found.append(Considered(rule, rule.limit, applies, holds=rule in (strict.rule, lax.rule)))
+    own = strict.rule is None or lax.rule is None
+    return (*found, Considered(None, limit, Applies.YES, holds=own))
+
+
+def scope_words(scope: Scope) -> str:
+    """A scope in words: each kind of entry, and the entries."""
+    kinds = (
+        ("key", scope.keys),
+        ("user", scope.users),
+        ("tag", scope.tags),
+        ("path", scope.paths),
+        ("account", scope.accounts),
+        ("unit", scope.units),
+        ("", (f"{scope.kind}s",) if scope.kind else ()),
+    )
+    said = [f"{kind} {' or '.join(entries)}".strip() for kind, entries in kinds if entries]
+    return ", ".join(said) or "everything"

@@ -1,0 +1,141 @@
+"""Who is meant by a rule: by pattern, path, tag, kind and unit; and which of several rules holds."""
+
+import pytest
+
+from auditor.inventory import build_snapshot
+from auditor.model import ControlId, Exemption, LimitRule, Operator, Outcome, OwnerRule, Policy, Scope, UserLookup
+from auditor.policy import users_to_look_up, with_owners
+from tests.builders import (
+    AS_OF,
+    account_result,
+    ago,
+    days,
+    live_key,
+    looked_up,
+    report_key,
+    report_user,
+    used,
+    verdict_on,
+)
+
+
+def test_names_and_patterns_of_one_rule_stand_side_by_side() -> None:
+    """A rule may name some users and give patterns of others; only * and ? stand for other letters."""
+    users = [report_user(name, report_key(ago(50), used(1))) for name in ("ann", "ci-a", "ci-b", "cia", "x.y", "xzy")]
+    result = account_result(*users)
+    rule = LimitRule("r", ControlId.KEY_AGE, days(30, Operator.MORE_THAN), Scope(users=("ann", "ci-?", "x.*")))
+    policy = Policy(limits=(rule,))
+    facts = build_snapshot([result])
+    failing = [
+        user.name
+        for user in users
+        if verdict_on(facts, ControlId.KEY_AGE, policy, user.name)["outcome"] == Outcome.NON_COMPLIANT
+    ]
+    assert failing == ["ann", "ci-a", "ci-b", "x.y"]
+    assert list(users_to_look_up(result.outcome.report, policy, AS_OF)) == failing  # type: ignore[union-attr, arg-type]
+
+
+def test_a_keys_owner_is_its_users_tag_then_its_description_then_a_rule() -> None:
+    """Each says it where the one before does not; a rule that owns the user does not silence the description."""
+    lookups = {
+        "ann": UserLookup("ann", (live_key("AKIAANN", ago(9)),), tags={"owner": "tag", "AKIAANN": "owner: described"}),
+        "bob": UserLookup("bob", (live_key("AKIABOB", ago(9)),), tags={"AKIABOB": "owner: described"}),
+        "cat": UserLookup("cat", (live_key("AKIACAT", ago(9)),), tags={"AKIACAT": "nightly"}),
+    }
+    users = [report_user(name, report_key(ago(9))) for name in lookups]
+    facts = build_snapshot([account_result(*users, lookups=lookups)])
+    policy = Policy(owner_rules=(OwnerRule("ruled", Scope()),))
+    owned = with_owners(facts, policy)
+    assert dict(zip(owned.keys["user"], owned.keys["owner"], strict=True)) == {
+        "ann": "tag",
+        "bob": "described",
+        "cat": "ruled",
+    }
+    assert dict(zip(owned.users["user"], owned.users["owner"], strict=True)) == {
+        "<root_account>": "ruled",
+        "ann": "tag",
+        "bob": "ruled",
+        "cat": "ruled",
+    }
+
+
+def rule(name: str, number: float, scope: Scope, control: ControlId = ControlId.KEY_AGE) -> LimitRule:
+    """A rule with a limit of so many days."""
+    return LimitRule(name, control, days(number, Operator.MORE_THAN), scope)
+
+
+@pytest.mark.parametrize(
+    ("strict", "lax"),
+    [
+        (Scope(tags=("env",)), Scope(tags=("env",))),
+        (Scope(tags=("env",), users=("ann",)), Scope(tags=("env=prod",))),
+        (Scope(units=("ou-1",), users=("a*",)), Scope(units=("ou-1",))),
+        (Scope(units=("/W",), users=("a*",)), Scope(units=("/W/P",))),
+    ],
+    ids=["equally specific", "the tag is part of the other", "the unit is the same", "the unit is below the other"],
+)
+def test_a_rule_that_never_wins_makes_nothing_unknown(strict: Scope, lax: Scope) -> None:
+    """What only holds where a stricter and no less specific rule holds as well is no reason for doubt."""
+    facts = build_snapshot([account_result(report_user("ann", report_key(ago(100), used(1))))])
+    policy = Policy(limits=(rule("strict", 30, strict), rule("lax", 365, lax)))
+    assert verdict_on(facts, ControlId.KEY_AGE, policy)["outcome"] == Outcome.NON_COMPLIANT
+    likely = Policy(limits=(rule("lax", 365, lax),))
+    assert verdict_on(facts, ControlId.KEY_AGE, likely)["outcome"] == Outcome.UNKNOWN
+
+
+def test_the_deeper_unit_wins_whoever_else_is_judged() -> None:
+    """A unit given by the path of its names is as deep as its path, also where no account's names are known."""
+    known = account_result(report_user("ann", report_key(ago(100), used(1))), units=("r-1", "ou-1"))
+    policy = Policy(limits=(rule("upper", 365, Scope(units=("ou-1",))), rule("lower", 30, Scope(units=("/W/P",)))))
+    other = account_result(account="000000000001", units=("r-1", "ou-1", "ou-2"), unit_names=("W", "P"))
+    for results in ([known], [known, other]):
+        assert verdict_on(build_snapshot(results), ControlId.KEY_AGE, policy)["outcome"] == Outcome.UNKNOWN
+
+
+def exemption(name: str, scope: Scope, control: ControlId = ControlId.KEY_AGE) -> Exemption:
+    """An exemption in force."""
+    return Exemption(name, control, scope, "Why.", "owner", "approver", "T-1", ago(1), ago(-1))
+
+
+def test_the_exemption_is_told_that_means_the_key_most_specifically() -> None:
+    """An entry that does not mean the key, such as another user's name, makes a scope no more specific for it."""
+    facts = build_snapshot([account_result(report_user("ci-1", report_key(ago(100), used(1))))])
+    broad, narrow = exemption("broad", Scope(users=("*", "bob"))), exemption("narrow", Scope(users=("ci-*",)))
+    verdict = verdict_on(facts, ControlId.KEY_AGE, Policy(exemptions=(broad, narrow)), "ci-1")
+    assert (verdict["outcome"], verdict["exemption"]) == (Outcome.EXEMPT, "narrow")
+
+
+def test_a_batch_tells_of_the_exemption_that_all_tell_of() -> None:
+    """Which exemption is told does not depend on the accounts that are judged in the same batch."""
+    mine = account_result(report_user("ann", report_key(ago(100), used(1))), units=("r-1", "ou-1"))
+    other = account_result(account="000000000001", units=("r-1", "ou-2", "ou-3", "ou-4"))
+    policy = Policy(exemptions=(exemption("a", Scope(units=("ou-1",))), exemption("b", Scope(units=("r-1", "ou-4")))))
+    for results in ([mine], [mine, other]):
+        assert verdict_on(build_snapshot(results), ControlId.KEY_AGE, policy)["exemption"] == "a"
+
+
+def test_an_unconfirmed_key_is_not_waved_through_for_an_open_limit() -> None:
+    """Where the look-up failed, the key may be active by now, and which limit it has is no less open."""
+    user = report_user("ann", report_key(ago(100), used(1), active=False))
+    facts = build_snapshot([account_result(user, lookups={"ann": looked_up(user, failed="Throttling")})])
+    assert verdict_on(facts, ControlId.KEY_AGE)["outcome"] == Outcome.UNKNOWN
+    policy = Policy(limits=(rule("lax", 365, Scope(tags=("env",))),))
+    assert verdict_on(facts, ControlId.KEY_AGE, policy)["outcome"] == Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("control", [ControlId.CONSOLE_PASSWORD_UNUSED, ControlId.CONSOLE_MFA])
+def test_users_are_looked_up_for_tags_that_decide_on_their_password(control: ControlId) -> None:
+    """A rule or an exemption by tags holds only for users whose tags were read; without one nobody is looked up."""
+    users = [
+        report_user("ann", password=True, password_changed=ago(100), mfa=False),
+        report_user("bob", password=True, password_used=used(1), mfa=True),
+        report_user("cat"),
+    ]
+    report = account_result(*users).outcome.report  # type: ignore[union-attr]
+    assert report is not None
+    assert users_to_look_up(report, Policy(), AS_OF) == ()
+    exempt = Policy(exemptions=(exemption("e", Scope(tags=("env",)), control),))
+    assert users_to_look_up(report, exempt, AS_OF) == ("ann",)
+    if control is ControlId.CONSOLE_PASSWORD_UNUSED:
+        ruled = Policy(limits=(rule("r", 365, Scope(tags=("env",)), control),))
+        assert users_to_look_up(report, ruled, AS_OF) == ("ann",)
