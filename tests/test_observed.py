@@ -112,6 +112,12 @@ def test_twins_of_one_second_are_told_apart_by_their_ids() -> None:
     assert known(seen(ago(200), ID)) == [ago(200), AS_OF]
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_an_id_learnt_later_is_of_the_keys_without_one(turn: int) -> None:
+    """A twin that was known by its id lends none of its time, in whatever order the two were seen."""
+    assert since(*[seen(ago(200), "AKIAANOTHER"), seen(ago(100))][::turn], live=True) == [ago(100)]
+
+
 def test_no_key_is_inactive_since_a_time_to_come() -> None:
     """A run of a later instant, judged again at an earlier one, does not make it so."""
     assert since(seen(AS_OF + SECOND)) == [AS_OF]

@@ -64,11 +64,19 @@ def write_observations(folder: Path, observed: Observed, accounts: Collection[st
 
 
 def _earlier(output: Path, before: datetime) -> Iterator[tuple[datetime, Path]]:
-    """Finished runs of an earlier instant, the latest first."""
+    """Finished runs of an earlier instant, the latest first; of one instant, what was finished last saw the most."""
     runs = [
-        (datetime.fromisoformat(entry.document["as_of"]), entry.folder) for entry in list_runs(output) if entry.document
+        (
+            datetime.fromisoformat(entry.document["as_of"]),
+            datetime.fromisoformat(entry.document["finished_at"]),
+            entry.folder,
+        )
+        for entry in list_runs(output)
+        if entry.document
     ]
-    yield from sorted((run for run in runs if run[0] < before), reverse=True)
+    for as_of, _, folder in sorted(runs, reverse=True):
+        if as_of < before:
+            yield as_of, folder
 
 
 def _seen(folder: Path, accounts: Collection[str], as_of: datetime) -> dict[str, Sequence[ObservedKey]]:

@@ -34,7 +34,7 @@ def with_inactive_since(snapshot: Snapshot, observed: Mapping[str, Iterable[Obse
             birth = (account_id, key.user_arn, key.created_at)
             by_birth[birth] = min(key.since, by_birth.get(birth, key.since))
             if key.access_key_id is None:
-                unnamed[birth] = by_birth[birth]
+                unnamed[birth] = min(key.since, unnamed.get(birth, key.since))
             else:
                 by_id[account_id, key.access_key_id] = key.since
 

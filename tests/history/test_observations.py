@@ -12,7 +12,7 @@ from auditor import answers
 from auditor.config import load_config
 from auditor.gather import connection_for
 from auditor.history import observed_inactive, read_observations, write_observations
-from auditor.history.parquet import read_parquet
+from auditor.history.parquet import read_parquet, write_parquet
 from auditor.model import ObservedKey
 from auditor.pipeline import AuditRequest, audit
 from auditor.tables import FINDINGS, KEYS
@@ -105,6 +105,25 @@ def test_only_earlier_runs_of_the_folder_count(tmp_path: Path) -> None:
     assert observed_inactive(tmp_path / "nowhere", [ACCOUNT], OCTOBER) == {}
 
 
+def test_of_one_instant_the_run_that_was_finished_last_counts(tmp_path: Path) -> None:
+    """A run that was resumed has the instant of the one it goes on with, and saw the account after it."""
+    for active, finished in ((True, 9), (False, 8), (False, 7)):
+        folder = run(tmp_path / str(finished), JULY, {ACCOUNT: active})
+        document = json.loads((folder / "run.json").read_bytes()) | {"finished_at": f"2026-07-01T{finished:02}:00:00Z"}
+        (folder / "run.json").write_text(json.dumps(document), "utf-8")
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        folder.rename(tmp_path / "runs" / f"{folder.name[:16]}-{'fc0'[finished - 7]}0000000")
+    assert inactive_since(run(tmp_path, OCTOBER, {ACCOUNT: False})) == OCTOBER
+
+
+def test_a_run_of_an_older_version_saw_its_inactive_keys_at_its_instant(tmp_path: Path) -> None:
+    """Its table of keys does not tell since when."""
+    older = run(tmp_path, JULY, {ACCOUNT: False}) / "tables" / "keys.parquet"
+    columns = {name: dtype for name, dtype in KEYS.items() if name != "inactive_since"}
+    write_parquet({older: read_parquet(older, columns)})
+    assert inactive_since(run(tmp_path, OCTOBER, {ACCOUNT: False})) == JULY
+
+
 @pytest.mark.parametrize("broken", ["keys", "accounts", "run.json", "naive", "incomplete"])
 def test_a_run_that_cannot_be_read_is_passed_over(tmp_path: Path, broken: str) -> None:
     """Its tables or its manifest, cut off or changed: the run before it counts."""
@@ -145,3 +164,19 @@ def test_nothing_is_kept_where_nothing_was_seen(tmp_path: Path) -> None:
     write_observations(tmp_path, {}, [ACCOUNT, OTHER])
     assert not (tmp_path / "raw" / ACCOUNT / answers.OBSERVED).exists()
     assert list(read_observations(tmp_path, ACCOUNT)) == []
+
+
+def test_what_an_earlier_run_kept_is_not_changed(tmp_path: Path) -> None:
+    """A run that goes on with it has the same file under a second name, and writes one of its own or none."""
+    earlier, folder = tmp_path / "earlier", tmp_path / "later"
+    (earlier / "raw").mkdir(parents=True)
+    seen = [ObservedKey(None, "arn", BORN, JULY)]
+    write_observations(earlier, {ACCOUNT: seen}, [ACCOUNT])
+    for observed in ({ACCOUNT: [ObservedKey(None, "arn", BORN, AUGUST)]}, {}):
+        place = folder / "raw" / ACCOUNT / answers.OBSERVED
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.hardlink_to(earlier / "raw" / ACCOUNT / answers.OBSERVED)
+        write_observations(folder, observed, [ACCOUNT])
+        assert list(read_observations(folder, ACCOUNT)) == observed.get(ACCOUNT, [])
+        assert list(read_observations(earlier, ACCOUNT)) == seen
