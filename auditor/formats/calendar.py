@@ -53,7 +53,7 @@ def render_calendar(view: ReportView) -> bytes:
         "CALSCALE:GREGORIAN",
         "METHOD:PUBLISH",
         f"X-WR-CALNAME:{_text(f'Access keys due: {view.organisation}' if view.organisation else 'Access keys due')}",
-        f"X-WR-CALDESC:{_text(ABOUT)}",
+        f"X-WR-CALDESC:{_text(_about(view))}",
         "REFRESH-INTERVAL;VALUE=DURATION:P1D",
         "X-PUBLISHED-TTL:P1D",
         *(list(_events(view)) or NO_EVENT),
@@ -101,14 +101,23 @@ def _events(view: ReportView) -> Iterator[str]:
         )
 
 
+def _about(view: ReportView) -> str:
+    """What the calendar holds; where it does not reach as far as that, so that nobody takes it for all there is."""
+    seen, total = view.forecast.shown, view.forecast.total
+    short = f" Of {total:,} due dates, those by use among them, only the soonest {seen:,} were looked at."
+    return ABOUT + short if seen < total else ABOUT
+
+
 def _description(findings: Iterable[FindingView]) -> str:
-    lines = [
-        f"{finding.account}: {finding.user} {finding.key}, {finding.control_title}, {finding.limit} fails"
-        for finding in findings
-    ]
+    lines = [_line(finding) for finding in findings]
     left = len(lines) - MOST_LINES
     more = [f"and {left:,} more {plural(left, 'key')}"] if left > 0 else []
     return "\n".join([*lines[:MOST_LINES], *more])
+
+
+def _line(finding: FindingView) -> str:
+    limit = f", {finding.limit} fails" if finding.limit else ""  # older runs do not tell it
+    return f"{finding.account}: {finding.user} {finding.key}, {finding.control_title}{limit}"
 
 
 def _text(text: str) -> str:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.formats.calendar import LINE, folded, render_calendar
+from auditor.formats.calendar import ABOUT, LINE, folded, render_calendar
 from auditor.formats.view import FindingView, ReportView, build_view
 from auditor.model import ControlId
-from auditor.policy import NOT_LOOKED_UP
+from auditor.policy import CONTROLS, NOT_LOOKED_UP
 from tests.formats.sample_run import AS_OF, sample_run
 
 DUE = datetime(2026, 12, 24, 23, 30, tzinfo=UTC)
@@ -144,6 +144,27 @@ def test_many_of_a_day_are_counted(view: ReportView) -> None:
     (event,) = events(render_calendar(replace(view, upcoming=due)))
     said = unescaped(event["DESCRIPTION"]).splitlines()
     assert (len(said), said[-1]) == (51, "and 70 more keys")
+
+
+def test_a_run_that_tells_no_limits_has_a_calendar(view: ReportView) -> None:
+    """An older one: its lines leave the limit out."""
+    (event,) = events(render_calendar(replace(view, upcoming=(replace(finding(view), limit=None),))))
+    said = unescaped(event["DESCRIPTION"])
+    assert said.endswith(CONTROLS[ControlId.KEY_AGE].title)
+
+
+def test_a_calendar_that_does_not_reach_90_days_says_so(view: ReportView) -> None:
+    """Where more falls due than a run tells one by one."""
+
+    def about(shown: int, total: int) -> str:
+        ahead = replace(view, forecast=replace(view.forecast, shown=shown, total=total))
+        said = dict(line.split(":", 1) for line in lines(render_calendar(ahead)) if line.startswith("X-WR-CALDESC"))
+        return unescaped(said["X-WR-CALDESC"])
+
+    assert about(5_000, 12_345).endswith(
+        " Of 12,345 due dates, those by use among them, only the soonest 5,000 were looked at."
+    )
+    assert about(5_000, 5_000) == ABOUT
 
 
 def test_an_empty_calendar_is_valid(view: ReportView) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from auditor.config import built_in_framework
 from auditor.errors import OutputError
+from auditor.formats.calendar import render_calendar
 from auditor.formats.forecast import ForecastView
 from auditor.formats.view import ReportView, build_view
 from auditor.history import load_run
+from auditor.history.library import UPCOMING
 from auditor.model import ControlId, Operator, Policy, ReportUser, UserLookup
 from auditor.policy import CONTROLS, NOT_LOOKED_UP
 from auditor.tables import ACCOUNTS, FINDINGS, HORIZONS, KEYS, USERS
@@ -78,6 +80,15 @@ def test_each_key_counts_for_its_owner() -> None:
     view = forecast(*users, lookups=lookups)
     rows = [(row.label, row.within) for row in view.forecast.by_owner]
     assert rows == [("payments", (2, 2, 2)), (NOT_LOOKED_UP, (1, 1, 1))]
+
+
+def test_the_soonest_are_told_one_by_one() -> None:
+    """As many as a report can hold; all of them count."""
+    users = [report_user(f"u{n:04}", report_key(ago(80, -n), used(0))) for n in range(UPCOMING + 3)]
+    view = forecast(*reversed(users))
+    assert (view.forecast.total, view.forecast.shown) == (UPCOMING + 3, UPCOMING)
+    assert [finding.user for finding in view.upcoming] == [user.name for user in users[:UPCOMING]]
+    assert b"only the soonest" in render_calendar(view).replace(b"\r\n ", b"")
 
 
 def test_use_and_age_are_told_apart() -> None:
