@@ -64,7 +64,7 @@ from auditor.model import (
     SlowAccount,
     Spent,
 )
-from auditor.policy import asks, clause_key, label
+from auditor.policy import asks, clause_key, criteria, label
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +271,11 @@ def _due_for_deletion(observed: Observed, policy: Policy, as_of: datetime) -> di
     """Users, by account id, whose inactive keys have been seen for long: to delete a key, one needs its id."""
     if not asks(policy, ControlId.INACTIVE_KEY_RETAINED):
         return {}
-    latest = as_of + policy.warning_window - policy.inactive_retained.maximum
+    control = ControlId.INACTIVE_KEY_RETAINED
+    limits = [asked.criterion.limit for asked in criteria(policy) if asked.control is control]
+    limits += [rule.limit for rule in policy.limits if rule.control is control]
+    shortest = min((limit.maximum for limit in limits if limit), default=policy.inactive_retained.maximum)
+    latest = as_of + policy.warning_window - shortest
     due = {account: [key for key in keys if key.since <= latest] for account, keys in observed.items()}
     return {account: tuple(key.user_arn.rpartition("/")[2] for key in keys) for account, keys in due.items() if keys}
 
