@@ -21,6 +21,10 @@ SOON = timedelta(days=30)
 """Exemptions that end so soon are told before they do."""
 
 
+_VIOLATION = ("control", "account_id", "user", "slot", "access_key_id", "credential_id", "created_at")
+"""What tells one violation from another, whoever asks for it."""
+
+
 class Standing(StrEnum):
     """Where an exemption stands at an instant."""
 
@@ -70,16 +74,17 @@ def exempted(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy, as_of: 
 def matches(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy) -> Mapping[str, int]:
     """How many violations each exemption matches, in force or not, excused or not; by id, those with none as well.
 
-    Counted are the policy's own; of a control that it has switched off, those of frameworks.
+    What the policy and frameworks find of the same key or user by the same control is one violation; one that
+    frameworks alone find counts, too, for it is excused as well.
     """
-    counted = findings["by_policy"] | findings["control"].isin([control.value for control in policy.switched_off])
-    rows = _failing(findings[counted])
-    findings = findings[counted]
     if not policy.exemptions:
         return {}
+    rows = _failing(findings)
     subjects, control = _subjects(findings, rows, snapshot)
+    failing = findings.take(rows)
+    violation = failing.groupby([*_VIOLATION], dropna=False, sort=False).ngroup().to_numpy(np.intp)
     return {
-        exemption.id: int(_matched(exemption, subjects, control).sum())
+        exemption.id: len(np.unique(violation[_matched(exemption, subjects, control)]))
         for exemption in sorted(policy.exemptions, key=lambda exemption: exemption.id)
     }
 

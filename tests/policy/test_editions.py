@@ -7,7 +7,19 @@ from functools import cache
 import pytest
 
 from auditor.config import built_in_framework, built_in_frameworks
-from auditor.model import AccountResult, ControlId, Criterion, Framework, Operator, Outcome, Policy, ReportUser, UsedAt
+from auditor.model import (
+    AccountResult,
+    ControlId,
+    Criterion,
+    Exemption,
+    Framework,
+    Operator,
+    Outcome,
+    Policy,
+    ReportUser,
+    Scope,
+    UsedAt,
+)
 from auditor.policy import clause_key, evaluate, label, tally
 from tests.builders import (
     AS_OF,
@@ -177,3 +189,18 @@ def test_every_clause_is_counted_even_without_a_verdict() -> None:
     facts = snapshot()
     labels = [clause_key(clause, one.control) for name in EDITIONS for clause, one in criteria_of(edition(name))]
     assert tally(evaluate(facts, policy, AS_OF), facts, policy).clauses == {clause: {} for clause in labels}
+
+
+def test_an_exemption_of_what_frameworks_alone_find_has_matched() -> None:
+    """It excuses that as well, so it is not to be removed; what the policy finds, too, is still one violation."""
+    scope = Scope(users=("ann", "bob"))
+    terms = ("the reason", "owner", "approver", "ticket")
+    exemption = Exemption("EX-1", ControlId.KEY_AGE, scope, *terms, AS_OF - 10 * DAY, AS_OF + 10 * DAY)
+    expired = replace(exemption, id="EX-0", expires_at=AS_OF - 5 * DAY)
+    policy = Policy(frameworks=(edition("cis-aws-3.0"),), exemptions=(exemption, expired))
+    by_framework = report_user("ann", report_key(ago(90), used(1)))
+    by_both = report_user("bob", report_key(ago(200), used(1)))
+    for users, number in (((by_framework,), 1), ((by_both,), 1), ((by_framework, by_both), 2)):
+        facts = facts_of(users)
+        findings = evaluate(facts, policy, AS_OF)
+        assert tally(findings, facts, policy).exemptions == {"EX-0": number, "EX-1": number}
