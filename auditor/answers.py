@@ -6,6 +6,7 @@ listing.json              the users, where there was no credential report
 keys.json                 the live look-ups of single users, and of the root user
 quarantine.json           the users whom AWS put in quarantine
 service-credentials.json  the service-specific credentials of all users
+observed.json             what earlier runs saw of the account's inactive keys: not AWS's word, but judged by
 account.json              the account, how it ended and what it took; written last, so that its presence means "done"
 """
 

@@ -1,6 +1,6 @@
 """Questions about a stored run: why a key or user was judged as it was, and by which policy else it could be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from auditor.errors import UsageError
 from auditor.formats.words import instant
 from auditor.history import TERMS, done_accounts, find_run, holder_of, load_manifest
 from auditor.judging import judged_accounts
-from auditor.model import ControlId, Policy
+from auditor.model import Policy
 from auditor.policy import Considered, criteria, explain_limit, of_table, places_of
 from auditor.tables import Snapshot, plain_texts
 
@@ -115,11 +115,12 @@ def inquire(
     _, facts, findings, _ = judged_accounts(judged.folder, judged.policy, judged.as_of, [account])
     mine = findings[findings["user"].eq(name)]
     if key_id:
-        mine = mine[mine["access_key_id"].eq(key_id).fillna(value=False) | mine["slot"].isna()]
-        mine = mine[mine["access_key_id"].isna() | mine["access_key_id"].eq(key_id).fillna(value=False)]
+        of_user = mine["access_key_id"].isna() & mine["slot"].isna()
+        mine = mine[mine["access_key_id"].eq(key_id).fillna(value=False) | of_user]
     if mine.empty:
         what = f"The run has no verdict on the user {name} in {account}."
-        raise UsageError(what, where=judged.folder.name, next_step="`auditor runs list` shows other runs.")
+        step = "Give the whole name; capital letters count. findings.json and tables/users.parquet have the names."
+        raise UsageError(what, where=judged.folder.name, next_step=step)
     owners = {owner: source for owner, source in _plain(mine, "owner", "owner_source") if owner}
     owner = next(iter(owners), None)
     verdicts = tuple(_explained(mine, judged.policy, facts))
@@ -132,16 +133,13 @@ def _plain(frame: pd.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _explained(findings: pd.DataFrame, policy: Policy, facts: Snapshot) -> Iterator[Explained]:
-    limits: Mapping[ControlId, Any] = {
-        asked.control: asked.criterion.limit for asked in criteria(policy) if asked.by_policy
-    }
+    limited = {asked.control.value: asked for asked in criteria(policy) if asked.by_policy and asked.criterion.limit}
     columns = ("control", "outcome", "reason", "by_policy", "frameworks", "access_key_id", "slot", "credential_id")
     for position, row in enumerate(_plain(findings, *columns)):
         control, outcome, reason, by_policy, clauses, key_id, slot, credential = row
         considered: tuple[Considered, ...] = ()
-        limit = limits.get(ControlId(control))
-        if by_policy and limit is not None:
+        if by_policy and control in limited:
             subject = of_table(findings.iloc[[position]], facts.users, places_of(facts.accounts))
-            considered = explain_limit(policy, ControlId(control), limit, subject)
+            considered = explain_limit(policy, limited[control], subject)
         key = key_id or credential or (f"slot {slot}" if slot else "")
         yield Explained(control, key, outcome, reason, bool(by_policy), tuple((clauses or "").splitlines()), considered)

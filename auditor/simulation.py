@@ -13,12 +13,12 @@ from auditor.history import done_accounts
 from auditor.judging import BATCH, batches_of, judged_accounts
 from auditor.model import ControlId, Outcome, Policy
 from auditor.policy import Tally, tally
-from auditor.tables import plain_texts
+from auditor.tables import JUDGED, plain_texts
 
 SHOWN = 1000
 """Changes that are told one by one; all of them are counted."""
 
-_SUBJECT = ("account_id", "user", "user_arn", "slot", "access_key_id", "credential_id", "created_at", "control")
+_SUBJECT = (*JUDGED, "control")
 _STATED = ("outcome", "reason", "owner")
 
 

@@ -150,6 +150,10 @@ FINDINGS: Mapping[str, str] = {
 no created_at)."""
 
 
+JUDGED = ("account_id", "user", "user_arn", "slot", "access_key_id", "credential_id", "created_at")
+"""The columns of `FINDINGS` that tell what is judged: a key, a service-specific credential, a user or an account."""
+
+
 def table(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
     """Rows of plain Python values, in the order of `columns`, as a table of the declared dtypes."""
     values = list(zip(*rows, strict=True)) or [()] * len(columns)

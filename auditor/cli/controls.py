@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from auditor.cli.options import ConfigPath, Frameworks, Json, Output, Quiet, config_file, parse_instant
+from auditor.cli.options import (
+    ConfigPath,
+    Frameworks,
+    Json,
+    Output,
+    Quiet,
+    RunName,
+    config_file,
+    parse_instant,
+    runs_folder,
+)
 from auditor.cli.output import print_json, say
 from auditor.cli.progress import progress_for
 from auditor.errors import UsageError
@@ -21,8 +31,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The controls and frameworks: list them, explain one, try other numbers.")
 
 DAYS = re.compile(r"([0-9]{1,4})d?", re.ASCII)
-
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its folder, or `latest`.")]
 
 
 def _settings(config: Path | None, given: "Values") -> "Config":
@@ -99,7 +107,7 @@ def show(
         raise UsageError("A user name means somebody else in every account.", next_step="Add --account ID.")
     from auditor.inquiry import inquire
 
-    found = inquire(run, _folder(config, output), key_id=key, user=user, account_id=account)
+    found = inquire(run, runs_folder(config, output), key_id=key, user=user, account_id=account)
     if json:
         print_json(found.document())
     else:
@@ -140,7 +148,7 @@ def simulate(
         },
         "frameworks": {"use": framework},
     }
-    judged = load_judged(run, _folder(config, output))
+    judged = load_judged(run, runs_folder(config, output))
     after = _settings(config, given).to_policy() if with_config else other_policy(judged, given)
     at = parse_instant(as_of) or judged.as_of
     progress = progress_for(quiet=quiet)
@@ -155,12 +163,6 @@ def simulate(
 
 
 # ------------------------------------------------------------------------------------------------- definitions
-
-
-def _folder(config: Path | None, output: Path | None) -> Path:
-    from auditor.config import load_output
-
-    return Path(load_output(config_file(config), {"output": {"folder": str(output) if output else None}}).folder)
 
 
 def _days(text: str | None, where: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from auditor.cli.options import AsOf, ConfigPath, Json, Output, config_file, now, parse_instant
+from auditor.cli.options import AsOf, ConfigPath, Json, Output, config_file, now, parse_instant, runs_folder
 from auditor.cli.output import print_json, say
 from auditor.errors import UsageError
 
@@ -40,11 +40,9 @@ def list_(
     if run is None:
         exemptions, at = _configured(config), parse_instant(as_of) or now()
     else:
-        from auditor.config import load_output
         from auditor.history import find_run, load_manifest
 
-        given = {"output": {"folder": str(output) if output else None}}
-        manifest = load_manifest(find_run(run, Path(load_output(config_file(config), given).folder)))
+        manifest = load_manifest(find_run(run, runs_folder(config, output)))
         exemptions, at, matched = manifest.policy.exemptions, manifest.as_of, dict(manifest.exemptions)
     if json:
         print_json([_document(exemption, at, matched) for exemption in exemptions])

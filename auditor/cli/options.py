@@ -28,6 +28,7 @@ Accounts = Annotated[
 ]
 EndpointUrl = Annotated[str | None, typer.Option(help="An AWS endpoint other than AWS's own.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the runs; `reports/` by default.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its folder, or `latest`.")]
 Formats = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,6 +52,17 @@ AsOf = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; -vv also why things failed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+
+
+def runs_folder(config: Path | None, output: Path | None) -> Path:
+    """The folder of the runs: --output, or what the configuration says.
+
+    Raises:
+        UsageError: the configuration cannot be read, or [output] is wrong.
+    """
+    from auditor.config import load_output
+
+    return Path(load_output(config_file(config), {"output": {"folder": str(output) if output else None}}).folder)
 
 
 def config_file(given: Path | None) -> Path | None:

@@ -1,17 +1,24 @@
 """`auditor report`: render a stored run again."""
 
-from typing import Annotated
-
-import typer
-
-from auditor.cli.options import ConfigPath, Formats, GroupBy, Json, Output, Quiet, Verbose, config_file, split_formats
+from auditor.cli.options import (
+    ConfigPath,
+    Formats,
+    GroupBy,
+    Json,
+    Output,
+    Quiet,
+    RunName,
+    Verbose,
+    config_file,
+    split_formats,
+)
 from auditor.cli.output import result_stands_in_the_run, set_up_logging
 from auditor.cli.progress import progress_for
 from auditor.cli.summary import print_outcome
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its folder, or `latest`.")] = "latest",
+    run: RunName = "latest",
     formats: Formats = None,
     group_by: GroupBy = None,
     output: Output = None,

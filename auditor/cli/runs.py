@@ -1,21 +1,14 @@
 """`auditor runs`: what has been run so far."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from auditor.cli.options import ConfigPath, Json, Output, config_file
+from auditor.cli.options import ConfigPath, Json, Output, RunName, runs_folder
 from auditor.cli.output import print_json, printable
 from auditor.cli.summary import print_outcome
 
 app = typer.Typer(no_args_is_help=True, help="The archive of runs: list them, show one.")
-
-
-def _folder(config: Path | None, output: Path | None) -> Path:
-    from auditor.config import load_output
-
-    return Path(load_output(config_file(config), {"output": {"folder": str(output) if output else None}}).folder)
 
 
 @app.command("list")
@@ -23,7 +16,7 @@ def list_(output: Output = None, config: ConfigPath = None, json: Json = False) 
     """List the runs, the one made last first; a run that never finished is listed as interrupted."""
     from auditor.history import list_runs
 
-    folder = _folder(config, output)
+    folder = runs_folder(config, output)
     entries = list_runs(folder)
     if json:
         print_json([{"folder": str(entry.folder), "run": entry.document} for entry in entries])
@@ -48,7 +41,7 @@ def _line(name: str, document: dict[str, Any] | None) -> str:
 
 @app.command("show")
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its folder, or `latest`.")] = "latest",
+    run: RunName = "latest",
     output: Output = None,
     config: ConfigPath = None,
     json: Json = False,
@@ -56,5 +49,5 @@ def show(
     """Show one run: verdict, controls, what was not audited, and the files that there are."""
     from auditor.pipeline import show_stored
 
-    outcome = show_stored(run, _folder(config, output))
+    outcome = show_stored(run, runs_folder(config, output))
     print_outcome(outcome, json=json)

@@ -12,11 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from auditor.config.forms import FRAMEWORK_ID, Form
 from auditor.config.policy_conflicts import BUILT_IN
+from auditor.config.section import Section
 from auditor.config.sentences import problem_of
 from auditor.config.text import read_text, table_of
 from auditor.config.words import KeyPath, Problem, at, dotted, quoted
@@ -66,17 +67,8 @@ def _absent(value: object) -> bool:
     return value is None
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        validate_by_alias=True,
-        validate_by_name=True,
-        hide_input_in_errors=True,
-        alias_generator=lambda name: {"schema_id": "schema", "clauses": "clause"}.get(name, name),
-        use_attribute_docstrings=True,
-    )
+class _Record(Section):
+    model_config = ConfigDict(alias_generator=lambda name: {"schema_id": "schema", "clauses": "clause"}.get(name, name))
 
 
 class ClauseConfig(_Record):

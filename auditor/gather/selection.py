@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from auditor.config import AccountFilter
 from auditor.model import Member, PopulationEntry
+from auditor.policy import is_like
 
 NOT_INCLUDED = "accounts.include"
 """What leaves out an account that no entry includes."""
@@ -61,11 +61,6 @@ def select_accounts(
     return Selection(population, (*included.unmatched, *excluded.unmatched))
 
 
-def _is_like(name: str | None, pattern: str) -> bool:
-    """Whether the name is as the pattern says, in which only * and ? mean more than themselves."""
-    return fnmatchcase(name or "", pattern.replace("[", "[[]"))
-
-
 class _Entries:
     """The entries of one filter, and those that have matched nothing yet."""
 
@@ -100,7 +95,7 @@ class _Entries:
     def _matches(self, member: Member) -> Iterator[tuple[str, str]]:
         if member.id in self._ids:
             yield "ids", member.id
-        yield from (("names", entry) for entry in self._wanted.names if _is_like(member.name, entry))
+        yield from (("names", entry) for entry in self._wanted.names if is_like(member.name or "", entry))
         yield from (("ous", entry) for entry in self._wanted.ous if self._units.get(entry) in member.units)
 
     def _first(self, matches: Iterable[tuple[str, str]]) -> str | None:

@@ -6,7 +6,7 @@ from auditor.policy.evaluate import evaluate, gravest_first
 from auditor.policy.exemptions import Standing, standing
 from auditor.policy.explain import Applies, Considered, explain_limit, scope_words
 from auditor.policy.owners import NOT_LOOKED_UP, with_owners
-from auditor.policy.scopes import of_table, places_of
+from auditor.policy.scopes import is_like, of_table, places_of
 from auditor.policy.selection import users_to_look_up
 from auditor.policy.summary import Tally, tally
 
@@ -27,6 +27,7 @@ __all__ = [
     "evaluate",
     "explain_limit",
     "gravest_first",
+    "is_like",
     "label",
     "of_table",
     "places_of",

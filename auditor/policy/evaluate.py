@@ -20,7 +20,7 @@ from auditor.policy import key_rules, user_rules
 from auditor.policy.criteria import Asked, criteria
 from auditor.policy.exemptions import exempted
 from auditor.policy.limits import Elapsed, Limits, Positions, instant, limits_for
-from auditor.policy.scopes import Subjects, of_table, places_of
+from auditor.policy.scopes import of_table, places_of
 from auditor.policy.verdicts import UNKNOWN_NUMBER, Cases, Verdicts
 from auditor.report_columns import Flags, Instants, Texts
 from auditor.tables import CREDENTIALS, FINDINGS, KEYS, Snapshot, texts
@@ -157,16 +157,9 @@ class _Facts:
         return _cases({**_plain(self.keys, *_STANDING), "future": self.created > self.instant})
 
     def limits(self, asked: Asked, frame: pd.DataFrame) -> Limits:
-        """The limit that holds for each row: only the policy's own criteria know rules."""
-        limit, control = asked.criterion.limit, asked.control
-        assert limit is not None
-        if not asked.by_policy or all(rule.control is not control for rule in self.policy.limits):
-            return Limits.alone(limit, len(frame))
-        return limits_for(self.policy, control, limit, self.subjects(frame))
-
-    def subjects(self, frame: pd.DataFrame) -> Subjects:
-        """The rows as scopes ask of them."""
-        return of_table(frame, self.users, places_of(self.snapshot.accounts))
+        """The limit that holds for each row."""
+        places = self.snapshot.accounts
+        return limits_for(self.policy, asked, len(frame), lambda: of_table(frame, self.users, places_of(places)))
 
 
 def _audited_accounts(snapshot: Snapshot) -> pd.DataFrame:

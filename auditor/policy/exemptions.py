@@ -15,14 +15,10 @@ from auditor.model import Exemption, Outcome, Policy
 from auditor.policy.limits import Positions
 from auditor.policy.scopes import Rank, Subjects, atoms, of_table, places_of, rank
 from auditor.report_columns import Flags
-from auditor.tables import Snapshot
+from auditor.tables import JUDGED, Snapshot
 
 SOON = timedelta(days=30)
 """Exemptions that end so soon are told before they do."""
-
-
-_VIOLATION = ("control", "account_id", "user", "slot", "access_key_id", "credential_id", "created_at")
-"""What tells one violation from another, whoever asks for it."""
 
 
 class Standing(StrEnum):
@@ -82,7 +78,7 @@ def matches(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy) -> Mappi
     rows = _failing(findings)
     subjects, control = _subjects(findings, rows, snapshot)
     failing = findings.take(rows)
-    violation = failing.groupby([*_VIOLATION], dropna=False, sort=False).ngroup().to_numpy(np.intp)
+    violation = failing.groupby(["control", *JUDGED], dropna=False, sort=False).ngroup().to_numpy(np.intp)
     return {
         exemption.id: len(np.unique(violation[_matched(exemption, subjects, control)]))
         for exemption in sorted(policy.exemptions, key=lambda exemption: exemption.id)

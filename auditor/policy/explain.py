@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from auditor.model import ControlId, Limit, LimitRule, Policy, Scope
+from auditor.model import Limit, LimitRule, Policy, Scope
+from auditor.policy.criteria import Asked
 from auditor.policy.limits import limits_for, ranked
 from auditor.policy.scopes import Subjects
 
@@ -33,24 +34,24 @@ class Considered:
         return scope_words(self.rule.scope) if self.rule else "everything else"
 
 
-def explain_limit(policy: Policy, control: ControlId, limit: Limit, subject: Subjects) -> tuple[Considered, ...]:
+def explain_limit(policy: Policy, asked: Asked, subject: Subjects) -> tuple[Considered, ...]:
     """The rules of a control for one key or user, the most specific first, and the control's own limit last.
 
     Args:
         policy: with its rules.
-        control: the control.
-        limit: the limit that holds where no rule does.
+        asked: the policy's own criterion, one with a limit.
         subject: the key or user, in a row of its own.
     """
-    limits = limits_for(policy, control, limit, subject)
+    limits = limits_for(policy, asked, 1, lambda: subject)
     strict, lax = (limits.choices[int(chosen[0])] for chosen in (limits.strict, limits.lax))
     found = []
-    for _, rule in ranked(policy.limits, control, subject):
+    for _, rule in ranked(policy.limits, asked.control, subject):
         sure, possible = subject.matching(rule.scope)
         applies = Applies.YES if sure[0] else Applies.PERHAPS if possible[0] else Applies.NO
         found.append(Considered(rule, rule.limit, applies, holds=rule in (strict.rule, lax.rule)))
     own = strict.rule is None or lax.rule is None
-    return (*found, Considered(None, limit, Applies.YES, holds=own))
+    assert asked.criterion.limit is not None
+    return (*found, Considered(None, asked.criterion.limit, Applies.YES, holds=own))
 
 
 def scope_words(scope: Scope) -> str:

@@ -1,6 +1,6 @@
 """Durations against limits: the one place where an age or an idle time is compared, and where its limit is chosen."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from auditor.model import ControlId, Limit, LimitRule, Operator, Policy, Scope
+from auditor.policy.criteria import Asked
 from auditor.policy.scopes import Rank, Subjects, asks_no_less, atoms, rank
 from auditor.report_columns import Flags, Instants
 
@@ -121,12 +122,21 @@ def ranked(rules: Iterable[LimitRule], control: ControlId, subjects: Subjects) -
     return sorted(parts, key=order)
 
 
-def limits_for(policy: Policy, control: ControlId, limit: Limit, subjects: Subjects) -> Limits:
-    """The limit that holds for each of the subjects under the policy's rules; `limit` where no rule does."""
-    parts = ranked(policy.limits, control, subjects)
-    rows = len(subjects.account)
-    if not parts:
+def limits_for(policy: Policy, asked: Asked, rows: int, subjects: Callable[[], Subjects]) -> Limits:
+    """The limit that holds for each of so many rows: only the policy's own criteria know rules.
+
+    What the rules ask of the rows is worked out where there are rules for the control, and only there.
+    """
+    limit = asked.criterion.limit
+    assert limit is not None
+    if not asked.by_policy or all(rule.control is not asked.control for rule in policy.limits):
         return Limits.alone(limit, rows)
+    of_rows = subjects()
+    return _by_rules(ranked(policy.limits, asked.control, of_rows), limit, of_rows)
+
+
+def _by_rules(parts: Sequence[tuple[Rank, LimitRule]], limit: Limit, subjects: Subjects) -> Limits:
+    rows = len(subjects.account)
     choices = [Choice(limit), *(Choice(rule.limit, rule) for _, rule in parts)]
     candidates = _candidates(parts, subjects)
     order = sorted(range(len(choices)), key=lambda number: (strictness(choices[number].limit), -number))

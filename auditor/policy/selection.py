@@ -10,7 +10,7 @@ import pandas as pd
 from auditor.model import Account, ControlId, CredentialReport, Exemption, LimitRule, Policy
 from auditor.policy.criteria import Asked, criteria
 from auditor.policy.evaluate import WITH_THE_USER
-from auditor.policy.limits import Limits, instant, limits_for
+from auditor.policy.limits import instant, limits_for
 from auditor.policy.scopes import Place, Subjects, Tags
 from auditor.report_columns import SLOTS, Flags, ReportColumns
 
@@ -78,7 +78,10 @@ def _flags(  # noqa: PLR0913, PLR0917 - the report's columns, and what they are 
             return several
         case ControlId.CONSOLE_PASSWORD_UNUSED if _goes_by_tags(policy, asked.control):
             start = np.where(np.isnat(users.password_used_at), users.password_changed_at, users.password_used_at)
-            return _has_password(users) & _limits(asked, policy, subjects).judge(start, horizon).broken
+            return (
+                _has_password(users)
+                & limits_for(policy, asked, len(start), lambda: subjects).judge(start, horizon).broken
+            )
         case ControlId.CONSOLE_MFA if _goes_by_tags(policy, asked.control):
             return _has_password(users) & np.equal(users.mfa_active, 0)
         case _:
@@ -91,17 +94,8 @@ def _is_due(
     asked: Asked, start: npt.NDArray[np.datetime64], policy: Policy, subjects: Subjects, horizon: np.datetime64
 ) -> Flags:
     """Which keys break the limit at `horizon`, a column for each slot."""
-    limits = _limits(asked, policy, subjects)
+    limits = limits_for(policy, asked, len(start), lambda: subjects)
     return np.column_stack([limits.judge(start[:, slot], horizon).broken for slot in range(SLOTS)])
-
-
-def _limits(asked: Asked, policy: Policy, subjects: Subjects) -> Limits:
-    """The limit that holds for each user: only the policy's own criteria know rules."""
-    limit = asked.criterion.limit
-    assert limit is not None
-    if not asked.by_policy or not policy.limits:
-        return Limits.alone(limit, len(subjects.account))
-    return limits_for(policy, asked.control, limit, subjects)
 
 
 def _goes_by_tags(policy: Policy, control: ControlId) -> bool:
