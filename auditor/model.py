@@ -49,6 +49,10 @@ class ControlId(StrEnum):
     CONSOLE_MFA = "console-mfa"
 
 
+ASKED_OF_AWS = frozenset({ControlId.QUARANTINED_KEY, ControlId.SERVICE_CREDENTIAL_AGE})
+"""Controls that no credential report tells of: AWS has to be asked for each account."""
+
+
 class Grouping(StrEnum):
     """What the findings of a printed report are grouped by."""
 

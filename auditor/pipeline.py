@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -122,6 +122,8 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
     """
     output = Path(request.config.output.folder)
     paths = find_reports(request.report_paths)
+    if paths:
+        request = replace(request, config=request.config.without_aws())
     terms = effective_toml(request.config)
     if request.resumed:
         _confirm_same_terms(request.resumed, request.config)

@@ -26,7 +26,17 @@ from auditor.credential_report import parse_credential_report
 from auditor.history import RunWriter
 from auditor.inventory import build_snapshot
 from auditor.judging import judge
-from auditor.model import Account, AccountFacts, AccountResult, Outcome, Policy, ReportMeta, Source
+from auditor.model import (
+    Account,
+    AccountFacts,
+    AccountResult,
+    Outcome,
+    Policy,
+    Quarantine,
+    ReportMeta,
+    ServiceCredentials,
+    Source,
+)
 from auditor.policy import evaluate, tally, with_owners
 from benchmarks.cost import Cost, adopt_orphans, measured
 
@@ -34,6 +44,7 @@ AS_OF = datetime(2026, 11, 22, 19, tzinfo=UTC)
 POLICY = Policy()
 ONE = "cis-aws-5.0"
 TURNS = 2
+NOBODY, NO_CREDENTIALS = Quarantine(), ServiceCredentials()
 AT_ONCE = 40_000
 """Users of a batch."""
 
@@ -95,7 +106,13 @@ def results(users: int, account_size: int) -> Iterator[tuple[AccountResult, byte
     for account_id, content in reports(users, account_size):
         report = parse_credential_report(content, origin=account_id, expected_account=account_id)
         meta = ReportMeta(AS_OF, AS_OF, hashlib.sha256(content).hexdigest(), len(content))
-        facts = AccountFacts(Source.CREDENTIAL_REPORT, report, meta)
+        facts = AccountFacts(
+            Source.CREDENTIAL_REPORT,
+            report,
+            meta,
+            quarantine=NOBODY,
+            service_credentials=NO_CREDENTIALS,
+        )
         yield AccountResult(Account(account_id), facts), content
 
 
@@ -107,6 +124,10 @@ def keep(output: Path, users: int, account_size: int) -> Path:
         assert result.outcome.meta is not None
         writer.answers.save(result.account.id, answers.REPORT, content)
         writer.answers.save(result.account.id, answers.RESPONSE, answers.encode_response(result.outcome.meta))
+        writer.answers.save(result.account.id, answers.QUARANTINE, answers.encode_quarantine(NOBODY))
+        writer.answers.save(
+            result.account.id, answers.SERVICE_CREDENTIALS, answers.encode_service_credentials(NO_CREDENTIALS)
+        )
         writer.answers.save(result.account.id, answers.ACCOUNT, answers.encode_account(result))
     writer.close()
     return writer.folder

@@ -136,6 +136,10 @@ def root(*keys: ReportKey, account: str = ACCOUNT) -> ReportUser:
     return report_user(ROOT_USER, *keys, account=account)
 
 
+NOBODY, NOTHING = Quarantine(), ServiceCredentials()
+"""What AWS says of an account without users in quarantine, and without service-specific credentials."""
+
+
 def account_result(  # noqa: PLR0913 - every part has a default
     *users: ReportUser,
     lookups: Mapping[str, UserLookup] | None = None,
@@ -146,8 +150,8 @@ def account_result(  # noqa: PLR0913 - every part has a default
     with_root: bool = True,
     units: tuple[str, ...] | None = None,
     unit_names: tuple[str, ...] | None = None,
-    quarantine: Quarantine | None = None,
-    service_credentials: ServiceCredentials | None = None,
+    quarantine: Quarantine | None = NOBODY,
+    service_credentials: ServiceCredentials | None = NOTHING,
 ) -> AccountResult:
     """An audited account with a root row without keys, unless one is given."""
     rows = users if not with_root or any(user.is_root for user in users) else (root(account=account), *users)

@@ -89,7 +89,7 @@ def test_a_control_that_is_switched_off_is_judged_no_more(reports: Path) -> None
     """The step leads to nothing, and the reason is that of the run's own verdict."""
     policy = audited(reports, "runs").policy
     off = frozenset({ControlId.INACTIVE_KEY_RETAINED})
-    found = simulated(reports, replace(policy, switched_off=off))
+    found = simulated(reports, replace(policy, switched_off=policy.switched_off | off))
     assert dict(found.steps) == {("inactive-key-retained", "compliant", None): 2}
     assert {(one.after, bool(one.reason)) for one in found.changes} == {(None, True)}
 

@@ -25,7 +25,7 @@ from auditor.config.forms import (
 from auditor.config.policy_records import FrameworksConfig, OwnersConfig, PolicyConfig
 from auditor.config.section import UNSET, Choice, Many, OptionalLine, Section, table
 from auditor.config.words import dotted
-from auditor.model import Grouping, Policy, Severity
+from auditor.model import ASKED_OF_AWS, Grouping, Policy, Severity
 
 _OptionalRole = Annotated[Annotated[str, ROLE_NAME] | None, UNSET]
 _OptionalExternalId = Annotated[Annotated[str, EXTERNAL_ID] | None, UNSET]
@@ -218,6 +218,14 @@ class Config(Section):
         if found:
             raise PydanticCustomError("conflict", "{found}", {"found": found})
         return self
+
+    def without_aws(self) -> Self:
+        """These settings for downloaded reports alone: the policy does not judge what AWS must be asked for."""
+        off = {
+            name: getattr(self.policy, name).model_copy(update={"enabled": False})
+            for name in (control.replace("-", "_") for control in ASKED_OF_AWS)
+        }
+        return self.model_copy(update={"policy": self.policy.model_copy(update=off)})
 
     def to_policy(self) -> Policy:
         """What is judged, and by what numbers, as the evaluation takes it."""

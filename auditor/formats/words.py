@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from auditor.model import ControlId, Outcome, Policy, RunManifest, Source, Summary
+from auditor.model import ASKED_OF_AWS, ControlId, Outcome, Policy, RunManifest, Source, Summary
 from auditor.policy import Standing, standing
 
 SOURCES: Mapping[Source, str] = {
@@ -102,6 +102,7 @@ def headline(manifest: RunManifest) -> str:
     verb = "complies" if judged == 1 else "comply"
     rated = f"{rate(summary.compliance_rate)} of {counted(judged, 'judged access key')} {verb}"
     missing = len(coverage.not_audited)
+    not_asked = () if manifest.caller_arn else ASKED_OF_AWS & manifest.policy.switched_off
     said = [
         (violations(summary, USER_CONTROLS), "{} {}", "user-level violation"),
         (_failing(summary, ControlId.ROOT_ACCESS_KEY), "{} {} that must not be there", "root access key"),
@@ -113,6 +114,7 @@ def headline(manifest: RunManifest) -> str:
         ),
         (sum(counts.get(Outcome.EXEMPT, 0) for counts in summary.verdicts.values()), "{} {} exempt", "violation"),
         (missing, f"{{}} of {counted(coverage.accounts_in_scope, 'account')} not audited", ""),
+        (len(not_asked), "{} {} not judged, for AWS was not asked", "control"),
         (summary.unknown, "{} {} of unknown outcome", "key"),
         (_unlisted_users(summary), "{} {} whose keys are not known for certain", "user"),
         (

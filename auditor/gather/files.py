@@ -18,8 +18,9 @@ from auditor.model import Account, AccountFacts, AccountResult, Gathered, NotAud
 ACCOUNT_IN_ARN = re.compile(rb"arn:aws[a-z-]*:iam::([0-9]{12}):")
 
 LIMITS = (
-    "Read from a downloaded file: key ids, owners and the last use since the report are not known, nor, where the "
-    "report lacks the column additional_credentials_info, whether a user has more than two keys."
+    "Read from a downloaded file: key ids, owners, users in quarantine, service-specific credentials and the last use "
+    "since the report are not known, nor, where the report lacks the column additional_credentials_info, whether a "
+    "user has more than two keys."
 )
 
 

@@ -126,7 +126,7 @@ def quarantine_of_accounts(cases: Cases) -> Verdicts:
     verdict = Verdicts.on(cases)
     asked = pd.notna(cases["quarantine"])
     verdict.say(asked, Outcome.COMPLIANT, "Asked for users in quarantine; a key of such a user is judged by itself.")
-    verdict.say(~asked, Outcome.NOT_APPLICABLE, "AWS was not asked for users in quarantine.")
+    verdict.say(~asked, Outcome.UNKNOWN, "AWS was not asked for users in quarantine.")
     why = "Users in quarantine are not known: " + known(cases["quarantine_problem"], "no reason given") + "."
     verdict.say(np.equal(cases["quarantine"], "failed"), Outcome.UNKNOWN, why)
     lost = pd.notna(cases["quarantine_lost"])
@@ -140,7 +140,7 @@ def credentials_of_accounts(cases: Cases) -> Verdicts:
     verdict = Verdicts.on(cases)
     asked = pd.notna(cases["service_credentials"])
     verdict.say(asked, Outcome.COMPLIANT, "The account has no service-specific credential.")
-    verdict.say(~asked, Outcome.NOT_APPLICABLE, "AWS was not asked for service-specific credentials.")
+    verdict.say(~asked, Outcome.UNKNOWN, "AWS was not asked for service-specific credentials.")
     problem = known(cases["service_credentials_problem"], "no reason given")
     failed = np.equal(cases["service_credentials"], "failed")
     verdict.say(failed, Outcome.UNKNOWN, "Service-specific credentials are not known: " + problem + ".")

@@ -58,6 +58,36 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, Fini
     return cli, audit(cli, OLD, LATE, AHEAD, EDGE)
 
 
+OWN = """
+schema = "auditor.framework/1"
+id = "house"
+title = "House rules"
+edition = "1"
+source = "The committee"
+
+[[clause]]
+id = "1"
+title = "No exposed key"
+control = "quarantined-key"
+support = "direct"
+reason = "The test is the rule."
+source = "Rule 1"
+"""
+
+
+def test_without_aws_it_is_said_what_is_not_judged(cli: CommandLine) -> None:
+    """Users in quarantine stand in no report: the headline says so, and a framework that asks for them is not met."""
+    young = user_row("young", Key(ago(5)))
+    finished = audit(cli, young, settings="", excused="")
+    assert finished.code == 0, finished.err
+    assert "2 controls not judged, for AWS was not asked" in words(finished.out)
+    assert document(cli.folder, "run.json")["policy"]["switched_off"] == ["quarantined-key", "service-credential-age"]
+    (cli.folder / "house.toml").write_text(OWN, "utf-8")
+    asked = audit(cli, young, settings='[frameworks]\nuse = ["house"]\nfiles = ["house.toml"]\n', excused="")
+    assert asked.code == 3
+    assert "AWS was not asked for users in quarantine" in words(asked.out)
+
+
 # ------------------------------------------------------------------------------------------------- in a run
 
 

@@ -1,6 +1,7 @@
 """A finished run to try formats on: deterministic, with every control, every kind of gap, and hostile names."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from auditor.inventory import build_snapshot
@@ -20,10 +21,12 @@ from auditor.model import (
     NotAuditedAccount,
     NotAuditedCode,
     Policy,
+    Quarantine,
     ReportKey,
     ReportMeta,
     ReportUser,
     RunManifest,
+    ServiceCredentials,
     Source,
     Spent,
     UnknownUse,
@@ -82,6 +85,7 @@ def empty_run() -> Run:
 def finish(results: list[AccountResult], policy: Policy | None = None) -> Run:
     """Snapshot, verdicts and manifest of these results, as the pipeline makes them."""
     policy = policy or Policy()
+    results = [_asked(result) for result in results]
     snapshot = with_owners(build_snapshot(results), policy)
     findings = evaluate(snapshot, policy, AS_OF)
     calls: dict[str, int] = {}
@@ -138,6 +142,14 @@ def _key(slot: int, age: float, used: float | None, status: KeyStatus = KeyStatu
 def _user(account: str, name: str, keys: list[ReportKey], *, path: str = "", extra: str | None = None) -> ReportUser:
     arn = f"arn:aws:iam::{account}:user{path}/{name}"
     return ReportUser(name, arn, _ago(900), tuple(keys), password_enabled=False, additional_credentials=extra)
+
+
+def _asked(result: AccountResult) -> AccountResult:
+    """The result with AWS's word that nobody is in quarantine and nobody has a service-specific credential."""
+    if isinstance(result.outcome, NotAudited):
+        return result
+    facts = replace(result.outcome, quarantine=Quarantine(), service_credentials=ServiceCredentials())
+    return replace(result, outcome=facts)
 
 
 def _root(account: str, *keys: ReportKey) -> ReportUser:

@@ -173,13 +173,13 @@ def test_a_service_credential_that_does_not_work_is_not_judged(credential: Servi
 
 @pytest.mark.parametrize(
     ("asked", "expected"),
-    [(None, NONE), (ServiceCredentials(), PASS), (ServiceCredentials(failed="AccessDenied"), UNSURE)],
+    [(None, UNSURE), (ServiceCredentials(), PASS), (ServiceCredentials(failed="AccessDenied"), UNSURE)],
     ids=["not asked", "none there", "refused"],
 )
 def test_an_account_without_service_credentials_has_one_verdict(
     asked: ServiceCredentials | None, expected: Outcome
 ) -> None:
-    """None there is a pass, not asked is not judged, and refused is unknown, never a pass."""
+    """None there is a pass; not asked and refused are unknown, never a pass."""
     facts = snapshot(account_result(report_user("ann"), service_credentials=asked))
     verdicts = judged(facts, ControlId.SERVICE_CREDENTIAL_AGE)
     assert [(verdict["user"], verdict["outcome"]) for verdict in verdicts] == [("<account>", expected)]
@@ -398,7 +398,7 @@ def test_a_key_in_quarantine_that_was_deleted_is_not_judged() -> None:
 @pytest.mark.parametrize(
     ("quarantine", "expected"),
     [
-        (None, NONE),
+        (None, UNSURE),
         (Quarantine(), PASS),
         (Quarantine(failed="AccessDenied"), UNSURE),
         (Quarantine({"new": ("AWSCompromisedKeyQuarantineV2",)}), FAIL),
@@ -406,7 +406,7 @@ def test_a_key_in_quarantine_that_was_deleted_is_not_judged() -> None:
     ids=["not asked", "nobody", "refused", "somebody whom the report does not know"],
 )
 def test_the_account_has_a_verdict_on_quarantine(quarantine: Quarantine | None, expected: Outcome) -> None:
-    """Refused is unknown, never a pass; a user in quarantine who is not in the report must not go under."""
+    """Not asked and refused are unknown; a user in quarantine who is not in the report must not go under."""
     facts = snapshot(account_result(report_user("ann", report_key(ago(9))), quarantine=quarantine))
     verdict = verdict_on(facts, ControlId.QUARANTINED_KEY, user="<account>")
     assert verdict["outcome"] == expected
