@@ -10,11 +10,12 @@ import pandas as pd
 
 from auditor.config import Values, policy_from_toml
 from auditor.errors import UsageError
+from auditor.formats.forecast import NO_OWNER
 from auditor.formats.words import instant
 from auditor.history import TERMS, done_accounts, find_run, holder_of, load_manifest
 from auditor.judging import judged_accounts
 from auditor.model import Policy
-from auditor.policy import Considered, criteria, explain_limit, of_table, places_of
+from auditor.policy import NOT_LOOKED_UP, Considered, criteria, explain_limit, of_table, places_of
 from auditor.tables import Snapshot, plain_texts
 
 
@@ -49,7 +50,8 @@ class Inquiry:
     as_of: str
     account: str
     user: str
-    owner: str | None
+    owner: str
+    """Whose it is, or why that is not known."""
     owner_source: str | None
     verdicts: tuple[Explained, ...]
 
@@ -121,11 +123,13 @@ def inquire(
         what = f"The run has no verdict on the user {name} in {account}."
         step = "Give the whole name; capital letters count. findings.json and tables/users.parquet have the names."
         raise UsageError(what, where=judged.folder.name, next_step=step)
-    owners = {owner: source for owner, source in _plain(mine, "owner", "owner_source") if owner}
-    owner = next(iter(owners), None)
+    told = list(_plain(mine, "owner", "owner_source"))
+    owner, source = next((pair for pair in told if pair[0]), (None, None))
+    unread = any(source == NOT_LOOKED_UP for _, source in told)
     verdicts = tuple(_explained(mine, judged.policy, facts))
     at = instant(judged.as_of)
-    return Inquiry(judged.folder.name, at, account, name, owner, owners.get(owner or ""), verdicts)
+    named = owner or (NOT_LOOKED_UP if unread else NO_OWNER)
+    return Inquiry(judged.folder.name, at, account, name, named, source, verdicts)
 
 
 def _plain(frame: pd.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:

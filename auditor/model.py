@@ -652,6 +652,12 @@ class RunManifest:
     """Verdicts by framework id, by clause id and control (as "1.13 key-age"), then by outcome."""
     exemptions: Mapping[str, int] = field(default_factory=dict)
     """How many violations each exemption of the policy matched, in force or not, by its id."""
+    undecided: Mapping[str, int] = field(default_factory=dict)
+    """Of how many it cannot be told whether the exemption is for them, because tags could not be read."""
+    excused: int = 0
+    """Violations that are exempt, each counted once, whoever finds it."""
+    rules: Mapping[str, int] = field(default_factory=dict)
+    """Keys, users or credentials that each limit rule of the policy is for, or may be for, by its id."""
     notes: tuple[str, ...] = ()
 
     @property

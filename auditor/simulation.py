@@ -93,7 +93,7 @@ def _compare(own: pd.DataFrame, other: pd.DataFrame, found: Simulation) -> None:
             continue
         account_id, user, _, slot, key_id, credential_id, _, control, _ = subject
         found.steps[str(control), *outcomes] += 1
-        is_new = would_be is not None and would_be[0] == Outcome.NON_COMPLIANT
+        is_new = outcomes[1] == Outcome.NON_COMPLIANT and outcomes[0] in {None, Outcome.COMPLIANT}
         if is_new and slot is not None and key_id is None:
             found.unconfirmed += 1
         if len(found.changes) < SHOWN:
@@ -118,6 +118,6 @@ def _numbered(subjects: Iterable[tuple[object, ...]]) -> Iterable[tuple[object, 
         seen[subject] += 1
 
 
-def violations(counts: Mapping[str, Mapping[str, int]], control: ControlId) -> int:
-    """Non-compliant verdicts of a control."""
-    return counts.get(control.value, {}).get(Outcome.NON_COMPLIANT.value, 0)
+def verdicts(counts: Mapping[str, Mapping[str, int]], control: ControlId, outcome: Outcome) -> int:
+    """Verdicts of a control that ended so."""
+    return counts.get(control.value, {}).get(outcome.value, 0)

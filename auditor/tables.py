@@ -195,7 +195,7 @@ class Snapshot:
 
 
 VERDICTS: Mapping[str, str] = {"account_id": TEXT, "outcome": TEXT, "verdicts": COUNT}
-"""One row per account and outcome: how many verdicts of it there are."""
+"""One row per account and outcome: how many verdicts of the policy there are."""
 
 AGES: Mapping[str, str] = {"age_days": COUNT, "keys": COUNT}
 """One row per age in whole days: how many active keys are that old."""

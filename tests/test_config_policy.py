@@ -420,6 +420,9 @@ EXEMPTION_MISTAKES: list[tuple[Mapping[str, object], str]] = [
     ({"user": None, "path": "/"}, ".path: means every user; give a path below it, or the account alone"),
     ({"user": None, "account": None, "path": "/"}, ".path: means every user; give a path below it"),
     ({"users": ["a"]}, ".users: unknown key; did you mean user?"),
+    ({**NOBODY, "key": KEY, "control": "console-mfa"}, ".key: never matches: console-mfa does not judge access keys"),
+    ({"control": "root-access-key"}, ".user: never matches: root-access-key judges the root user"),
+    ({**NOBODY, "tag": "a=b", "control": "root-access-key"}, ".tag: never matches: root-access-key judges"),
 ]
 
 
@@ -449,7 +452,7 @@ def test_a_mistake_in_a_file_of_exemptions_is_told_there(
 def test_an_exemption_lasts_no_longer_than_the_severity_allows(control: str, most: int) -> None:
     """So many days are valid, and one more is not."""
     starts = date(2026, 1, 1)
-    longest = exemption(control=control, starts=starts, expires=starts + timedelta(days=most))
+    longest = exemption(user=None, control=control, starts=starts, expires=starts + timedelta(days=most))
     assert problems(exempting(longest)) == []
     (line,) = problems(exempting(longest | {"expires": starts + timedelta(days=most + 1)}))
     assert line.startswith(f"exemptions.list[0].expires: is {most + 1} days after starts; exemptions.max_days allows ")

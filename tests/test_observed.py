@@ -118,9 +118,16 @@ def test_an_id_learnt_later_is_of_the_keys_without_one(turn: int) -> None:
     assert since(*[seen(ago(200), "AKIAANOTHER"), seen(ago(100))][::turn], live=True) == [ago(100)]
 
 
-def test_no_key_is_inactive_since_a_time_to_come() -> None:
-    """A run of a later instant, judged again at an earlier one, does not make it so."""
-    assert since(seen(AS_OF + SECOND)) == [AS_OF]
+def test_a_run_that_is_dated_back_saw_nothing_then() -> None:
+    """Its sight counts from when the report was made; one that is dated ahead saw it at its own instant."""
+    ann = report_user("ann", report_key(BORN, active=False))
+
+    def seen_at(generated_at: datetime | None) -> object:
+        facts = build_snapshot([account_result(ann, generated_at=generated_at)])
+        return with_inactive_since(facts, {}, AS_OF).keys["inactive_since"][0].to_pydatetime()
+
+    assert [seen_at(at) for at in (ago(-9), AS_OF, ago(9), None)] == [ago(-9), AS_OF, AS_OF, AS_OF]
+    assert since(seen(ago(-9))) == [ago(-9)]
 
 
 @pytest.mark.parametrize("operator", Operator)

@@ -11,7 +11,7 @@ from auditor.gather import connection_for
 from auditor.history import find_run, load_manifest
 from auditor.model import ControlId, Exemption, Outcome, Policy, RunManifest, Scope
 from auditor.pipeline import AuditRequest, audit
-from auditor.simulation import Simulation, simulate, violations
+from auditor.simulation import Simulation, simulate, verdicts
 from tests.builders import ACCOUNT, AS_OF, DAY, ago
 from tests.conftest import NoProgress
 from tests.report_files import Key, user_row, write_report
@@ -64,7 +64,8 @@ def test_another_policy_says_what_an_audit_under_it_says(reports: Path, max_age:
     found = simulated(reports, other.policy)
     assert found.after.summary() == other.summary
     changed = {
-        control: violations(found.after.verdicts, control) - violations(found.before.verdicts, control)
+        control: verdicts(found.after.verdicts, control, Outcome.NON_COMPLIANT)
+        - verdicts(found.before.verdicts, control, Outcome.NON_COMPLIANT)
         for control in ControlId
     }
     for control, difference in changed.items():
@@ -109,5 +110,5 @@ def test_keys_are_inactive_since_the_run_that_saw_them(reports: Path, days_ahead
     """At another instant the days count from the run, not from that instant."""
     policy = audited(reports, "runs").policy
     found = simulated(reports, policy, days_ahead)
-    assert violations(found.after.verdicts, ControlId.INACTIVE_KEY_RETAINED) == failing
-    assert violations(found.before.verdicts, ControlId.INACTIVE_KEY_RETAINED) == 0
+    assert verdicts(found.after.verdicts, ControlId.INACTIVE_KEY_RETAINED, Outcome.NON_COMPLIANT) == failing
+    assert verdicts(found.before.verdicts, ControlId.INACTIVE_KEY_RETAINED, Outcome.NON_COMPLIANT) == 0

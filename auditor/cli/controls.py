@@ -25,7 +25,8 @@ from auditor.errors import UsageError
 if TYPE_CHECKING:
     from auditor.config import Config, Values
     from auditor.inquiry import Inquiry
-    from auditor.model import Clause, Framework, Policy
+    from auditor.model import Clause, ControlId, Framework, Policy
+    from auditor.policy import Tally
     from auditor.simulation import Simulation
 
 app = typer.Typer(no_args_is_help=True, help="The controls and frameworks: list them, explain one, try other numbers.")
@@ -268,7 +269,7 @@ def _say_framework(framework: "Framework", *, in_full: bool = False) -> None:
 
 def _say_inquiry(found: "Inquiry") -> None:
     say(f"{found.user} in {found.account}, run {found.run}, judged as of {found.as_of}", "bold")
-    say(f"Owner: {found.owner or 'no owner'}{f' ({found.owner_source})' if found.owner_source else ''}")
+    say(f"Owner: {found.owner}{f' ({found.owner_source})' if found.owner_source else ''}")
     for verdict in found.verdicts:
         say("")
         whose = f", {verdict.key}" if verdict.key else ""
@@ -285,25 +286,33 @@ def _say_inquiry(found: "Inquiry") -> None:
 # ------------------------------------------------------------------------------------------------- simulation
 
 
-def _rows(found: "Simulation") -> Iterable[tuple[str, int, int]]:
-    """Violations by control, under both policies."""
+def _rows(found: "Simulation") -> Iterable[tuple[str, tuple[int, int, int, int]]]:
+    """What fails and what is unknown by control, under the run's policy and under the other one."""
+    from auditor.model import Outcome
     from auditor.policy import CONTROLS
-    from auditor.simulation import violations
+    from auditor.simulation import verdicts
+
+    def counts(tallied: "Tally", control: "ControlId") -> tuple[int, int]:
+        fails, unknown = (
+            verdicts(tallied.verdicts, control, outcome) for outcome in (Outcome.NON_COMPLIANT, Outcome.UNKNOWN)
+        )
+        return fails, unknown
 
     for control in CONTROLS:
-        yield control.value, violations(found.before.verdicts, control), violations(found.after.verdicts, control)
+        yield control.value, (*counts(found.before, control), *counts(found.after, control))
 
 
 def _say_simulation(found: "Simulation", run: str, after: "Policy") -> None:
     before_rate, after_rate = found.before.summary().compliance_rate, found.after.summary().compliance_rate
     from auditor.formats.words import rate
 
-    say(f"Run {run}: {rate(before_rate)} of keys comply; {rate(after_rate)} would.", "bold")
+    say(f"Run {run}. Keys that comply: {rate(before_rate)}; they would be: {rate(after_rate)}.", "bold")
     say("")
-    say(f"{'Control':<28}{'fails':>9}{'would fail':>12}{'change':>9}", "dim")
-    for control, was, would_be in _rows(found):
-        change = f"{would_be - was:+,}" if would_be != was else ""
-        say(f"{control:<28}{was:>9,}{would_be:>12,}{change:>9}", "bold" if change else "")
+    say(f"{'Control':<28}{'fails':>9}{'unknown':>9}{'would fail':>13}{'be unknown':>12}{'change':>9}", "dim")
+    for control, (fails, unknown, would_fail, be_unknown) in _rows(found):
+        change = f"{would_fail - fails:+,}" if would_fail != fails else ""
+        line = f"{control:<28}{fails:>9,}{unknown:>9,}{would_fail:>13,}{be_unknown:>12,}{change:>9}"
+        say(line, "bold" if change or be_unknown != unknown else "")
     for framework in after.frameworks:
         say("")
         say(f"{framework.title} {framework.edition}", "bold")

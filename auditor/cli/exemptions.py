@@ -11,7 +11,7 @@ from auditor.cli.output import print_json, say
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.model import Exemption
+    from auditor.model import Exemption, RunManifest
 
 app = typer.Typer(no_args_is_help=True, help="Exemptions: list them, with what they matched, or check them.")
 
@@ -33,24 +33,23 @@ def list_(
     - `auditor exemptions list` - those of the configuration, as of now
     - `auditor exemptions list --run latest` - those of a run, with how many violations each matched
     """
-    matched: dict[str, int] | None = None
     if run and as_of:
         step = "Leave out --as-of: a run's exemptions are told as of its own instant."
         raise UsageError("--as-of does not go with --run.", next_step=step)
     if run is None:
-        exemptions, at = _configured(config), parse_instant(as_of) or now()
+        manifest, exemptions, at = None, _configured(config), parse_instant(as_of) or now()
     else:
         from auditor.history import find_run, load_manifest
 
         manifest = load_manifest(find_run(run, runs_folder(config, output)))
-        exemptions, at, matched = manifest.policy.exemptions, manifest.as_of, dict(manifest.exemptions)
+        exemptions, at = manifest.policy.exemptions, manifest.as_of
     if json:
-        print_json([_document(exemption, at, matched) for exemption in exemptions])
+        print_json([_document(exemption, at, manifest) for exemption in exemptions])
         return
     if not exemptions:
         say("There is no exemption.")
     for exemption in exemptions:
-        _say(exemption, at, matched)
+        _say(exemption, at, manifest)
 
 
 @app.command("check")
@@ -82,16 +81,20 @@ def _configured(config: Path | None) -> "tuple[Exemption, ...]":
     return load_config(config_file(config)).to_policy().exemptions
 
 
-def _document(exemption: "Exemption", at: datetime, matched: dict[str, int] | None) -> dict[str, Any]:
+def _document(exemption: "Exemption", at: datetime, manifest: "RunManifest | None") -> dict[str, Any]:
+    from auditor.formats.standing import exemption_views
     from auditor.formats.words import instant
     from auditor.policy import scope_words, standing
 
+    came_of = {view.id: view for view in exemption_views(manifest)} if manifest else {}
+    view = came_of.get(exemption.id)
     return {
         "id": exemption.id,
         "control": exemption.control.value,
         "scope": scope_words(exemption.scope),
         "standing": standing(exemption, at).value,
-        "matched": None if matched is None else matched.get(exemption.id, 0),
+        "matched": view.matched if view else None,
+        "result": view.result if view else None,
         "reason": exemption.reason,
         "owner": exemption.owner,
         "approver": exemption.approver,
@@ -101,13 +104,11 @@ def _document(exemption: "Exemption", at: datetime, matched: dict[str, int] | No
     }
 
 
-def _say(exemption: "Exemption", at: datetime, matched: dict[str, int] | None) -> None:
-    said = _document(exemption, at, matched)
+def _say(exemption: "Exemption", at: datetime, manifest: "RunManifest | None") -> None:
+    said = _document(exemption, at, manifest)
     say(f"{said['id']}  {said['control']}, {said['scope']}: {said['standing']}", "bold")
     days = f"{exemption.starts_at.date().isoformat()} to {exemption.expires_at.date().isoformat()}"
     say(f"{days}; owner {exemption.owner}, approved by {exemption.approver}, {exemption.ticket}", indent=2)
     say(exemption.reason, indent=2)
-    if matched is not None:
-        count = matched.get(exemption.id, 0)
-        told = {0: "It matched nothing: remove it, or correct its scope.", 1: "It matched one violation."}
-        say(told.get(count, f"It matched {count:,} violations."), "dim", indent=2)
+    if said["result"]:
+        say(f"In this run: {said['result']}.", "dim", indent=2)

@@ -98,9 +98,9 @@ def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
     say(view.headline)
     if view.population:
         say(view.population)
-    from auditor.formats.words import exemption_sentences
+    from auditor.formats.words import rule_sentences
 
-    for sentence in exemption_sentences(view.manifest):
+    for sentence in rule_sentences(view.manifest):
         say(sentence)
     console.print()
     for style, line in _controls(outcome):
@@ -151,7 +151,8 @@ def _not_known(view: "ReportView") -> list[tuple[str, str, str]]:
             alike.setdefault(_impersonal(finding), []).append(finding)
     groups = []
     for reason, findings in sorted(alike.items(), key=lambda item: -len(item[1])):
-        many = f"{len(findings):,} verdicts are" if len(findings) > 1 else "one verdict is"
+        number = len({finding.subject for finding in findings})
+        many = f"{number:,} verdicts are" if number > 1 else "one verdict is"
         names = dict.fromkeys(finding.account for finding in findings)
         groups.append((_some([*names]), f"{many} unknown. {reason}", _way_out(reason)))
     return [*groups, *_refused_beside(view)]
@@ -240,12 +241,15 @@ def _remedy(account: "SlowAccount") -> str:
 
 def _controls(outcome: "AuditOutcome") -> Iterable[tuple[str, str]]:
     """The table of controls as styled lines; those that somebody breaks stand out."""
-    yield "dim", f"{'Control':<42}{'severity':<10}{'fails':>7}{'unknown':>9}{'passes':>8}{'not applicable':>16}"
+    yield (
+        "dim",
+        f"{'Control':<42}{'severity':<10}{'fails':>7}{'unknown':>9}{'exempt':>8}{'passes':>8}{'not applicable':>16}",
+    )
     for control in outcome.view.controls:
-        fails, unknown, passes, outside = (
-            control.count(name) for name in ("non_compliant", "unknown", "compliant", "not_applicable")
+        fails, unknown, exempt, passes, outside = (
+            control.count(name) for name in ("non_compliant", "unknown", "exempt", "compliant", "not_applicable")
         )
-        line = f"{control.title:<42}{control.severity:<10}{fails:>7}{unknown:>9}{passes:>8}{outside:>16}"
+        line = f"{control.title:<42}{control.severity:<10}{fails:>7}{unknown:>9}{exempt:>8}{passes:>8}{outside:>16}"
         yield "bold" if fails else "", line
 
 

@@ -38,6 +38,16 @@ LIMITED = (
 )
 """Controls that compare a duration, so that rules can give some keys or users another."""
 
+OF_KEYS = (
+    ControlId.KEY_AGE,
+    ControlId.KEY_UNUSED,
+    ControlId.ROOT_ACCESS_KEY,
+    ControlId.KEY_AT_USER_CREATION,
+    ControlId.INACTIVE_KEY_RETAINED,
+    ControlId.QUARANTINED_KEY,
+)
+"""Controls that judge access keys, each by itself."""
+
 SELECTORS = ("users", "tags", "paths", "accounts", "ous", "kind")
 
 SCOPES = ("key", "user", "tag", "path", "account")
@@ -103,6 +113,11 @@ def _exemption_conflicts(entry: Mapping[str, Any], data: Mapping[str, Any]) -> I
         yield "", f"is for {' and '.join(narrow)} at once; give one of them"
     elif narrow == ["user"] and "account" not in given:
         yield "account", "is missing; a user name means somebody else in every account"
+    control = entry.get("control")
+    if "key" in given and is_one_of(ControlId, control) and control not in OF_KEYS:
+        yield "key", f"never matches: {control} does not judge access keys; give the user, or what is wider"
+    if control == ControlId.ROOT_ACCESS_KEY and narrow and narrow != ["key"]:
+        yield narrow[0], f"never matches: {control} judges the root user, who has no name, path or tag"
     if entry.get("path") == "/":
         yield "path", "means every user; give a path below it, or the account alone"
     widest = at(data, dict, "exemptions").get("widest", "account")

@@ -9,6 +9,8 @@ from typing import Protocol
 from auditor.model import Clause, Outcome, RunManifest, Severity, Support
 from auditor.policy import CONTROLS, Standing, clause_key, describe, scope_words, standing
 
+_WORST_FIRST = [outcome.value for outcome in (Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT)]
+
 SUPPORT_WORDS: Mapping[Support, str] = {
     Support.DIRECT: "direct",
     Support.SUPPORTS: "supports",
@@ -91,6 +93,11 @@ class Found(Protocol):
     """What is asked of a finding."""
 
     @property
+    def subject(self) -> tuple[object, ...]:
+        """What is judged, and by which control."""
+        ...
+
+    @property
     def owner_label(self) -> str:
         """Whose it is, or why that is not known."""
         ...
@@ -171,7 +178,7 @@ def exemption_views(manifest: RunManifest) -> Iterator[ExemptionView]:
     for _, _, _, exemption in sorted(found, key=lambda entry: entry[:3]):
         matched = manifest.exemptions.get(exemption.id, 0)
         where = standing(exemption, manifest.as_of)
-        result, tone = _came_of(where, matched)
+        result, tone = _came_of(where, matched, manifest.undecided.get(exemption.id, 0))
         yield ExemptionView(
             id=exemption.id,
             control=CONTROLS[exemption.control].title,
@@ -189,22 +196,35 @@ def exemption_views(manifest: RunManifest) -> Iterator[ExemptionView]:
         )
 
 
-def _came_of(where: Standing, matched: int) -> tuple[str, str]:
+def _came_of(where: Standing, matched: int, undecided: int) -> tuple[str, str]:
     many = f"{matched:,} {'violation' if matched == 1 else 'violations'}"
-    if where is Standing.EXPIRED:
-        return (f"{many} now failing", "bad") if matched else ("nothing fails for it: remove it", "neutral")
-    if where is Standing.NOT_YET:
-        return f"will excuse {many}", "neutral"
-    if not matched:
-        return "matched nothing: remove it, or correct its scope", "warn"
-    return f"excuses {many}", "warn" if where is Standing.EXPIRING else "good"
+    more = f"; of {undecided:,} more it cannot be told, as tags were not read" if undecided else ""
+    match where:
+        case Standing.EXPIRED if matched or undecided:
+            return f"{many} now failing{more}", "bad" if matched else "warn"
+        case Standing.EXPIRED:
+            return "nothing fails for it: remove it", "neutral"
+        case Standing.NOT_YET:
+            return f"will excuse {many}{more}", "neutral"
+        case _ if not matched and not undecided:
+            return "matched nothing: remove it, or correct its scope", "warn"
+        case _:
+            return f"excuses {many}{more}", "warn" if more or where is Standing.EXPIRING else "good"
 
 
 def owner_views(findings: Sequence[Found]) -> tuple[OwnerView, ...]:
-    """Owners of findings, the most violations first; those without an owner are one of them."""
+    """Owners of findings, the most violations first; those without an owner are one of them.
+
+    What the policy and frameworks find of the same by the same control counts once, with its worst outcome.
+    """
+    worst: dict[tuple[object, ...], Found] = {}
+    for finding in findings:
+        other = worst.setdefault(finding.subject, finding)
+        if _WORST_FIRST.index(finding.outcome) < _WORST_FIRST.index(other.outcome):
+            worst[finding.subject] = finding
     counts: dict[str, Counter[str]] = {}
     gravest: dict[str, Severity] = {}
-    for finding in findings:
+    for finding in worst.values():
         owner = finding.owner_label
         counts.setdefault(owner, Counter())[finding.outcome] += 1
         if finding.outcome == Outcome.NON_COMPLIANT:

@@ -23,7 +23,7 @@ from auditor.formats.standing import (
 )
 from auditor.model import ControlId, Grouping, NotAuditedAccount, Outcome, RunManifest, Severity, Source
 from auditor.policy import CONTROLS, NOT_LOOKED_UP, asks, describe_rule, gravest_first
-from auditor.tables import FINDINGS, Run
+from auditor.tables import FINDINGS, JUDGED, Run
 
 NOTHING_AHEAD = ForecastView()
 
@@ -90,6 +90,11 @@ class FindingView:
     rotation_since: datetime | None = None
     credential_id: str | None = None
     service: str | None = None
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """What is judged, and by which control: verdicts of the policy and of frameworks may share it."""
+        return (self.control, *(getattr(self, name) for name in JUDGED))
 
     @property
     def clauses(self) -> tuple[tuple[str, str], ...]:

@@ -112,7 +112,7 @@ def headline(manifest: RunManifest) -> str:
             f"{{}} of {counted(len(manifest.policy.frameworks), 'framework')} not met",
             "",
         ),
-        (sum(counts.get(Outcome.EXEMPT, 0) for counts in summary.verdicts.values()), "{} {} exempt", "violation"),
+        (manifest.excused, "{} {} exempt", "violation"),
         (missing, f"{{}} of {counted(coverage.accounts_in_scope, 'account')} not audited", ""),
         (len(not_asked), "{} {} not judged, for AWS was not asked", "control"),
         (summary.unknown, "{} {} of unknown outcome", "key"),
@@ -191,7 +191,7 @@ def sentences(manifest: RunManifest) -> tuple[str, ...]:
     unmet = broken_frameworks(manifest)
     if unmet:
         lines.append(f"Not met: {', '.join(unmet)}. Each clause stands below with its own numbers.")
-    lines += exemption_sentences(manifest)
+    lines += rule_sentences(manifest)
     missing = len(coverage.not_audited)
     if missing:
         be = "was" if missing == 1 else "were"
@@ -202,8 +202,12 @@ def sentences(manifest: RunManifest) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def exemption_sentences(manifest: RunManifest) -> Iterator[str]:
-    """What somebody has to do about exemptions."""
+def rule_sentences(manifest: RunManifest) -> Iterator[str]:
+    """What somebody has to do about the policy's exemptions and limit rules."""
+    idle_rules = [name for name, number in manifest.rules.items() if not number]
+    if idle_rules:
+        them = counted(len(idle_rules), "limit rule")
+        yield f"{them} {'is' if len(idle_rules) == 1 else 'are'} for no key at all: {', '.join(idle_rules)}."
     standings = {one.id: standing(one, manifest.as_of) for one in manifest.policy.exemptions}
     matched = manifest.exemptions
     expired = [name for name, where in standings.items() if where is Standing.EXPIRED and matched.get(name)]
@@ -211,14 +215,17 @@ def exemption_sentences(manifest: RunManifest) -> Iterator[str]:
     idle = [
         name
         for name, where in standings.items()
-        if where in {Standing.ACTIVE, Standing.EXPIRING} and not matched.get(name)
+        if where in {Standing.ACTIVE, Standing.EXPIRING} and not (matched.get(name) or manifest.undecided.get(name))
     ]
+    open_ = [name for name, number in manifest.undecided.items() if number]
     if expired:
         yield f"{counted(len(expired), 'exemption')} expired and what it excused now fails: {', '.join(expired)}."
     if soon:
         yield f"{counted(len(soon), 'exemption')} will expire within 30 days: {', '.join(soon)}."
     if idle:
         yield f"{counted(len(idle), 'exemption')} matched nothing: {', '.join(idle)}."
+    if open_:
+        yield f"Tags could not be read that decide on {counted(len(open_), 'exemption')}: {', '.join(open_)}."
 
 
 def report_age(generated_at: datetime | None, as_of: datetime, source: Source) -> str:

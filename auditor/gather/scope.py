@@ -89,7 +89,8 @@ def resolve_scope(  # noqa: PLR0913 - what is wanted, and how it is asked
             organisation stand is then found out, each of these must exist, and for a path all names are.
 
     Raises:
-        UsageError: no credentials, or an account given is not among those listed; nothing was called.
+        UsageError: no credentials, an account given is not among those listed, or the policy names units where no
+            organisation is asked; nothing was called.
         NothingAuditedError: AWS refuses the caller, does not answer, or will not list the organisation; or the
             scope cannot be what was asked for, as AWS's answers show.
     """
@@ -98,6 +99,10 @@ def resolve_scope(  # noqa: PLR0913 - what is wanted, and how it is asked
         if missing:
             what = f"Not among the accounts listed in the configuration: {', '.join(missing)}."
             raise UsageError(what, where="--account", next_step="Add it to accounts.list, or leave out --account.")
+    if policy_units and wanted.source is not AccountSource.ORGANISATION:
+        what = f"The policy names organisational units ({', '.join(policy_units)}), and no organisation is asked."
+        step = 'Set accounts.source to "organisation", or name accounts in these rules instead.'
+        raise UsageError(what, where="accounts.source", next_step=step)
     with suppress(AwsFailure):  # told below; a prompt for a second factor belongs in this thread
         shared_clients(connection).ambient()
 

@@ -37,7 +37,9 @@ FORESEEN = f"""
     FROM rows WHERE {AHEAD}
     GROUP BY ALL ORDER BY ALL
 """  # noqa: S608
-COUNTED = "SELECT account_id, outcome, count(*) AS verdicts FROM rows GROUP BY ALL ORDER BY ALL"
+COUNTED = """
+    SELECT account_id, outcome, count(*) AS verdicts FROM rows WHERE by_policy IS NOT FALSE GROUP BY ALL ORDER BY ALL
+"""
 AGED = """
     SELECT greatest(0, (epoch_us(TIMESTAMPTZ '{as_of}') - epoch_us(created_at)) // 86400000000) AS age_days,
     count(*) AS keys FROM rows WHERE key_status = 'Active' AND created_at IS NOT NULL GROUP BY ALL ORDER BY ALL

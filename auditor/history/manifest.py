@@ -73,8 +73,15 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
         "slowest": [asdict(account) for account in manifest.slowest],
         "frameworks": [_framework(framework, manifest.frameworks) for framework in manifest.policy.frameworks],
         "exemptions": [
-            _exemption(exemption, manifest.as_of, manifest.exemptions) for exemption in manifest.policy.exemptions
+            {
+                **_exemption(exemption, manifest.as_of),
+                "matched": manifest.exemptions.get(exemption.id, 0),
+                "undecided": manifest.undecided.get(exemption.id, 0),
+            }
+            for exemption in manifest.policy.exemptions
         ],
+        "excused": manifest.excused,
+        "rules": dict(manifest.rules),
         "notes": list(manifest.notes),
     }
 
@@ -122,6 +129,9 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
                 for entry in document.get("frameworks", ())
             },
             exemptions={entry["id"]: int(entry["matched"]) for entry in document.get("exemptions", ())},
+            undecided={entry["id"]: int(entry["undecided"]) for entry in document.get("exemptions", ())},
+            excused=int(document.get("excused", 0)),
+            rules={name: int(number) for name, number in document.get("rules", {}).items()},
             notes=tuple(document["notes"]),
             policy=policy,
         )
@@ -177,12 +187,11 @@ def _framework(framework: Framework, verdicts: Mapping[str, Mapping[str, Mapping
     }
 
 
-def _exemption(exemption: Exemption, as_of: datetime, matched: Mapping[str, int]) -> dict[str, Any]:
+def _exemption(exemption: Exemption, as_of: datetime) -> dict[str, Any]:
     return {
         "id": exemption.id,
         "control": exemption.control.value,
         "standing": standing(exemption, as_of).value,
-        "matched": matched.get(exemption.id, 0),
         "expires_at": _text(exemption.expires_at),
         "approver": exemption.approver,
         "ticket": exemption.ticket,

@@ -27,7 +27,7 @@ Observed = Mapping[str, Sequence[ObservedKey]]
 def observed_inactive(output: Path, accounts: Collection[str], before: datetime) -> Observed:
     """The keys that the latest earlier run saw inactive, for each of these accounts that a run below `output` audited.
 
-    Normally one run is read, or two; one that cannot be read is passed over.
+    Normally one run is read, or two; one that cannot be read is passed over, and a warning says so.
 
     Args:
         output: the folder of the runs.
@@ -41,7 +41,7 @@ def observed_inactive(output: Path, accounts: Collection[str], before: datetime)
         try:
             seen = _seen(folder, missing, as_of)
         except ValueError as error:
-            log.debug("%s: %s", folder, error)
+            log.warning("%s cannot be read, so what it saw of inactive keys does not count: %s", folder, error)
             continue
         found |= seen
         missing -= seen.keys()

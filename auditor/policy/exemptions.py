@@ -4,7 +4,7 @@ Only what is non-compliant can be exempt. What is unknown stays unknown: an exem
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -67,22 +67,36 @@ def exempted(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy, as_of: 
     return findings.assign(**{name: pd.array(column, "string") for name, column in changed.items()})
 
 
-def matches(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy) -> Mapping[str, int]:
-    """How many violations each exemption matches, in force or not, excused or not; by id, those with none as well.
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Violations that exemptions match, in force or not, by the exemptions' ids, those that match none as well.
 
     What the policy and frameworks find of the same key or user by the same control is one violation; one that
     frameworks alone find counts, too, for it is excused as well.
     """
+
+    sure: Mapping[str, int] = field(default_factory=dict)
+    undecided: Mapping[str, int] = field(default_factory=dict)
+    """Of how many it cannot be told, because tags could not be read."""
+    excused: int = 0
+    """Violations that are exempt, each counted once."""
+
+
+def matches(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy) -> Matches:
+    """What the policy's exemptions match among these findings."""
     if not policy.exemptions:
-        return {}
+        return Matches()
     rows = _failing(findings)
     subjects, control = _subjects(findings, rows, snapshot)
     failing = findings.take(rows)
     violation = failing.groupby(["control", *JUDGED], dropna=False, sort=False).ngroup().to_numpy(np.intp)
-    return {
-        exemption.id: len(np.unique(violation[_matched(exemption, subjects, control)]))
-        for exemption in sorted(policy.exemptions, key=lambda exemption: exemption.id)
-    }
+    sure, undecided = {}, {}
+    for exemption in sorted(policy.exemptions, key=lambda exemption: exemption.id):
+        surely, possibly = _matched(exemption, subjects, control)
+        sure[exemption.id] = len(np.unique(violation[surely]))
+        undecided[exemption.id] = len(np.unique(violation[possibly & ~surely]))
+    exempt = failing["outcome"].eq(Outcome.EXEMPT.value).to_numpy(np.bool_)
+    return Matches(sure, undecided, len(np.unique(violation[exempt])))
 
 
 def _failing(findings: pd.DataFrame) -> Positions:
@@ -96,10 +110,11 @@ def _subjects(findings: pd.DataFrame, rows: Positions, snapshot: Snapshot) -> tu
     return subjects, failing["control"].to_numpy(object).tolist()
 
 
-def _matched(exemption: Exemption, subjects: Subjects, control: Sequence[object]) -> Flags:
-    sure, _ = subjects.matching(exemption.scope)
+def _matched(exemption: Exemption, subjects: Subjects, control: Sequence[object]) -> tuple[Flags, Flags]:
+    """What the exemption surely, and what it possibly is for."""
+    sure, possible = subjects.matching(exemption.scope)
     same: Flags = np.array([name == exemption.control.value for name in control], np.bool_)
-    return sure & same
+    return sure & same, possible & same
 
 
 def _by_rank(
@@ -117,7 +132,7 @@ def _by_rank(
         return tuple(-number for number in rank(part[1].scope, places)), part[1].id
 
     for number, part in sorted(parts, key=specific):
-        yield number, _matched(part, subjects, control)
+        yield number, _matched(part, subjects, control)[0]
 
 
 def _why(exemption: Exemption) -> str:

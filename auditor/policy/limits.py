@@ -122,6 +122,11 @@ def ranked(rules: Iterable[LimitRule], control: ControlId, subjects: Subjects) -
     return sorted(parts, key=order)
 
 
+def reach(rules: Iterable[LimitRule], control: ControlId, subjects: Subjects) -> dict[str, int]:
+    """How many of the rows each of a control's rules is for, or may be for, by its id."""
+    return {rule.id: int(subjects.matching(rule.scope)[1].sum()) for rule in rules if rule.control is control}
+
+
 def limits_for(policy: Policy, asked: Asked, rows: int, subjects: Callable[[], Subjects]) -> Limits:
     """The limit that holds for each of so many rows: only the policy's own criteria know rules.
 

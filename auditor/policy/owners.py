@@ -82,9 +82,9 @@ def _owned(frame: pd.DataFrame, snapshot: Snapshot, policy: Policy, found: tuple
 
 
 def _unread(frame: pd.DataFrame, users: pd.DataFrame) -> Flags:
-    """The rows of users whose tags nobody read: whether they have an owner is not known."""
-    read = users.loc[users["tags"].notna(), "user_arn"]
-    return ~frame["user_arn"].isin(set(read)).to_numpy(np.bool_)
+    """The rows of users whose tags nobody read: whether they have an owner is not known. A root user has no tags."""
+    tagless = users["tags"].notna() | users["is_root"]
+    return ~frame["user_arn"].isin(set(users.loc[tagless, "user_arn"])).to_numpy(np.bool_)
 
 
 def _in_order(rules: Sequence[OwnerRule], subjects: Subjects) -> list[OwnerRule]:

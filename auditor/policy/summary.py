@@ -13,6 +13,8 @@ import pandas as pd
 from auditor.model import ControlId, KeyStatus, Outcome, Policy, Summary
 from auditor.policy.criteria import clause_key, criteria
 from auditor.policy.exemptions import matches
+from auditor.policy.limits import reach
+from auditor.policy.scopes import of_table, places_of
 from auditor.tables import Snapshot, plain_texts
 
 WORST_FIRST = (Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT, Outcome.COMPLIANT, Outcome.NOT_APPLICABLE)
@@ -32,6 +34,12 @@ class Tally:
     """Of the frameworks, by clause and control (as "cis-aws-5.0 1.13 key-age"), then by outcome."""
     exemptions: Mapping[str, int] = field(default_factory=dict)
     """Violations that each exemption matched, by its id."""
+    undecided: Mapping[str, int] = field(default_factory=dict)
+    """Violations of which it cannot be told whether the exemption is for them."""
+    excused: int = 0
+    """Violations that are exempt."""
+    rules: Mapping[str, int] = field(default_factory=dict)
+    """Keys, users or credentials that each limit rule is for, or may be for, by its id."""
     audited: int = 0
     not_audited: int = 0
     """Accounts."""
@@ -44,10 +52,10 @@ class Tally:
             keys=_sum(self.keys, other.keys),
             verdicts=_sums(self.verdicts, other.verdicts),
             clauses=_sums(self.clauses, other.clauses),
-            exemptions={
-                name: self.exemptions.get(name, 0) + other.exemptions.get(name, 0)
-                for name in sorted({*self.exemptions, *other.exemptions})
-            },
+            exemptions=_added(self.exemptions, other.exemptions),
+            undecided=_added(self.undecided, other.undecided),
+            excused=self.excused + other.excused,
+            rules=_added(self.rules, other.rules),
             audited=self.audited + other.audited,
             not_audited=self.not_audited + other.not_audited,
             unlisted=self.unlisted + other.unlisted,
@@ -86,15 +94,34 @@ def tally(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy) -> Tally:
     by_policy = findings["by_policy"].to_numpy(bool)
     own = findings if by_policy.all() else findings[by_policy]
     control, outcome = _Coded.of(own["control"]), _Coded.of(own["outcome"])
+    exempt = matches(findings, snapshot, policy)
     return Tally(
         keys=_worst_outcomes(own, control, outcome),
         verdicts=_counts(control, outcome),
         clauses=_clauses(findings, policy) if policy.frameworks else {},
-        exemptions=matches(findings, snapshot, policy),
+        exemptions=exempt.sure,
+        undecided=exempt.undecided,
+        excused=exempt.excused,
+        rules=_reach(snapshot, policy),
         audited=int(audited.sum()),
         not_audited=int((~audited).sum()),
         unlisted=int((users["known_keys"].isna() | more_than_shown).sum()),
     )
+
+
+def _reach(snapshot: Snapshot, policy: Policy) -> Mapping[str, int]:
+    """How many keys, users or credentials each limit rule is for: one that is for none may be a slip of the pen."""
+    if not policy.limits:
+        return {}
+    subjects_of = {
+        ControlId.SERVICE_CREDENTIAL_AGE: snapshot.credentials,
+        ControlId.CONSOLE_PASSWORD_UNUSED: snapshot.users,
+    }
+    found: dict[str, int] = {}
+    for control in {rule.control: None for rule in policy.limits}:
+        frame = subjects_of.get(control, snapshot.keys)
+        found |= reach(policy.limits, control, of_table(frame, snapshot.users, places_of(snapshot.accounts)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +234,11 @@ def _counts(of: _Coded, outcome: _Coded) -> Counts:
 
 def _sum(mine: Mapping[str, int], theirs: Mapping[str, int]) -> Mapping[str, int]:
     return dict(sorted((Counter(mine) + Counter(theirs)).items()))
+
+
+def _added(mine: Mapping[str, int], theirs: Mapping[str, int]) -> Mapping[str, int]:
+    """As `_sum`, with what is 0 in both."""
+    return {name: mine.get(name, 0) + theirs.get(name, 0) for name in sorted({*mine, *theirs})}
 
 
 def _sums(mine: Counts, theirs: Counts) -> Counts:

@@ -277,8 +277,8 @@ def test_the_list_of_a_run_tells_what_each_matched(audited: tuple[CommandLine, F
     cli, _ = audited
     finished = cli.run("exemptions", "list", "--run", "latest")
     assert finished.code == 0, finished.err
-    assert "It matched one violation." in words(finished.out)
-    assert "It matched nothing: remove it, or correct its scope." in words(finished.out)
+    assert "In this run: excuses 1 violation." in words(finished.out)
+    assert "In this run: matched nothing: remove it, or correct its scope." in words(finished.out)
     matched = {one["id"]: one["matched"] for one in cli.run("exemptions", "list", "--run", "latest", "--json").json}
     assert matched == {"EX-1": 1, "EX-2": 1, "EX-3": 0, "EX-4": 1}
 

@@ -54,8 +54,9 @@ def told(history: Sequence[Mapping[str, Sight]], *, twins: bool = False) -> dict
     for number, sights_of in enumerate(history):
         users = [seen_by(sight, name, twins=twins) for name, sight in sights_of.items()]
         lookups = {lookup.user: lookup for _, lookup in users if lookup}
-        facts = build_snapshot([account_result(*(user for user, _ in users), lookups=lookups)])
-        keys = with_inactive_since(facts, {ACCOUNT: observed}, at(history, number)).keys
+        now = at(history, number)
+        facts = build_snapshot([account_result(*(user for user, _ in users), lookups=lookups, generated_at=now)])
+        keys = with_inactive_since(facts, {ACCOUNT: observed}, now).keys
         assert keys["inactive_since"].notna().equals(keys["key_status"].eq("Inactive").astype(bool))
         keys = keys[keys["key_status"].eq("Inactive")]
         texts = (plain_texts(keys[name]) for name in ("access_key_id", "user_arn"))
