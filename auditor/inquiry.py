@@ -13,7 +13,7 @@ from auditor.errors import UsageError
 from auditor.formats.forecast import NO_OWNER
 from auditor.formats.words import instant
 from auditor.history import TERMS, done_accounts, find_run, holder_of, load_manifest
-from auditor.judging import judged_accounts
+from auditor.judging import Kept
 from auditor.model import Policy
 from auditor.policy import NOT_LOOKED_UP, Considered, criteria, explain_limit, of_table, places_of
 from auditor.tables import Snapshot, plain_texts
@@ -114,7 +114,7 @@ def inquire(
     if account not in {done for done, _ in done_accounts(judged.folder)}:
         what = f"The run has nothing of an account {account}."
         raise UsageError(what, where=judged.folder.name, next_step="`auditor runs list` shows other runs.")
-    _, facts, findings, _ = judged_accounts(judged.folder, judged.policy, judged.as_of, [account])
+    facts, findings = Kept.read(judged.folder, [account], judged.as_of).judged(judged.policy, judged.as_of)
     mine = findings[findings["user"].eq(name)]
     if key_id:
         of_user = mine["access_key_id"].isna() & mine["slot"].isna()

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from auditor.gather import Progress
 from auditor.gather.processes import cores, forking
 from auditor.history import done_accounts, read_observations, read_result, write_part
 from auditor.inventory import build_snapshot, with_inactive_since
-from auditor.model import AccountFacts, AccountResult, Outcome, Policy
+from auditor.model import AccountFacts, AccountResult, ObservedKey, Outcome, Policy
 from auditor.policy import Tally, evaluate, tally, with_owners
 from auditor.tables import Snapshot
 
@@ -161,41 +161,48 @@ def _follow_parent() -> None:
     threading.Thread(target=leave, name="parent", daemon=True).start()
 
 
-def judged_accounts(
-    folder: Path, policy: Policy, as_of: datetime, account_ids: Sequence[str], *, seen_at: datetime | None = None
-) -> tuple[list[AccountResult], Snapshot, pd.DataFrame, bytes]:
-    """Some accounts of a run's folder, judged: their results, facts and verdicts, and the digests of the facts.
+@dataclass(frozen=True)
+class Kept:
+    """What a run's folder has of some accounts: their results, and keys that earlier runs saw inactive."""
 
-    Args:
-        folder: the run's, with the accounts' answers.
-        policy: what is judged by.
-        as_of: the instant of judgement.
-        account_ids: the accounts.
-        seen_at: the run's own instant, where another is judged at: since then it has seen keys inactive.
+    results: Sequence[AccountResult]
+    observed: Mapping[str, Sequence[ObservedKey]]
+    snapshot: Snapshot
 
-    Raises:
-        OutputError: an account's files cannot be read back.
-    """
-    results = [read_result(folder, account_id) for account_id in account_ids]
-    observed = {account_id: read_observations(folder, account_id) for account_id in account_ids}
-    since = min(seen_at or as_of, as_of)
-    snapshot = with_owners(with_inactive_since(build_snapshot(results), observed, since), policy)
-    digests = b"".join(facts_digest(result, observed[result.account.id]) for result in results)
-    return results, snapshot, evaluate(snapshot, policy, as_of), digests
+    @classmethod
+    def read(cls, folder: Path, account_ids: Sequence[str], seen_at: datetime) -> "Kept":
+        """Of these accounts, whose keys the run saw at its instant `seen_at`.
+
+        Raises:
+            OutputError: an account's files cannot be read back.
+        """
+        results = [read_result(folder, account_id) for account_id in account_ids]
+        observed = {account_id: read_observations(folder, account_id) for account_id in account_ids}
+        return cls(results, observed, with_inactive_since(build_snapshot(results), observed, seen_at))
+
+    def digests(self) -> bytes:
+        """Of each account's facts, one after the other."""
+        return b"".join(facts_digest(result, self.observed[result.account.id]) for result in self.results)
+
+    def judged(self, policy: Policy, as_of: datetime) -> tuple[Snapshot, pd.DataFrame]:
+        """The facts with their owners, and the verdicts at an instant."""
+        snapshot = with_owners(self.snapshot, policy)
+        return snapshot, evaluate(snapshot, policy, as_of)
 
 
 def _judge_batch(folder: Path, policy: Policy, as_of: datetime, number: int, account_ids: Sequence[str]) -> _Batch:
-    results, snapshot, findings, digests = judged_accounts(folder, policy, as_of, account_ids)
+    kept = Kept.read(folder, account_ids, as_of)
+    snapshot, findings = kept.judged(policy, as_of)
     write_part(folder, number, snapshot, findings)
     unsure = set(findings.loc[findings["outcome"] == Outcome.UNKNOWN, "account_id"])
     return _Batch(
-        accounts=len(results),
+        accounts=len(kept.results),
         tally=tally(findings, snapshot, policy),
-        digests=digests,
+        digests=kept.digests(),
         users=len(snapshot.users),
         keys=int(snapshot.accounts["keys"].sum()),
-        in_part=sum(_has_gaps(result) for result in results if result.account.id in unsure),
-        newer=sum(_is_newer(result, as_of) for result in results),
+        in_part=sum(_has_gaps(result) for result in kept.results if result.account.id in unsure),
+        newer=sum(_is_newer(result, as_of) for result in kept.results),
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from auditor.gather import Progress
 from auditor.history import done_accounts
-from auditor.judging import BATCH, batches_of, judged_accounts
+from auditor.judging import BATCH, Kept, batches_of
 from auditor.model import ControlId, Outcome, Policy
 from auditor.policy import Tally, tally
 from auditor.tables import JUDGED, plain_texts
@@ -72,10 +72,11 @@ def simulate(  # noqa: PLR0913, PLR0917 - a run, and two policies each at an ins
     progress.phase("Judging", len(accounts))
     found = Simulation()
     for batch in batches_of(accounts, BATCH):
-        _, facts, own, _ = judged_accounts(folder, before, judged_at, batch)
-        _, others, other, _ = judged_accounts(folder, after, as_of, batch, seen_at=judged_at)
+        kept = Kept.read(folder, batch, judged_at)
+        facts, own = kept.judged(before, judged_at)
         found.before += tally(own, facts, before)
-        found.after += tally(other, others, after)
+        facts, other = kept.judged(after, as_of)
+        found.after += tally(other, facts, after)
         _compare(own, other, found)
         for account_id in batch:
             progress.advance(account_id)

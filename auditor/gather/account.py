@@ -184,7 +184,7 @@ async def _reported_facts(work: _Work, fetched: FetchedReport) -> AccountFacts:
         fetched.content, origin=f"credential report of {account.id}", expected_account=account.id
     )
     beside = await work.asking.end()
-    also = {*(beside.quarantine.users if beside.quarantine else ()), *settings.also.get(account.id, ())}
+    also = {*beside.users(), *settings.also.get(account.id, ())}
     chosen = users_to_look_up(
         report, settings.policy, settings.as_of, account=account, every_key=settings.every_key, also=also
     )

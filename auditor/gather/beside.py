@@ -1,7 +1,7 @@
 """What is asked of an account beside its report and its users' keys, while AWS makes the report."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ from auditor.aws.keys import look_up_root
 from auditor.aws.loop import in_lanes
 from auditor.gather.entering import ambient_caller
 from auditor.gather.settings import GatherSettings
-from auditor.model import Account, ControlId, Quarantine, ServiceCredentials, UserLookup
+from auditor.model import Account, ControlId, KeyStatus, Quarantine, ServiceCredentials, UserLookup
 from auditor.policy import asks
 
 
@@ -25,6 +25,17 @@ class Beside:
     service_credentials: ServiceCredentials | None = None
     root: UserLookup | None = None
     root_failed: str | None = None
+
+    def users(self) -> Iterator[str]:
+        """Those of whom more must be known: who is in quarantine, or has a service-specific credential that works."""
+        if self.quarantine:
+            yield from self.quarantine.users
+        if self.service_credentials:
+            yield from (
+                credential.user
+                for credential in self.service_credentials.found
+                if credential.status is KeyStatus.ACTIVE
+            )
 
     def notes(self) -> list[str]:
         """What a reader must know: what could not be read, and why."""

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from auditor.model import Account, ControlId, CredentialReport, Exemption, LimitRule, Policy
+from auditor.model import Account, ControlId, CredentialReport, Policy
 from auditor.policy.criteria import Asked, criteria
-from auditor.policy.evaluate import WITH_THE_USER
+from auditor.policy.judges import WITH_THE_USER
 from auditor.policy.limits import instant, limits_for
 from auditor.policy.scopes import Place, Subjects, Tags
 from auditor.report_columns import SLOTS, Flags, ReportColumns
@@ -24,13 +24,13 @@ def users_to_look_up(  # noqa: PLR0913 - what is judged, by what, and who else
     every_key: bool = False,
     also: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Names of the users, in the report's order, whose keys must be listed before they are judged.
+    """Names of the users, in the report's order, whose keys and tags must be read before they are judged.
 
     Chosen are users with a key that fails a limit on the report's word, or will within the policy's warning window;
-    with more active keys than allowed; or with both slots taken where the report cannot say that there are more. Where
-    a limit goes by tags, which the report does not have, the strictest that may hold counts. Users whose console
-    password fails are chosen where a rule or an exemption goes by tags. The root user is never among them: its keys
-    cannot be listed as a user's.
+    with more active keys than allowed; or with both slots taken where the report cannot say that there are more; and
+    users whose console password fails, or will, for who owns it stands in their tags. Where a limit goes by tags, which
+    the report does not have, the strictest that may hold counts. The root user is never among them: its keys cannot be
+    listed as a user's.
 
     Args:
         report: the account's credential report.
@@ -76,13 +76,13 @@ def _flags(  # noqa: PLR0913, PLR0917 - the report's columns, and what they are 
         case ControlId.ONE_ACTIVE_KEY:
             several: Flags = active.sum(axis=1) > asked.criterion.most
             return several
-        case ControlId.CONSOLE_PASSWORD_UNUSED if _goes_by_tags(policy, asked.control):
+        case ControlId.CONSOLE_PASSWORD_UNUSED:
             start = np.where(np.isnat(users.password_used_at), users.password_changed_at, users.password_used_at)
             return (
                 _has_password(users)
                 & limits_for(policy, asked, len(start), lambda: subjects).judge(start, horizon).broken
             )
-        case ControlId.CONSOLE_MFA if _goes_by_tags(policy, asked.control):
+        case ControlId.CONSOLE_MFA:
             return _has_password(users) & np.equal(users.mfa_active, 0)
         case _:
             return np.zeros(len(users), np.bool_)
@@ -96,12 +96,6 @@ def _is_due(
     """Which keys break the limit at `horizon`, a column for each slot."""
     limits = limits_for(policy, asked, len(start), lambda: subjects)
     return np.column_stack([limits.judge(start[:, slot], horizon).broken for slot in range(SLOTS)])
-
-
-def _goes_by_tags(policy: Policy, control: ControlId) -> bool:
-    """Whether what the control says of somebody may depend on tags, which only a look-up tells."""
-    rules: Sequence[LimitRule | Exemption] = (*policy.limits, *policy.exemptions)
-    return any(rule.scope.tags for rule in rules if rule.control is control)
 
 
 def _has_password(users: ReportColumns) -> Flags:

@@ -201,7 +201,7 @@ class _Maker:
     def _profile(self, keys: tuple[Key, ...], *, has_password: bool = False) -> Profile:
         # Older than any key: the users of a company come before their keys.
         created = self._time(self._random.uniform(1501, 2900))
-        used = self._time(self._random.uniform(0.05, 60)) if has_password else None
+        used = self._time(self._random.uniform(0.05, 30)) if has_password else None
         password = f"true,{used},{created},N/A,true" if has_password else "false,N/A,N/A,N/A,false"
         slots = ",".join([*(key.cells for key in keys), _EMPTY_SLOT, _EMPTY_SLOT][:2])
         cells = f"{created},{password},{slots},{_CERTIFICATES}"

@@ -123,19 +123,22 @@ def test_an_unconfirmed_key_is_not_waved_through_for_an_open_limit() -> None:
     assert verdict_on(facts, ControlId.KEY_AGE, policy)["outcome"] == Outcome.UNKNOWN
 
 
-@pytest.mark.parametrize("control", [ControlId.CONSOLE_PASSWORD_UNUSED, ControlId.CONSOLE_MFA])
-def test_users_are_looked_up_for_tags_that_decide_on_their_password(control: ControlId) -> None:
-    """A rule or an exemption by tags holds only for users whose tags were read; without one nobody is looked up."""
+def test_users_whose_password_fails_are_looked_up() -> None:
+    """Who owns it, and whether a rule or an exemption is for it, stands in their tags; only for what is judged."""
     users = [
-        report_user("ann", password=True, password_changed=ago(100), mfa=False),
+        report_user("ann", password=True, password_used=used(1), mfa=False),
         report_user("bob", password=True, password_used=used(1), mfa=True),
         report_user("cat"),
+        report_user("dan", password=True, password_used=used(40), mfa=True),
+        report_user("eve", password=True, password_changed=ago(100), mfa=True),
     ]
     report = account_result(*users).outcome.report  # type: ignore[union-attr]
     assert report is not None
-    assert users_to_look_up(report, Policy(), AS_OF) == ()
-    exempt = Policy(exemptions=(exemption("e", Scope(tags=("env",)), control),))
-    assert users_to_look_up(report, exempt, AS_OF) == ("ann",)
-    if control is ControlId.CONSOLE_PASSWORD_UNUSED:
-        ruled = Policy(limits=(rule("r", 365, Scope(tags=("env",)), control),))
-        assert users_to_look_up(report, ruled, AS_OF) == ("ann",)
+
+    def chosen(*off: ControlId) -> tuple[str, ...]:
+        return users_to_look_up(report, Policy(switched_off=frozenset(off)), AS_OF)
+
+    assert chosen() == ("ann", "dan", "eve")
+    assert chosen(ControlId.CONSOLE_MFA) == ("dan", "eve")
+    assert chosen(ControlId.CONSOLE_PASSWORD_UNUSED) == ("ann",)
+    assert chosen(ControlId.CONSOLE_MFA, ControlId.CONSOLE_PASSWORD_UNUSED) == ()

@@ -171,8 +171,12 @@ def deserves(user: ReportUser, report: CredentialReport, policy: Policy, *, ever
     unused = [key.created_at for key in active if not isinstance(key.last_used, UsedAt)]
     born = any(at and user.created_at and at - user.created_at < timedelta(minutes=10) for at in unused)
     at_creation = bool(user.password_enabled) and born
+    seen = user.password_last_used.at if isinstance(user.password_last_used, UsedAt) else user.password_changed_at
+    unseen = seen is not None and horizon - seen >= policy.password_unused.maximum
+    console = bool(user.password_enabled) and (user.mfa_active is False or unseen)
     flagged = (
-        undated
+        console
+        or undated
         or old
         or idle
         or at_creation
