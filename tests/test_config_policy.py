@@ -259,7 +259,7 @@ def test_a_file_of_ones_own_takes_the_place_of_a_shipped_one(tmp_path: Path) -> 
         ),
         ({"use": ["zzzz"]}, 'use[0]: no framework is called "zzzz"; there are cis-aws-1.4, '),
         ({"use": "soc2"}, 'use: found the text "soc2"; wanted a list'),
-        ({"use": [5]}, "use[0]: found the number 5; wanted a framework's id"),
+        ({"use": [5]}, "use[0]: found the number 5; wanted a line of text"),
         ({"use": ["soc2", "soc2"]}, 'use[1]: "soc2" is given twice, first in frameworks.use[0]'),
         ({"definition": [edition(), edition()]}, 'definition[1].id: "house-2026" is given twice'),
         ({"definition": [edition(title="")]}, 'definition[0].title: "" is not a line of text'),

@@ -7,11 +7,8 @@ from typing import Any
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind, raise_if_over
 from auditor.aws.keys import whole_second
+from auditor.aws.permissions import QUARANTINE_POLICY
 from auditor.model import KeyStatus, Quarantine, ServiceCredential, ServiceCredentials
-
-QUARANTINE = "AWSCompromisedKeyQuarantine"
-"""How the names of the policies begin that AWS attaches to a user whose key it found in public; three of them so far,
-with V2 and V3 at the end (AWS managed policy reference)."""
 
 PAGE_SIZE = 1000
 """The largest page of IAM's lists (IAM API reference, MaxItems)."""
@@ -32,7 +29,7 @@ async def quarantined_users(caller: Caller) -> Quarantine:
     try:
         async for policy in attached:
             name = str(policy["PolicyName"])
-            if not name.startswith(QUARANTINE):
+            if not name.startswith(QUARANTINE_POLICY):
                 continue
             users = _items(
                 caller,

@@ -43,6 +43,10 @@ class Permission:
     needed: str
 
 
+QUARANTINE_POLICY = "AWSCompromisedKeyQuarantine"
+"""How the names of the policies begin that AWS attaches to a user whose key it found in public; three of them so far,
+with V2 and V3 at the end (AWS managed policy reference)."""
+
 ACCOUNT_LEVEL, PER_USER, QUARANTINE = "AccountLevel", "PerUser", "Quarantine"
 
 READING = (
@@ -101,7 +105,7 @@ def _read_statements(partition: str) -> list[dict[str, Any]]:
     resources = {
         ACCOUNT_LEVEL: "*",
         PER_USER: f"arn:{partition}:iam::*:user/*",
-        QUARANTINE: f"arn:{partition}:iam::aws:policy/AWSCompromisedKeyQuarantine*",
+        QUARANTINE: f"arn:{partition}:iam::aws:policy/{QUARANTINE_POLICY}*",
     }
     return [
         _statement(sid, [permission.action for permission in group], resources[sid])

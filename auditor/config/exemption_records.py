@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from auditor.config.forms import ACCOUNT_ID, FOLDER, IAM_PATH, KEY_ID, LINE, RULE_ID, TAG, USER_NAME
+from auditor.config.forms import ACCOUNT_ID, FILE, IAM_PATH, KEY_ID, LINE, RULE_ID, TAG, USER_NAME
 from auditor.config.policy_conflicts import LONGEST, day_of
 from auditor.config.section import UNSET, Choice, Many, Section, table
 from auditor.model import ControlId, Exemption, Scope, Severity
@@ -18,7 +18,7 @@ class Width(StrEnum):
     KEY = "key"
     USER = "user"
     TAG = "tag"
-    PATH = "path"
+    FILE = "path"
     ACCOUNT = "account"
 
 
@@ -95,7 +95,7 @@ class LongestConfig(Section):
 class ExemptionsConfig(Section):
     """Violations that are excused, and what may be excused at all."""
 
-    file: Annotated[Annotated[str, FOLDER] | None, UNSET] = None
+    file: Annotated[Annotated[str, FILE] | None, UNSET] = None
     """A file of [[exemption]] tables beside those here; relative to the configuration."""
     widest: Choice[Width] = Width.ACCOUNT
     """The widest scope that an exemption may have."""

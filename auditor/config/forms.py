@@ -68,6 +68,7 @@ OU = Form("an organisational unit", _OU_RULE, rf"{_OU_ID}|(?:/[^/\x00-\x1f\x7f]{
 _TAG_RULE = "a key, or key=value, of letters, digits, spaces and _.:/=+-@"
 TAG = Form("a tag", _TAG_RULE, _TAG_PATTERN.replace("{1,128}", "{1,385}"))
 FOLDER = Form("a folder", "a path that is not empty", r"[^\x00-\x1f\x7f]{1,4000}")
+FILE = Form("a file", "a path that is not empty", FOLDER.pattern)
 KEY_ID = Form("an access key id", "such as AKIAIOSFODNN7EXAMPLE", "[A-Z0-9]{16,128}")
 USER_NAME = Form("a user name", "1 to 64 letters, digits and _+=,.@-", f"{_NAME}{{1,64}}")
 _USERS_RULE = "1 to 64 letters, digits and _+=,.@-, where * and ? stand for others"

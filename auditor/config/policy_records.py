@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from auditor.config.exemption_records import ExemptionsConfig
-from auditor.config.forms import ACCOUNT_ID, FOLDER, FRAMEWORK_ID, IAM_PATH, LINE, OU, RULE_ID, TAG, TAG_KEY, USERS
+from auditor.config.forms import ACCOUNT_ID, FILE, IAM_PATH, LINE, OU, RULE_ID, TAG, TAG_KEY, USERS
 from auditor.config.frameworks import FrameworkConfig
 from auditor.config.section import UNSET, Choice, Many, OptionalLine, Section, table
 from auditor.model import (
@@ -164,9 +164,9 @@ class LimitConfig(ScopeConfig):
 class FrameworksConfig(Section):
     """The standards that are judged beside the policy, each by its own numbers."""
 
-    use: Many[Annotated[str, FRAMEWORK_ID]] = ()
+    use: Many[Annotated[str, LINE]] = ()
     """Ids of editions: shipped ones, or those of `files` and `definition`."""
-    files: Many[Annotated[str, FOLDER]] = ()
+    files: Many[Annotated[str, FILE]] = ()
     """Framework files of your own."""
     definition: Many[FrameworkConfig] = ()
     """Editions in full, as a framework file has them; a stored run has those here that it went by."""

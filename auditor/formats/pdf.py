@@ -228,12 +228,15 @@ def _part(rows: Sequence[Row], most: int, noun: str) -> _Part[Row]:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Findings of one severity, or of one owner, by account: the account's name, and its findings."""
+    """Findings of one severity, or of one owner, by account: the account's name, and its findings.
+
+    What the policy and frameworks find of the same by the same control stands together, the policy's first.
+    """
 
     label: str
     total: int
     shown: int
-    accounts: tuple[tuple[str, tuple[FindingView, ...]], ...]
+    accounts: tuple[tuple[str, tuple[tuple[FindingView, ...], ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,8 +284,21 @@ def _groups(rows: Iterable[FindingView], view: ReportView) -> Iterator[_Group]:
     ordered = sorted(rows, key=lambda finding: labels.index(label(finding)))
     for name, same in groupby(ordered, key=label):
         by_account = sorted(same, key=lambda finding: finding.account_id)
-        accounts = tuple((account, tuple(mine)) for account, mine in groupby(by_account, key=lambda row: row.account))
+        accounts = tuple(
+            (account, _together(mine)) for account, mine in groupby(by_account, key=lambda row: row.account)
+        )
         yield _Group(name, totals[name], len(by_account), accounts)
+
+
+def _together(rows: Iterable[FindingView]) -> tuple[tuple[FindingView, ...], ...]:
+    """Findings of the same subject, one after the other; the n-th of those that nothing tells apart is one subject."""
+    seen = Counter[tuple[object, ...]]()
+    found: dict[tuple[object, ...], list[FindingView]] = {}
+    for row in rows:
+        asked = (*row.subject, row.by_policy, row.frameworks)
+        found.setdefault((*row.subject, seen[asked]), []).append(row)
+        seen[asked] += 1
+    return tuple(map(tuple, found.values()))
 
 
 # ------------------------------------------------------------------------------------------------- charts

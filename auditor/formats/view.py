@@ -337,7 +337,7 @@ def _tiles(run: Run) -> Iterable[Tile]:
     yield Tile("Keys that fail", str(summary.non_compliant), failing, _tone(judged, bad=summary.non_compliant > 0))
     oldest = _oldest(run)
     limit = f"limit: {words.days(manifest.policy.key_age.maximum)}"
-    over = oldest is not None and timedelta(days=oldest) > manifest.policy.key_age.maximum
+    over = oldest is not None and timedelta(days=oldest) >= manifest.policy.key_age.maximum  # as the chart's bands
     oldest_text = "none" if oldest is None else words.counted(oldest, "day")
     yield Tile("Oldest active key", oldest_text, limit, _tone(oldest is not None, bad=over))
     missing = len(coverage.not_audited)

@@ -8,14 +8,13 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from auditor.aws.account_wide import QUARANTINE
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import assume_root
 from auditor.aws.keys import look_up_root
 from auditor.aws.loop import in_lanes, told_by
-from auditor.aws.permissions import READING
+from auditor.aws.permissions import QUARANTINE_POLICY, READING
 from auditor.aws.spending import Ledger, Pace
 from auditor.aws.timing import Timing
 from auditor.gather.entering import ambient_caller, enter
@@ -175,7 +174,7 @@ class _Examination:
         await self._ask(caller, "get_account_summary")
         await self._ask(caller, "list_policies", Scope="AWS", OnlyAttached=True, MaxItems=1)
         # A partition that does not have this very policy says so after it has authorised the call.
-        policy = f"arn:{self._partition}:iam::aws:policy/{QUARANTINE}V3"
+        policy = f"arn:{self._partition}:iam::aws:policy/{QUARANTINE_POLICY}V3"
         await self._ask(caller, "list_entities_for_policy", PolicyArn=policy, EntityFilter="User", MaxItems=1)
         await self._ask(caller, "list_service_specific_credentials", AllUsers=True, MaxItems=1)
         listed = await self._ask(caller, "list_users", MaxItems=USERS)

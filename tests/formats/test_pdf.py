@@ -68,6 +68,20 @@ def test_every_finding_stands_whole_on_one_page(name: str) -> None:
         assert any(has_row(page, finding) for page in pages), finding
 
 
+def test_what_frameworks_find_of_the_same_key_stands_in_its_row() -> None:
+    """A row for each subject, its verdicts one below the other; twins that nothing tells apart keep theirs."""
+    view = sample()
+    first = next(finding for finding in view.findings if finding.control == "key-age")
+    strict = replace(first, by_policy=False, frameworks="cis-aws-3.0 1.14", reason="90 days or more fails.")
+    several = (first, strict, first, replace(first, control="key-unused"))
+    (group,) = pdf._findings(replace(view, findings=several), 1000).groups
+    ((_, rows),) = group.accounts
+    assert rows == ((first, strict), (first,), (several[3],))
+    assert (group.total, group.shown) == (4, 4)
+    text = squeezed(" ".join(pages_of(render_pdf(replace(view, findings=several), max_rows=10))))
+    assert squeezed(f"{first.reason} cis-aws-3.0 1.14: 90 days or more fails.") in text
+
+
 def test_the_gravest_findings_come_first() -> None:
     """Severities follow each other from critical to low, whatever the policy or the order of the run."""
     view = sample()

@@ -1,18 +1,25 @@
 """The view model: what every report says, worked out once."""
 
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
 
 from auditor.formats import words
+from auditor.formats.standing import owner_views
 from auditor.formats.view import Tone, build_view
 from auditor.model import (
+    ControlId,
     Coverage,
+    Exemption,
     NotAuditedAccount,
     NotAuditedCode,
+    Outcome,
     Policy,
     ReportUser,
     RunManifest,
+    Scope,
+    Severity,
     Source,
     Summary,
     UserLookup,
@@ -23,6 +30,16 @@ from tests.builders import AS_OF, account_result, ago, refused, report_key, repo
 
 OLD = report_user("old", report_key(ago(400), used(1)))
 GOOD = report_user("good", report_key(ago(5), used(1)))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is asked of a finding for its owner."""
+
+    subject: tuple[object, ...]
+    outcome: str
+    severity: str
+    owner_label: str = "payments"
 
 
 def judged(
@@ -107,6 +124,44 @@ def test_a_root_key_stands_in_the_headline() -> None:
     """The rate of keys does not hold what only the account summary told."""
     root_key = root(report_key(ago(9)))
     assert "1 root access key that must not be there" in build_view(judged(GOOD, root_key)).headline
+
+
+def test_each_subject_counts_once_for_its_owner() -> None:
+    """With its worst outcome, whoever asks: a key that passes the policy by an exemption may fail a framework."""
+
+    def found(control: str, user: str, outcome: Outcome, severity: Severity = Severity.HIGH) -> Found:
+        return Found((control, user), outcome, severity)
+
+    fails, unknown, exempt = Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT
+    findings = [
+        *(found("key-age", "ann", outcome) for outcome in (exempt, fails, unknown)),
+        found("key-unused", "ann", fails, Severity.MEDIUM),
+        *(found("key-age", "bob", outcome) for outcome in (unknown, exempt)),
+    ]
+    for turned in (findings, findings[::-1]):
+        (owner,) = owner_views(turned)
+        assert (owner.non_compliant, owner.unknown, owner.exempt) == (2, 1, 0)
+        assert owner.worst == Severity.HIGH
+
+
+@pytest.mark.parametrize(
+    ("rules", "matched", "undecided", "said"),
+    [
+        ({"a": 0, "b": 1, "c": 0}, 1, 0, "2 limit rules are for no key at all: a, c."),
+        ({"a": 0}, 1, 0, "1 limit rule is for no key at all: a."),
+        ({"a": 2}, 1, 0, None),
+        ({}, 0, 2, "Tags could not be read that decide on 1 exemption: e."),
+        ({}, 0, 0, "1 exemption matched nothing: e."),
+    ],
+)
+def test_rules_and_exemptions_that_need_somebody_are_told(
+    rules: dict[str, int], matched: int, undecided: int, said: str | None
+) -> None:
+    """A rule for nobody, an exemption that unread tags decide on, and one for nothing."""
+    policy = Policy(exemptions=(Exemption("e", ControlId.KEY_AGE, Scope(), "r", "o", "a", "t", ago(9), ago(-90)),))
+    run = judged(GOOD).manifest
+    manifest = replace(run, policy=policy, rules=rules, exemptions={"e": matched}, undecided={"e": undecided})
+    assert list(words.rule_sentences(manifest)) == ([said] if said else [])
 
 
 def test_keys_due_soon_pass_now_and_are_listed_by_date() -> None:

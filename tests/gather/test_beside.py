@@ -135,6 +135,17 @@ def test_service_specific_credentials_are_read_whole(audit: Audit, page_size: in
     assert len({found.id for found in facts.service_credentials.found}) == 3
 
 
+def test_users_with_a_credential_that_works_are_looked_up(audit: Audit) -> None:
+    """As those in quarantine: who owns it stands in their tags."""
+    facts = facts_of(audit(organisation(*USERS, UserSeed("dan"))))
+    assert set(facts.lookups) == {"ann", "bob", "cat"}
+
+
+def test_users_whose_credentials_do_not_work_are_not_looked_up(audit: Audit) -> None:
+    """Nothing is judged of them."""
+    assert not facts_of(audit(organisation(replace(USERS[2], quarantined_by=())))).lookups
+
+
 def test_a_policy_of_the_family_that_is_not_known_yet_counts(audit: Audit) -> None:
     """AWS has made three so far; the name's beginning tells, and another policy of AWS's tells nothing."""
     names = ("AWSCompromisedKeyQuarantineV4", "ReadOnlyAccess")

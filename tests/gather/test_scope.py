@@ -10,7 +10,7 @@ from moto.organizations.models import organizations_backends
 from auditor.aws.identity import Via
 from auditor.config import AccountEntry, AccountFilter, AccountOverride, AccountsConfig, AccountSource
 from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Fault, OrganisationSeed, RoleSeed
-from auditor.errors import NothingAuditedError
+from auditor.errors import NothingAuditedError, UsageError
 from auditor.gather import Scope, resolve_scope
 from tests.conftest import StartCloud, VirtualTime, connect
 
@@ -374,6 +374,15 @@ def test_a_unit_of_the_policy_that_does_not_exist_is_an_error(
     with pytest.raises(NothingAuditedError, match=f'"{entry}"') as caught:
         resolve(start_cloud(SEED), policy_units=["/Sandbox", entry])
     assert '"/Sandbox"' not in str(caught.value)
+
+
+def test_units_in_the_policy_need_an_organisation(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:
+    """A rule for a unit would never apply to accounts of which nobody knows where they stand; nothing is called."""
+    cloud = start_cloud(SEED)
+    with pytest.raises(UsageError, match="no organisation is asked") as caught:
+        resolve_scope(AccountsConfig(), (), connect(cloud), virtual_time.timing, policy_units=["/Sandbox"])
+    assert "/Sandbox" in str(caught.value)
+    assert not cloud.call_log
 
 
 def test_a_unit_without_accounts_exists(start_cloud: StartCloud, resolve: Resolve) -> None:

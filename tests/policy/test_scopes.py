@@ -1,10 +1,13 @@
 """Who is meant by a rule: by pattern, path, tag, kind and unit; and which of several rules holds."""
 
+from dataclasses import replace
+
 import pytest
 
+from auditor.config import built_in_framework
 from auditor.inventory import build_snapshot
 from auditor.model import ControlId, Exemption, LimitRule, Operator, Outcome, OwnerRule, Policy, Scope, UserLookup
-from auditor.policy import users_to_look_up, with_owners
+from auditor.policy import evaluate, tally, users_to_look_up, with_owners
 from tests.builders import (
     AS_OF,
     account_result,
@@ -103,6 +106,43 @@ def test_the_exemption_is_told_that_means_the_key_most_specifically() -> None:
     broad, narrow = exemption("broad", Scope(users=("*", "bob"))), exemption("narrow", Scope(users=("ci-*",)))
     verdict = verdict_on(facts, ControlId.KEY_AGE, Policy(exemptions=(broad, narrow)), "ci-1")
     assert (verdict["outcome"], verdict["exemption"]) == (Outcome.EXEMPT, "narrow")
+
+
+def test_what_unread_tags_leave_open_of_an_exemption_is_counted_apart() -> None:
+    """It excuses nobody of whom it is not known that it means him; what frameworks find of the same key counts once."""
+    ann, bob, cat = (report_user(name, report_key(ago(100), used(1))) for name in ("ann", "bob", "cat"))
+    lookups = {
+        "ann": replace(looked_up(ann), tags={"env": "test"}),
+        "bob": replace(looked_up(bob), tags_failed="AccessDenied"),
+        "cat": looked_up(cat),
+    }
+    facts = build_snapshot([account_result(ann, bob, cat, lookups=lookups)])
+    policy = Policy(exemptions=(exemption("e", Scope(tags=("env=test",))), exemption("idle", Scope(users=("zoe",)))))
+    counted = tally(evaluate(facts, policy, AS_OF), facts, policy)
+    assert (counted.exemptions, counted.undecided) == ({"e": 1, "idle": 0}, {"e": 1, "idle": 0})
+    assert counted.excused == 1
+    strict = replace(policy, frameworks=(built_in_framework("cis-aws-3.0").to_framework(),))
+    alone = tally(evaluate(facts, strict, AS_OF), facts, strict)
+    assert (alone.exemptions, alone.undecided, alone.excused) == (counted.exemptions, counted.undecided, 1)
+
+
+def test_keys_that_rules_are_for_are_counted() -> None:
+    """Those that a rule may be for, by tags that nobody read, too; a rule that is for none is a slip of the pen."""
+    users = [report_user(name, report_key(ago(100), used(1)), password=True) for name in ("ann", "bob")]
+    facts = build_snapshot([account_result(*users, lookups={"ann": looked_up(users[0])})])
+    rules = (
+        rule("slip", 30, Scope(users=("an",))),
+        rule("one", 30, Scope(users=("ann",))),
+        rule("tagged", 30, Scope(tags=("env",))),
+        rule("console", 30, Scope(users=("bob",)), ControlId.CONSOLE_PASSWORD_UNUSED),
+    )
+    policy = Policy(limits=rules)
+    assert tally(evaluate(facts, policy, AS_OF), facts, policy).rules == {
+        "console": 1,
+        "one": 1,
+        "slip": 0,
+        "tagged": 1,
+    }
 
 
 def test_a_batch_tells_of_the_exemption_that_all_tell_of() -> None:
