@@ -49,3 +49,21 @@ class OutputError(AuditorError):
 
 class ReportFormatError(AuditorError):
     """A credential report cannot be read; `where` names file, line and column. Makes one account "not audited"."""
+
+
+class ApprovalError(AuditorError):
+    """Nobody approved it, it is not what was approved, it is too late, or somebody else is at work with it (6)."""
+
+    exit_code: ClassVar[int] = 6
+
+
+class CapError(AuditorError):
+    """More would be changed than may be; nothing was (exit code 7)."""
+
+    exit_code: ClassVar[int] = 7
+
+
+class PersonNeededError(AuditorError):
+    """Somebody must look at it now (exit code 8)."""
+
+    exit_code: ClassVar[int] = 8

@@ -22,11 +22,11 @@ LAYERS = (
     {"cli"},
     {"pipeline", "doctor", "simulation", "inquiry"},
     {"judging"},
-    {"gather", "history", "formats", "demo"},
+    {"gather", "history", "formats", "demo", "remediation"},
     {"answers"},
     {"aws", "policy", "credential_report", "inventory", "config"},
     {"tables", "report_columns"},
-    {"model", "errors"},
+    {"model", "errors", "secret"},
 )
 """The rooms from the top down: a room imports rooms below its own layer, itself, and the version in `auditor`."""
 
@@ -47,8 +47,9 @@ HOMES = {
     "click": ("auditor.cli",),
     "rich": ("auditor.cli",),
     "weasyprint": ("auditor.formats.pdf",),
-    "pydantic": ("auditor.config",),
+    "pydantic": ("auditor.config", "auditor.remediation"),
     "pydantic_core": ("auditor.config",),
+    "sshsig": ("auditor.remediation.approval",),
     "duckdb": ("auditor.history",),
 }
 """Packages that only these modules, and the modules inside them, may import."""
@@ -73,6 +74,10 @@ PURE = (
     "auditor.tables",
     "auditor.report_columns",
     "auditor.formats.view",
+    "auditor.remediation.lifecycle",
+    "auditor.remediation.plan",
+    "auditor.remediation.progress",
+    "auditor.remediation.protection",
 )
 """Modules without file, clock, environment or network: same arguments, same answer."""
 

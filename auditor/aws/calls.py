@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError
@@ -11,11 +11,17 @@ from auditor.aws.clients import Clients, CredentialSource, RenewableSource
 from auditor.aws.failures import AwsFailure, Kind, failure_of
 from auditor.aws.spending import Ledger
 from auditor.aws.timing import Timing
+from auditor.aws.wire import Reach, Wire
 
 log = logging.getLogger(__name__)
 
 SELDOM_CURED = frozenset({Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.UNREADABLE})
 """Failures after which another try is worth less than after a throttle; some cost a time-out each."""
+
+REGIONAL = frozenset({"cloudtrail", "secretsmanager"})
+"""Services that have a Region of their own; the others are called where the partition's identities are."""
+
+INTENT = "auditor-intent/"
 
 FEW_ATTEMPTS = 2
 BACKOFF_BASE = 0.25
@@ -32,6 +38,10 @@ class Caller:
     timing: Timing
     attempts: int = 6
     ledger: Ledger = field(default_factory=Ledger)
+    region: str | None = None
+    """Where regional services are called; None is the connection's own Region."""
+    intent: str = ""
+    """Goes with every call as part of the User-Agent, which CloudTrail keeps: so a call is known again."""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -85,7 +95,7 @@ class Caller:
 
     def operation(self, service: str, method: str) -> str:
         """The operation as failures and counts name it, such as "iam:ListUsers"."""
-        wire, _ = self.clients.get(service, self.partition)
+        wire, _ = self._reached(service)
         return wire.operation(method)
 
     async def pages(self, method: str, key: str, **params: Any) -> AsyncIterator[Mapping[str, Any]]:
@@ -109,8 +119,14 @@ class Caller:
                 raise AwsFailure(Kind.UNREADABLE, self.operation("iam", method), "BadPagination", what)
             marker = {"Marker": page["Marker"]}
 
+    def _reached(self, service: str) -> tuple[Wire, Reach]:
+        wire, reach = self.clients.get(service, self.partition, self.region if service in REGIONAL else None)
+        if self.intent:
+            reach = replace(reach, user_agent=f"{reach.user_agent} {INTENT}{self.intent}")
+        return wire, reach
+
     async def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        wire, reach = self.clients.get(service, self.partition)
+        wire, reach = self._reached(service)
         operation = wire.operation(method)
         pace = self.clients.sts_pace if service == "sts" else self.ledger.pace
         gate = self.ledger.gate

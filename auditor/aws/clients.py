@@ -136,7 +136,7 @@ class Clients:
         """Nothing is loaded or called yet."""
         self.connection = connection
         self._lock = threading.RLock()
-        self._wires: dict[tuple[str, str], tuple[Wire, Reach]] = {}
+        self._wires: dict[tuple[str, str, str | None], tuple[Wire, Reach]] = {}
         self._ambient: CredentialSource | None = None
         self.sts_pace = Pace(connection.sts_per_second)
         self.ledger = Ledger()
@@ -145,21 +145,21 @@ class Clients:
             _isolated_session() if connection.isolated else botocore.session.Session(profile=connection.profile)
         )
 
-    def get(self, service: str, partition: str) -> tuple[Wire, Reach]:
-        """A service in a partition, and how it is reached; made once.
+    def get(self, service: str, partition: str, region: str | None = None) -> tuple[Wire, Reach]:
+        """A service in a partition, or in one of its Regions, and how it is reached; made once.
 
         Raises:
             UsageError: the profile, Region, endpoint, proxy or CA bundle is not usable.
         """
         with self._lock:
-            known = self._wires.get((service, partition))
+            known = self._wires.get((service, partition, region))
             if known is None:
                 try:
-                    known = self._make(service, partition)
+                    known = self._make(service, partition, region)
                 except (BotoCoreError, ValueError, OSError) as error:
                     step = "Correct the profile, the Region, the endpoint URL or the CA bundle."
                     raise UsageError(str(error), next_step=step) from error
-                self._wires[service, partition] = known
+                self._wires[service, partition, region] = known
             return known
 
     def ambient(self) -> CredentialSource:
@@ -198,7 +198,7 @@ class Clients:
         """The Region of the configuration, the environment or the profile."""
         return self.connection.region or self._core.get_config_variable("region")
 
-    def _make(self, service: str, partition: str) -> tuple[Wire, Reach]:
+    def _make(self, service: str, partition: str, region: str | None) -> tuple[Wire, Reach]:
         connection = self.connection
         options: dict[str, Any] = {}
         if connection.isolated:
@@ -206,7 +206,7 @@ class Clients:
             options |= {"use_fips_endpoint": False, "use_dualstack_endpoint": False}
         client = self._core.create_client(
             service,
-            region_name=self._region(partition),
+            region_name=region or self._region(partition),
             endpoint_url=connection.endpoint_url,
             config=Config(**options),
             aws_access_key_id="none",  # it is only asked where it would send, and never sends

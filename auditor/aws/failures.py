@@ -68,6 +68,8 @@ WIRE_CODES: Mapping[str, Kind] = {
     "InternalError": Kind.SERVICE,
     "ServiceUnavailable": Kind.SERVICE,
     "NoSuchEntity": Kind.NOT_FOUND,
+    "ResourceNotFoundException": Kind.NOT_FOUND,
+    "InternalServiceError": Kind.SERVICE,
     "ReportNotPresent": Kind.REPORT_NOT_PRESENT,
     "ReportInProgress": Kind.REPORT_IN_PROGRESS,
     "ReportExpired": Kind.REPORT_EXPIRED,

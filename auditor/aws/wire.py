@@ -27,7 +27,13 @@ from auditor.aws.failures import AwsFailure, Kind, refusal_of
 from auditor.aws.loop import connections
 from auditor.errors import UsageError
 
-NEEDS_NOTHING = {"iam": "get_account_summary", "organizations": "describe_organization", "sts": "get_caller_identity"}
+NEEDS_NOTHING = {
+    "cloudtrail": "describe_trails",
+    "iam": "get_account_summary",
+    "organizations": "describe_organization",
+    "secretsmanager": "list_secrets",
+    "sts": "get_caller_identity",
+}
 """A method of each service that takes no parameters: what is asked to find out where the service is."""
 
 UNPARSABLE = (ResponseParserError, KeyError, ValueError, TypeError, AttributeError)

@@ -6,7 +6,7 @@ room loads moto and boto3.
 """
 
 from auditor.demo.company import demo_organisation
-from auditor.demo.faithful import Call, DelayFault, DropFault, ErrorFault, FaithfulAws, Fault, RawFault
+from auditor.demo.faithful import Call, DelayFault, DropFault, ErrorFault, FaithfulAws, Fault, LostFault, RawFault
 from auditor.demo.organisation import EmbeddedOrganisation
 from auditor.demo.policy import FRAMEWORKS, demo_policy
 from auditor.demo.seed import (
@@ -34,6 +34,7 @@ __all__ = [
     "FaithfulAws",
     "Fault",
     "KeySeed",
+    "LostFault",
     "OrganisationSeed",
     "PasswordSeed",
     "RawFault",

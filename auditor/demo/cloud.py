@@ -73,6 +73,18 @@ class AccountExtras:
     """By moto's user id."""
 
 
+@dataclass(frozen=True, slots=True)
+class CreatedKey:
+    """A key that was made by CreateAccessKey, as CloudTrail tells of it."""
+
+    account_id: str
+    user_name: str
+    access_key_id: str
+    caller_arn: str
+    user_agent: str
+    at: datetime
+
+
 class Cloud:
     """Access to every account's state; `lock` guards what is not moto's."""
 
@@ -84,6 +96,8 @@ class Cloud:
         self.management_account_id = seed.management.id
         self.extras: dict[str, AccountExtras] = {}
         self.sessions: dict[str, Session] = {}
+        self.created_keys: dict[str, CreatedKey] = {}
+        """By access key id, in the order of their creation."""
         self.lock = RLock()
         self._owners: dict[str, str] = {}
 

@@ -8,18 +8,21 @@ from types import MappingProxyType
 from uuid import NAMESPACE_URL, UUID, uuid5
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from auditor.demo import iam, organizations, sts
+from auditor.demo import cloudtrail, iam, organizations, secretsmanager, sts
 from auditor.demo.answers import Question, Reply
 from auditor.demo.cloud import Clock, Cloud
 from auditor.demo.credentials import identify
 from auditor.demo.report_table import render_report
 from auditor.demo.reports import Report, ReportDesk
 from auditor.demo.wire import Answer, AwsError, RefusedError, Request, parse_request, render_answer, render_error
+from auditor.model import UsedAt
 
 REPLIES: Mapping[str, Mapping[str, Reply]] = {
     "iam": iam.REPLIES,
     "sts": sts.REPLIES,
     "organizations": organizations.REPLIES,
+    "cloudtrail": cloudtrail.REPLIES,
+    "secretsmanager": secretsmanager.REPLIES,
 }
 """What is answered here, by service and action."""
 
@@ -71,7 +74,12 @@ class RawFault:
     content_type: str = "text/xml"
 
 
-Fault = ErrorFault | DelayFault | DropFault | RawFault
+@dataclass(frozen=True, slots=True)
+class LostFault:
+    """Do what is asked, and close the connection without the answer."""
+
+
+Fault = ErrorFault | DelayFault | DropFault | RawFault | LostFault
 
 
 class FaithfulAws:
@@ -135,13 +143,26 @@ class FaithfulAws:
         account_id = question.caller.account_id if question is not None else ""
         call = self._count(request, account_id, is_root=question is not None and question.caller.is_root)
         request_id = uuid5(NAMESPACE_URL, f"{account_id}/{call.service}/{call.action}/{call.number}")
-        answer = self._faulty_answer(request, call, request_id)
+        fault = self._fault_of(call)
+        answer = self._faulty_answer(fault, request, request_id)
         if answer is not None:
             return answer.send(start_response)
         if question is None:
             assert refusal is not None
             return render_error(request, refusal.error, request_id).send(start_response)
-        return self._answer(question, request_id, environ, start_response)
+        self._record_use(question)
+        done = self._answer(question, request_id, environ, start_response)
+        if isinstance(fault, LostFault):
+            raise ConnectionAbortedError
+        return done
+
+    def _record_use(self, question: Question) -> None:
+        """Only of keys that were made here by a call: what was planted is used as its seed says."""
+        request, cloud = question.request, self._cloud
+        with cloud.lock:
+            if request.access_key_id in cloud.created_keys:
+                used = UsedAt(self._clock(), request.service, request.region)
+                cloud.extras_of(question.caller.account_id).uses[str(request.access_key_id)] = used
 
     def _question(self, request: Request) -> Question:
         caller = identify(request, self._cloud, self._clock)
@@ -170,11 +191,13 @@ class FaithfulAws:
             self._log.append(call)
         return call
 
-    def _faulty_answer(self, request: Request, call: Call, request_id: UUID) -> Answer | None:
+    def _fault_of(self, call: Call) -> Fault | None:
         try:
-            fault = self._fault(call) if self._fault is not None else None
+            return self._fault(call) if self._fault is not None else None
         except Exception as error:  # noqa: BLE001 - whoever wrote the fault learns of it from the answer
-            fault = ErrorFault(500, "InternalFailure", f"the fault raised {type(error).__name__}: {error}")
+            return ErrorFault(500, "InternalFailure", f"the fault raised {type(error).__name__}: {error}")
+
+    def _faulty_answer(self, fault: Fault | None, request: Request, request_id: UUID) -> Answer | None:
         if isinstance(fault, DelayFault):
             self._stopped.wait(fault.seconds)
         if isinstance(fault, DropFault) or self._stopped.is_set():

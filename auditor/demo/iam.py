@@ -10,7 +10,7 @@ from typing import Any, cast
 from moto.iam.models import AWSManagedPolicy, Group, Role, User
 
 from auditor.demo.answers import Question, Reply, page_of
-from auditor.demo.cloud import ServiceCredential, from_moto, to_moto
+from auditor.demo.cloud import CreatedKey, ServiceCredential, from_moto, to_moto
 from auditor.demo.seed import KeySeed
 from auditor.demo.wire import Payload, RefusedError, iso
 from auditor.model import UsedAt
@@ -216,6 +216,13 @@ def update_access_key(question: Question) -> None:
         raise RefusedError(400, "ValidationError", f"{message}Member must satisfy enum value set: [Active, Inactive]")
 
 
+def get_user(question: Question) -> Payload:
+    """A user with its tags, as AWS gives them here and not in a list."""
+    user = _named_user(question)
+    tags = question.cloud.iam(user.account_id).list_user_tags(user.name)
+    return {"User": {**_user(question, user), "Tags": tags or None}}
+
+
 def delete_user(question: Question) -> None:
     """Moto deletes a user who still has access keys."""
     if _named_user(question).access_keys:
@@ -246,6 +253,15 @@ def stamp_new_key(question: Question, body: bytes) -> bytes:
     if known is None:
         return body
     known[1].create_date = to_moto(question.clock())
+    account_id, key = known
+    question.cloud.created_keys[key.access_key_id] = CreatedKey(
+        account_id=account_id,
+        user_name=str(key.user_name),
+        access_key_id=key.access_key_id,
+        caller_arn=question.caller.arn,
+        user_agent=question.request.user_agent,
+        at=question.clock(),
+    )
     return _CREATE_DATE.sub(iso(question.clock()).encode(), body)
 
 
@@ -261,6 +277,7 @@ def stamp_new_user(question: Question, body: bytes) -> bytes:
 REPLIES: Mapping[str, Reply] = {
     "GenerateCredentialReport": generate_credential_report,
     "GetCredentialReport": get_credential_report,
+    "GetUser": get_user,
     "ListUsers": list_users,
     "ListAccessKeys": list_access_keys,
     "ListUserTags": list_user_tags,

@@ -80,6 +80,7 @@ class Request:
     params: Mapping[str, str]
     access_key_id: str | None
     session_token: str | None
+    user_agent: str = ""
 
 
 def parse_request(environ: WSGIEnvironment) -> Request:
@@ -106,6 +107,7 @@ def parse_request(environ: WSGIEnvironment) -> Request:
         params=params,
         access_key_id=scope["key"] if scope else None,
         session_token=environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
+        user_agent=environ.get("HTTP_USER_AGENT", ""),
     )
 
 

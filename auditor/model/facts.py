@@ -195,6 +195,21 @@ class ServiceCredentials:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """A secret of Secrets Manager, without its values (DescribeSecret)."""
+
+    versions: Mapping[str, frozenset[str]]
+    """Stages by version id."""
+    rotates_itself: bool = False
+    is_deleted: bool = False
+
+    @property
+    def current(self) -> str | None:
+        """The version that applications read."""
+        return next((version for version, stages in self.versions.items() if "AWSCURRENT" in stages), None)
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedKey:
     """A key that an earlier run saw inactive, and since when runs have seen it so without a break."""
 

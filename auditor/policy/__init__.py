@@ -3,7 +3,7 @@
 from auditor.policy.controls import CONTROLS, Control, describe, describe_rule
 from auditor.policy.criteria import Asked, asks, clause_key, criteria, label
 from auditor.policy.evaluate import evaluate, gravest_first
-from auditor.policy.exemptions import Standing, standing
+from auditor.policy.exemptions import Standing, is_in_force, standing
 from auditor.policy.explain import Applies, Considered, explain_limit, scope_words
 from auditor.policy.owners import NOT_LOOKED_UP, with_owners
 from auditor.policy.scopes import is_like, of_table, places_of
@@ -27,6 +27,7 @@ __all__ = [
     "evaluate",
     "explain_limit",
     "gravest_first",
+    "is_in_force",
     "is_like",
     "label",
     "of_table",

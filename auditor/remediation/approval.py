@@ -1,0 +1,267 @@
+"""Who approved what: a signature of the plan's digest by somebody whom the company allows to approve.
+
+The signature is OpenSSH's (`ssh-keygen -Y sign`), in a namespace of its own, so that one of another kind is none of
+these; who may sign stands in a file of OpenSSH's `allowed_signers` form. Both are checked without a network.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+import sshsig
+from pydantic import AwareDatetime, Field, ValidationError
+from sshsig.allowed_signers import AllowedSigner
+
+from auditor.errors import ApprovalError, UsageError
+from auditor.remediation.plan import Item, Kind, Plan, Record
+
+log = logging.getLogger(__name__)
+
+NAMESPACE = "auditor-plan"
+
+DISRUPTIVE_LASTS, ROTATION_LASTS = timedelta(hours=24), timedelta(hours=72)
+"""How long an approval may be used to begin what it approves."""
+
+MOST_AHEAD = timedelta(minutes=5)
+"""How far another machine's clock may be ahead."""
+
+MOST_SIGNATURE = 10_000
+"""Characters that a signature has at most."""
+
+
+class Statement(Record):
+    """What an approver signs."""
+
+    schema_: Annotated[Literal["auditor.approval/1"], Field(alias="schema")] = "auditor.approval/1"
+    plan_id: str
+    plan_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    approver: Annotated[str, Field(min_length=1, max_length=200)]
+    through: Kind
+    items: tuple[str, ...] = ()
+    """Ids of items; none means all of the plan's."""
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    at: AwareDatetime
+
+    @property
+    def content(self) -> bytes:
+        """The bytes that are signed: canonical JSON."""
+        document = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+class Approval(Record):
+    """A statement and its signature."""
+
+    statement: Statement
+    signature: Annotated[str, Field(max_length=MOST_SIGNATURE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Approvers:
+    """Who may approve: the lines of an `allowed_signers` file, and the digest of the file."""
+
+    signers: tuple[AllowedSigner, ...]
+    sha256: str
+    where: str
+
+    @classmethod
+    def read(cls, path: Path) -> "Approvers":
+        """The file's.
+
+        Raises:
+            UsageError: it cannot be read, or a line of it.
+        """
+        step = "It has a line for each approver: a name, such as an e-mail address, and an SSH public key."
+        try:
+            content = path.read_bytes()
+            lines = [line.strip() for line in content.decode().splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            what = "The file of those who may approve cannot be read."
+            raise UsageError(what, where=str(path), next_step=step) from error
+        signers = []
+        for number, line in enumerate(lines, 1):
+            if not line or line.startswith("#"):
+                continue
+            try:
+                signers.append(AllowedSigner.parse(line))
+            except (ValueError, NotImplementedError, IndexError) as error:
+                raise UsageError(f"Line {number} is not a signer.", where=str(path), next_step=step) from error
+        return cls(tuple(signers), hashlib.sha256(content).hexdigest(), str(path))
+
+    def named(self, approver: str) -> Iterator[AllowedSigner]:
+        """The lines that are for this approver and for plans, and are no authority that vouches for others."""
+        for signer in self.signers:
+            options = {name.lower(): value for name, value in (signer.options or {}).items()}
+            spaces = options.get("namespaces", NAMESPACE).split(",")
+            is_for = any(fnmatchcase(approver, pattern) for pattern in signer.principals.split(","))
+            if is_for and NAMESPACE in spaces and "cert-authority" not in options:
+                yield signer
+
+
+def read_approval(content: bytes, where: str) -> Approval:
+    """An approval out of its file; ApprovalError where it is none."""
+    try:
+        return Approval.model_validate_json(content)
+    except ValidationError:
+        step = "Make it with `auditor remediate approve`."
+        raise ApprovalError("This is not an approval.", where=where, next_step=step) from None
+
+
+def sign(statement: Statement, key: Path) -> Approval:
+    """The statement, signed by an SSH key: a private key's file, or a public key's whose private half an agent has.
+
+    Raises:
+        UsageError: there is no ssh-keygen, or it does not sign with this key.
+    """
+    program = shutil.which("ssh-keygen")
+    if program is None:
+        step = "Install OpenSSH's client (openssh-client), and approve again."
+        raise UsageError("Approvals are signed by ssh-keygen, which is not here.", next_step=step)
+    with tempfile.TemporaryDirectory() as folder:
+        message = Path(folder) / "statement"
+        message.write_bytes(statement.content)
+        command = [program, "-Y", "sign", "-q", "-n", NAMESPACE, "-f", str(key), str(message)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - a person asked for it
+        signature = Path(f"{message}.sig")
+        if done.returncode or not signature.exists():
+            step = "Name a private key, or a public key that your agent has, after --sign-with."
+            raise UsageError("ssh-keygen did not sign.", where=str(key), next_step=step)
+        return Approval(statement=statement, signature=signature.read_text())
+
+
+def signed_by(approval: Approval, approvers: Approvers) -> str | None:
+    """The key that signed, where it is one that was allowed to the approver's name when he signed; else None."""
+    statement = approval.statement
+    signers = [signer for signer in approvers.named(statement.approver) if _was_valid(signer, statement.at)]
+    try:
+        found = sshsig.check_signature(statement.content, approval.signature, NAMESPACE).openssh_str()
+    except sshsig.InvalidSignature:
+        return None
+    except NotImplementedError:  # a kind of key that the library does not know, such as a hardware key's
+        return next((_text(signer) for signer in signers if _is_openssh_sure(approval, signer)), None)
+    return found if found in map(_text, signers) else None
+
+
+def _text(signer: AllowedSigner) -> str:
+    return f"{signer.key_type} {signer.base64_key}"
+
+
+def _is_openssh_sure(approval: Approval, signer: AllowedSigner) -> bool:
+    program = shutil.which("ssh-keygen")
+    if program is None:
+        step = "Install OpenSSH's client (openssh-client), or sign with an Ed25519 or RSA key."
+        raise ApprovalError("A signature by this kind of key is checked by ssh-keygen.", next_step=step)
+    with tempfile.TemporaryDirectory() as folder:
+        allowed, signature = Path(folder) / "allowed", Path(folder) / "signature"
+        allowed.write_text(f"approver {_text(signer)}\n")
+        signature.write_text(approval.signature)
+        options = ("-n", NAMESPACE, "-I", "approver", "-f", str(allowed), "-s", str(signature))
+        done = subprocess.run(  # noqa: S603 - a program of the system's, on files of ours
+            [program, "-Y", "verify", *options], input=approval.statement.content, capture_output=True, check=False
+        )
+    log.debug("ssh-keygen: %s", done.stderr.decode(errors="replace").strip())
+    return done.returncode == 0
+
+
+def _was_valid(signer: AllowedSigner, at: datetime) -> bool:
+    """Whether the times of the line, if it has any, were so; one that cannot be read allows nothing."""
+    options = {name.lower(): value for name, value in (signer.options or {}).items()}
+    try:
+        after, before = (_time(options.get(name)) for name in ("valid-after", "valid-before"))
+    except ValueError:
+        return False
+    return (after is None or at >= after) and (before is None or at < before)
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time as OpenSSH writes it, here always in UTC: YYYYMMDD or YYYYMMDDHHMM[SS], with Z at the end or not."""
+    if text is None:
+        return None
+    digits = text.rstrip("Zz")
+    form = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}.get(len(digits))
+    if form is None:
+        raise ValueError(text)
+    return datetime.strptime(digits, form).replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How many distinct persons must approve, and who may not be one of them."""
+
+    persons: int = 1
+    persons_for_deletion: int = 2
+    author: str | None = None
+    """The plan's author, as approvers are named; None where the author may approve."""
+
+    def needed(self, kind: Kind) -> int:
+        """Persons for a kind of step."""
+        return self.persons_for_deletion if kind is Kind.DELETE else self.persons
+
+
+def approved(
+    plan: Plan, approvals: Sequence[Approval], approvers: Approvers, rules: Rules, now: datetime
+) -> dict[str, Kind]:
+    """How far each item is approved, by its id; items that not enough persons approved are not there.
+
+    Args:
+        plan: the plan.
+        approvals: all that there are of it.
+        approvers: who may approve, now.
+        rules: how many must, and who may not.
+        now: the instant.
+
+    Raises:
+        ApprovalError: an approval is of another plan, not signed by whom it names, too old, or the author's own; or who
+            may approve is not what it was when the plan was made.
+    """
+    if approvers.sha256 != plan.approvers_sha256:
+        what = "Who may approve is not what it was when the plan was made."
+        raise ApprovalError(what, where=approvers.where, next_step="Make the plan anew, and have it approved.")
+    keys = {approval.signature: _check(plan, approval, approvers, rules, now) for approval in approvals}
+    found: dict[str, Kind] = {}
+    for item in plan.items:
+        for kind in (kind for kind in Kind if item.covers(kind)):
+            given = [one for one in approvals if _is_for(one.statement, item, kind)]
+            persons = {one.statement.approver.casefold() for one in given}
+            if min(len(persons), len({keys[one.signature] for one in given})) < rules.needed(kind):
+                break  # two names with one key are one person, and so is one name with two keys
+            found[item.id] = kind
+    return found
+
+
+def _is_for(statement: Statement, item: Item, kind: Kind) -> bool:
+    return kind.rank <= statement.through.rank and (not statement.items or item.id in statement.items)
+
+
+def _check(plan: Plan, approval: Approval, approvers: Approvers, rules: Rules, now: datetime) -> str:
+    """The key that signed an approval that may be used."""
+    statement = approval.statement
+    whose = f"the approval of {statement.approver}"
+    if statement.plan_sha256 != plan.digest or statement.plan_id != plan.id:
+        step = "Approve this plan; one that was changed is another one."
+        raise ApprovalError("It is of another plan, or the plan was changed.", where=whose, next_step=step)
+    key = signed_by(approval, approvers)
+    if key is None:
+        step = f"Who may approve stands in {approvers.where}."
+        raise ApprovalError("The signature is not the approver's.", where=whose, next_step=step)
+    unknown = set(statement.items) - {item.id for item in plan.items}
+    if unknown:
+        what = f"The plan has no item {', '.join(sorted(unknown))}."
+        raise ApprovalError(what, where=whose, next_step="Approve it again.")
+    if rules.author is not None and statement.approver.casefold() == rules.author.casefold():
+        step = "Somebody else must approve what you planned."
+        raise ApprovalError("The author approved the plan.", where=whose, next_step=step)
+    lasts = ROTATION_LASTS if statement.through is Kind.ROTATE else DISRUPTIVE_LASTS
+    if not plan.created_at <= statement.at <= now + MOST_AHEAD or now >= statement.at + lasts:
+        step = "Approve again; an approval is used soon, or not at all."
+        raise ApprovalError("It is too old, or dated before the plan or ahead.", where=whose, next_step=step)
+    return key

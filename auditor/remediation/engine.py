@@ -1,0 +1,340 @@
+"""Approved items, taken as far as they may go now: read, decide, write down, do, write down what came of it.
+
+There is one way through it, whether a plan is applied, a scheduler ticks, or a crash is to be healed: what was begun
+and has no result is looked at first, and only what AWS shows settles it.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import uuid4
+
+from auditor.aws.failures import AwsFailure
+from auditor.aws.key_writes import is_definite
+from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.hands import Hands
+from auditor.remediation.journal import Event, Journal, Row
+from auditor.remediation.lifecycle import (
+    DISRUPTIVE,
+    SETTLES,
+    Adopted,
+    Announce,
+    Ask,
+    Decision,
+    Do,
+    Done,
+    Live,
+    Refuse,
+    Step,
+    Terms,
+    Wait,
+    decide,
+    version_of,
+)
+from auditor.remediation.plan import Item
+from auditor.remediation.progress import Ledger, Tracked, fold
+
+log = logging.getLogger(__name__)
+
+TRAIL_TAKES = timedelta(minutes=20)
+"""How long CloudTrail may take to tell of a call (CloudTrail: event history; 15 minutes, and some)."""
+
+MOST_STEPS = 12
+"""Steps that an item can take at one time; more would be going round in circles."""
+
+
+class Standing(StrEnum):
+    """How an item stands after a tick."""
+
+    DONE = "done"
+    WAITS = "waits"
+    REFUSED = "refused"
+    NEEDS_PERSON = "needs a person"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an item in this tick."""
+
+    item: Item
+    standing: Standing
+    told: str
+    steps: tuple[Step, ...] = ()
+    until: datetime | None = None
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What somebody is told: once, whatever is run again."""
+
+    key: str
+    item: Item
+    what: str
+    step: Step | None = None
+    due: datetime | None = None
+
+
+class NotToldError(Exception):
+    """Nobody could be told."""
+
+
+@dataclass
+class Engine:
+    """See the module. `tell` raises `NotToldError` where a notice reaches nobody."""
+
+    journal: Journal
+    hands: Callable[[Item], Hands]
+    terms: Callable[[Tracked], Terms]
+    tell: Callable[[Notice], None]
+    most_disruptions: int
+    stopping: Callable[[], bool] = lambda: False
+    """Asked before every step: whether the user wants it to end."""
+    simulates: bool = False
+    """Nothing is written, in AWS or here: what would be done is told."""
+    _disruptions: int = field(default=0, init=False)
+
+    def tick(self, items: Iterable[str] | None = None) -> Iterator[Outcome]:
+        """Take items as far as they may go now: these, or all that are open; what a crash left open comes first.
+
+        Raises:
+            OutputError: the journal cannot be written; nothing more is done.
+        """
+        ledger = self._ledger()
+        chosen = [tracked for tracked in ledger.open() if items is None or tracked.item.id in set(items)]
+        for tracked in sorted(chosen, key=lambda one: one.intent is None):
+            if self.stopping():
+                return
+            yield self._advance(tracked.item)
+
+    def _ledger(self) -> Ledger:
+        return fold(self.journal.rows)
+
+    def _tracked(self, item: Item) -> Tracked:
+        return self._ledger().items[item.id]
+
+    def _advance(self, item: Item) -> Outcome:
+        hands = self.hands(item)
+        steps: list[Step] = []
+        try:
+            for _ in range(MOST_STEPS):
+                tracked = self._tracked(item)
+                if tracked.intent is not None and not self.simulates:
+                    waiting = self._heal(tracked, hands)
+                    if waiting is not None:
+                        return self._settled(tracked, waiting, steps)
+                    if tracked.intent.told["step"] == Step.CREATE and (why := self._tracked(item).failed):
+                        return Outcome(item, Standing.FAILED, why, tuple(steps))  # one key at a time is enough
+                    continue
+                live = hands.look()
+                decision = self._bounded(decide(item, tracked.done, live, self.terms(tracked)))
+                if isinstance(decision, Adopted) and not self.simulates:
+                    self._add(tracked, Event.ADOPTED, evidence=decision.evidence)
+                    continue
+                if not isinstance(decision, Do) or self.simulates or self.stopping():
+                    return self._settled(tracked, decision, steps)
+                failure = self._do(tracked, decision.step, live, hands)
+                if failure is not None:
+                    return Outcome(item, Standing.FAILED, failure, tuple(steps))
+                if self._tracked(item).intent is None:
+                    steps.append(decision.step)
+        except AwsFailure as failure:
+            return Outcome(item, Standing.FAILED, str(failure), tuple(steps))
+        return Outcome(item, Standing.NEEDS_PERSON, "it does not come to an end; look at the journal", tuple(steps))
+
+    def _bounded(self, decision: Decision) -> Decision:
+        if isinstance(decision, Do) and decision.step in DISRUPTIVE and self._disruptions >= self.most_disruptions:
+            return Wait(
+                f"to {decision.step.value}; {self.most_disruptions} keys were switched off or deleted this time"
+            )
+        return decision
+
+    def _settled(self, tracked: Tracked, decision: Decision, steps: Sequence[Step]) -> Outcome:
+        """The end of the item's turn, written down where it is news."""
+        outcome = Outcome(tracked.item, Standing.WAITS, "", tuple(steps))
+        match decision:
+            case Announce(step, due):
+                return self._announced(tracked, step, due, outcome)
+            case Wait(reason, until, who):
+                self._note(tracked, Event.WAITING, reason=reason, until=until.isoformat() if until else None, who=who)
+                outcome = replace(outcome, told=reason, until=until, who=who)
+            case Ask(code, reason):
+                self._note(tracked, Event.ASKED, code=code, reason=reason)
+                outcome = replace(outcome, standing=Standing.NEEDS_PERSON, told=f"{reason} ({code})")
+            case Refuse(code, reason):
+                self._note(tracked, Event.REFUSED, code=code, how=f"{reason} ({code})")
+                outcome = replace(outcome, standing=Standing.REFUSED, told=f"{reason} ({code})")
+            case Done(how):
+                self._note(tracked, Event.ENDED, how=how)
+                outcome = replace(outcome, standing=Standing.DONE, told=how)
+            case Do(step):
+                outcome = replace(outcome, told=f"would {step.value}" if self.simulates else "stopped before the end")
+            case Adopted(evidence):
+                outcome = replace(outcome, told=f"would count as adopted: {evidence}")
+        return outcome
+
+    def _announced(self, tracked: Tracked, step: Step, due: datetime, outcome: Outcome) -> Outcome:
+        item = tracked.item
+        told = f"to {step.value}, not before {due:%Y-%m-%d %H:%M}Z"
+        if not self.simulates:
+            try:
+                self.tell(Notice(f"{item.id}/{step.value}/{self._announcements(item)}", item, told, step, due))
+            except NotToldError as error:
+                return replace(outcome, told=f"{told}; nobody could be told: {error}", who="whoever runs it")
+            self._add(tracked, Event.ANNOUNCED, step=step.value, due=due.isoformat())
+        return replace(outcome, told=told, until=due, who=item.owner or "")
+
+    def _announcements(self, item: Item) -> int:
+        """How many there were: one that is repeated after a crash has the number, and so the key, of the lost one."""
+        return sum(row.item == item.id and row.event is Event.ANNOUNCED for row in self.journal.rows)
+
+    def _note(self, tracked: Tracked, event: Event, **told: str | None) -> None:
+        """Written down unless it is what was written down last."""
+        last = tracked.waiting
+        if self.simulates or (last is not None and last.event is event and dict(last.told) == told):
+            return
+        self._add(tracked, event, **told)
+
+    def _add(self, tracked: Tracked, event: Event, **told: object) -> None:
+        self.journal.add(tracked.plan_id, tracked.item.id, event, **told)
+
+    # --------------------------------------------------------------------------------------------- doing
+
+    def _do(self, tracked: Tracked, step: Step, live: Live, hands: Hands) -> str | None:
+        """Make the step; None where it came off or its outcome is to be looked at, else why it certainly did not."""
+        if step in DISRUPTIVE:
+            self._disruptions += 1
+        intent = uuid4().hex
+        old = live.key(tracked.item.key.id)
+        used = old.last_used.at.isoformat() if old and isinstance(old.last_used, UsedAt) else None
+        told = {"used_at": used} if step is Step.DEACTIVATE else {}
+        self._add(
+            tracked, Event.INTENT, step=step.value, intent=intent, keys=[key.access_key_id for key in live.keys], **told
+        )
+        try:
+            result = self._done(tracked, step, live, hands, intent)
+        except AwsFailure as failure:
+            if not is_definite(failure):
+                log.warning("%s: whether it was done is not known: %s", tracked.item.where, failure)
+                return None  # the intent is open: what AWS shows settles it
+            if self._tracked(tracked.item).made is not None:
+                return None  # there is a key whose secret is not stored
+            self._add(tracked, Event.RESULT, step=step.value, outcome="failed", why=str(failure))
+            return str(failure)
+        outcome = "failed" if "why" in result else "done"
+        self._add(tracked, Event.RESULT, step=step.value, outcome=outcome, **told, **result)
+        return result.get("why")
+
+    def _done(self, tracked: Tracked, step: Step, live: Live, hands: Hands, intent: str) -> dict[str, str]:
+        item, done = tracked.item, tracked.done
+        match step:
+            case Step.PREPARE:
+                hands.prepare()
+            case Step.CREATE:
+                key = hands.create(intent, lambda made: self._add(tracked, Event.MADE, key=made))
+                return {"key": key, "version": version_of(item, intent)}
+            case Step.VERIFY:
+                assert done.new_key is not None
+                assert done.version is not None
+                why = hands.verify(done.new_key, done.version)
+                return {"why": why} if why else {}
+            case Step.PUBLISH:
+                assert done.version is not None
+                assert live.stored is not None
+                if live.stored.current != done.version:
+                    hands.publish(done.version, live.stored.current)
+            case Step.DEACTIVATE:
+                hands.set_status(item.key.id, KeyStatus.INACTIVE)
+            case Step.REACTIVATE:
+                hands.set_status(item.key.id, KeyStatus.ACTIVE)
+            case Step.DELETE:
+                hands.delete(item.key.id)
+        return {}
+
+    # --------------------------------------------------------------------------------------------- healing
+
+    def _heal(self, tracked: Tracked, hands: Hands) -> Decision | None:
+        """Settle what was begun and has no result; None where it is settled, else what it waits for.
+
+        Raises:
+            AwsFailure: AWS cannot be asked.
+        """
+        intent = tracked.intent
+        assert intent is not None
+        step, live = Step(intent.told["step"]), hands.look()
+        if live.user_id != tracked.item.user_id:
+            self._add(tracked, Event.RESULT, step=step.value, outcome="failed", why="the user is gone")
+            return None
+        if step is Step.CREATE:
+            return self._heal_create(tracked, live, hands)
+        self._heal_other(tracked, step, live)
+        return None
+
+    def _heal_other(self, tracked: Tracked, step: Step, live: Live) -> None:
+        """These can be made again, so all that counts is whether AWS shows it as done."""
+        intent, done = tracked.intent, tracked.done
+        assert intent is not None
+        old = live.key(tracked.item.key.id)
+        match step:
+            case Step.PUBLISH:
+                is_done = live.stored is not None and live.stored.current == done.version
+            case Step.DEACTIVATE:
+                is_done = old is not None and old.status is KeyStatus.INACTIVE
+            case Step.REACTIVATE:
+                is_done = old is not None and old.status is KeyStatus.ACTIVE
+            case Step.DELETE:
+                is_done = old is None
+            case _:
+                is_done = False
+        told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
+        outcome = {"outcome": "done"} if is_done else {"outcome": "failed", "why": "it was not done; it is tried again"}
+        self._add(tracked, Event.RESULT, step=step.value, **outcome, **told)
+
+    def _heal_create(self, tracked: Tracked, live: Live, hands: Hands) -> Decision | None:
+        intent = tracked.intent
+        assert intent is not None
+        name, before = str(intent.told["intent"]), set(intent.told["keys"])
+        version = version_of(tracked.item, name)
+        if live.stored is not None and version in live.stored.versions:
+            key = hands.stored_key(version)
+            if key is not None and live.key(key) is not None:
+                self._add(tracked, Event.RESULT, step="create", outcome="done", key=key, version=version)
+                return None
+        if tracked.made is not None:
+            return self._discard(tracked, tracked.made, hands, "its secret is stored nowhere")
+        strangers = [key.access_key_id for key in live.keys if key.access_key_id not in before]
+        return self._whose(tracked, intent, strangers, hands)
+
+    def _whose(self, tracked: Tracked, intent: Row, strangers: Sequence[str], hands: Hands) -> Decision | None:
+        """Keys appeared since one was to be made, or none: ours is the one that CloudTrail says so of, and no other."""
+        age = hands.now() - intent.at
+        if not strangers:
+            if age < SETTLES:
+                return Wait("whether a key was made is not known yet", intent.at + SETTLES)
+            self._add(tracked, Event.RESULT, step="create", outcome="failed", why="no key was made")
+            return None
+        ours: list[str] = []
+        with suppress(AwsFailure):
+            ours = hands.made_by(str(intent.told["intent"]), intent.at - timedelta(minutes=5))
+        mine = next((key for key in strangers if key in ours), None)
+        if mine is not None:
+            return self._discard(tracked, mine, hands, "CloudTrail says that we made it, and nobody has its secret")
+        if age < TRAIL_TAKES:
+            return Wait("a key is there that may be ours; CloudTrail will tell", intent.at + TRAIL_TAKES)
+        ids = ", ".join(strangers)
+        return Ask("ORPHAN_SUSPECT", f"{ids} appeared when a key was to be made; find out whose it is, then `release`")
+
+    def _discard(self, tracked: Tracked, key_id: str, hands: Hands, why: str) -> Decision | None:
+        """Delete a key that we made and nobody can use; switched off where it cannot be deleted."""
+        try:
+            hands.delete(key_id, new=True)
+        except AwsFailure as failure:
+            with suppress(AwsFailure):
+                hands.set_status(key_id, KeyStatus.INACTIVE)
+            return Ask("ORPHAN_KNOWN", f"{key_id} was made, {why}, and it cannot be deleted: {failure}")
+        self._add(tracked, Event.RESULT, step="create", outcome="failed", why=f"{key_id} was deleted again: {why}")
+        return None

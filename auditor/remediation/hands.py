@@ -1,0 +1,205 @@
+"""Reading and changing one user's keys in AWS: the only place of remediation that calls it.
+
+The secret of a new key exists in `create`, for the call that stores it, and in `verify`, which reads it back to prove
+that what is stored works. Nowhere else.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from auditor.aws.calls import Caller
+from auditor.aws.failures import AwsFailure, Kind, raise_if_over
+from auditor.aws.identity import caller_identity
+from auditor.aws.key_writes import KeyCredentials, create_access_key, created_by, delete_access_key, set_key_status
+from auditor.aws.keys import look_up_user
+from auditor.aws.loop import run
+from auditor.aws.secret_stores import NOT_READY, SecretsManager
+from auditor.model import KeyStatus
+from auditor.remediation.lifecycle import Live, sentinel_of, version_of
+from auditor.remediation.plan import Item
+from auditor.remediation.protection import Person, Protection
+from auditor.secret import Secret
+
+PATIENCE = 60.0
+"""Seconds that a new key may take until AWS knows it everywhere."""
+
+APART = 10.0
+"""Seconds between the two times that a new key must work."""
+
+
+class Callers(Protocol):
+    """Callers in an item's account, each with the rights of one task only."""
+
+    def reading(self, item: Item) -> Caller:
+        """Reads the user and its keys."""
+        ...
+
+    def rotating(self, item: Item) -> Caller:
+        """Makes keys, and keeps their secrets."""
+        ...
+
+    def retiring(self, item: Item) -> Caller:
+        """Switches keys off and on, and deletes them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hands:
+    """One item's user and secret."""
+
+    item: Item
+    callers: Callers
+    protection: Protection
+
+    def look(self) -> Live:
+        """What AWS says now.
+
+        Raises:
+            AwsFailure: something that a decision rests on cannot be read.
+        """
+        return run(self._look())
+
+    async def _look(self) -> Live:
+        reading, item = self.callers.reading(self.item), self.item
+        try:
+            user = (await reading.call("iam", "get_user", UserName=item.user))["User"]
+        except AwsFailure as failure:
+            if failure.kind is Kind.NOT_FOUND:
+                return Live(None)
+            raise
+        found = await look_up_user(reading, item.user)
+        if found.failed is not None:
+            raise AwsFailure(Kind.OTHER, "iam:ListAccessKeys", "LookUpFailed", found.failed)
+        groups: list[str] | None = []
+        if self.protection.groups:
+            try:
+                listed = reading.pages("list_groups_for_user", "Groups", UserName=item.user)
+                groups = [str(group["GroupName"]) async for group in listed]
+            except AwsFailure as failure:
+                raise_if_over(failure)
+                groups = None
+        tags = None if found.tags_failed else found.tags
+        person = Person(item.account_id, item.user, str(user["UserId"]), str(user["Arn"]), None, tags, groups)
+        controls = {basis.control for basis in item.basis}
+        stopped = self.protection.stops(person, item.key.id, controls, reading.timing.now())
+        stored = await self._store().look() if item.delivery else None
+        return Live(person.id, found.keys, stored, stopped)
+
+    def _store(self) -> SecretsManager:
+        delivery = self.item.delivery
+        assert delivery is not None
+        caller = replace(self.callers.rotating(self.item), region=delivery.region)
+        return SecretsManager(caller, delivery.secret, delivery.kms_key)
+
+    def prepare(self) -> None:
+        """Prove that a secret can be stored, before there is one; raises AwsFailure where it cannot."""
+        run(self._store().prove(sentinel_of(self.item)))
+
+    def create(self, intent: str, made: Callable[[str], None]) -> str:
+        """Make a key and store its secret as the pending version `version_of(item, intent)`.
+
+        Args:
+            intent: the id that CloudTrail will know the call by.
+            made: told the new key's id before anything else is done with it.
+
+        Returns:
+            The new key's id.
+
+        Raises:
+            AwsFailure: there is no key, or nobody knows; or there is one, of which `made` was told, that is not stored.
+        """
+        item = self.item
+        key = run(create_access_key(self.callers.rotating(item), item.user, intent))
+        made(key.id)
+        value = {
+            "Version": 1,
+            "AccessKeyId": key.id,
+            "SecretAccessKey": key.secret.reveal(),
+            "UserName": item.user,
+            "AccountId": item.account_id,
+            "CreatedAt": key.created_at.isoformat(),
+            "RotationId": item.id,
+        }
+        run(self._store().put_pending(Secret(json.dumps(value)), version_of(item, intent)))
+        return key.id
+
+    def stored_key(self, version: str) -> str | None:
+        """The id of the key that a version of the secret holds; None where it holds none.
+
+        Raises:
+            AwsFailure: it cannot be read.
+        """
+        return _read(run(self._store().read(version))).get("AccessKeyId")
+
+    def verify(self, key_id: str, version: str) -> str | None:
+        """Call as the new key, with the secret that is stored, twice; AWS may take a while to know it everywhere.
+
+        Returns:
+            None where it works, else why it does not, or not yet.
+
+        Raises:
+            AwsFailure: the secret cannot be read, or STS does not answer.
+        """
+        return run(self._verify(key_id, version))
+
+    async def _verify(self, key_id: str, version: str) -> str | None:
+        caller = self.callers.rotating(self.item)
+        value = _read(await self._store().read(version))
+        if value.get("AccessKeyId") != key_id:
+            return f"the stored version does not hold {key_id}"
+        new = replace(caller, credentials=KeyCredentials(value["AccessKeyId"], Secret(value["SecretAccessKey"])))
+        timing, until = caller.timing, caller.timing.monotonic() + PATIENCE
+        worked, attempt = 0, 0
+        while True:
+            try:
+                identity = await caller_identity(new)
+            except AwsFailure as failure:
+                if failure.kind is not Kind.CREDENTIALS_INVALID:
+                    raise
+                if timing.monotonic() >= until:
+                    return "AWS does not know the new key yet"
+                worked = 0
+                await timing.sleep(timing.poll_delay(attempt, base=1.0, cap=APART))
+                attempt += 1
+                continue
+            if identity.account_id != self.item.account_id or not identity.arn.endswith(f"/{self.item.user}"):
+                raise AwsFailure(Kind.OTHER, "sts:GetCallerIdentity", "WrongIdentity", f"the key is {identity.arn}'s")
+            worked += 1
+            if worked > 1:
+                return None
+            await timing.sleep(APART)
+
+    def publish(self, version: str, instead_of: str | None) -> None:
+        """Make the new version the one that applications read; raises AwsFailure."""
+        run(self._store().publish(version, instead_of))
+
+    def set_status(self, key_id: str, status: KeyStatus) -> None:
+        """Switch a key on or off; raises AwsFailure."""
+        run(set_key_status(self.callers.retiring(self.item), self.item.user, key_id, status))
+
+    def delete(self, key_id: str, *, new: bool = False) -> None:
+        """Delete a key: the old one, or a `new` one that nobody ever had; raises AwsFailure."""
+        caller = self.callers.rotating(self.item) if new else self.callers.retiring(self.item)
+        run(delete_access_key(caller, self.item.user, key_id))
+
+    def made_by(self, intent: str, since: datetime) -> list[str]:
+        """Keys that CloudTrail says were made with this intent; raises AwsFailure."""
+        return list(run(created_by(self.callers.reading(self.item), self.item.user, intent, since)))
+
+    def now(self) -> datetime:
+        """The instant."""
+        return self.callers.reading(self.item).timing.now()
+
+
+def _read(stored: Secret) -> dict[str, str]:
+    """The fields of a stored value; none where it is the sentinel, or no value of ours."""
+    try:
+        value = json.loads(stored.reveal())
+    except ValueError:
+        return {}
+    if not isinstance(value, dict) or value.get("Status") == NOT_READY:
+        return {}
+    return value if {"AccessKeyId", "SecretAccessKey"} <= set(value) else {}

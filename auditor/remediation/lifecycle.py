@@ -1,0 +1,405 @@
+"""What is to be done next about one key, from what was done and what is live. Pure: no clock, no AWS.
+
+    rotate      prepared -> created -> verified -> published -> adopted
+    deactivate                                                  -> inactive
+    delete                                                                  -> deleted
+
+There is no way to `deleted` but through `inactive`, and none to `inactive` while the key may still be needed. What is
+live is read right before every step; where it differs from what the plan and the journal say, the step is not made.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import NAMESPACE_URL, uuid5
+
+from auditor.model import KeyStatus, LiveKey, StoredSecret, UnknownUse, UsedAt
+from auditor.remediation.plan import Delivery, Item, Kind, days
+from auditor.remediation.protection import Stopped
+
+MARGIN = timedelta(hours=6)
+"""How late AWS may tell of a use (GetAccessKeyLastUsed)."""
+
+SETTLES = timedelta(minutes=1)
+"""How long ListAccessKeys may show what was before a write."""
+
+NOTICE = timedelta(hours=24)
+"""How long before a disruptive step its owner is told."""
+
+NOTICE_OF_DELETION = timedelta(hours=72)
+
+
+class Step(StrEnum):
+    """What changes something in AWS."""
+
+    PREPARE = "prepare"
+    CREATE = "create"
+    VERIFY = "verify"
+    PUBLISH = "publish"
+    DEACTIVATE = "deactivate"
+    REACTIVATE = "reactivate"
+    DELETE = "delete"
+
+
+DISRUPTIVE = frozenset({Step.DEACTIVATE, Step.DELETE})
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What AWS says now."""
+
+    user_id: str | None
+    """None where the user is gone."""
+    keys: tuple[LiveKey, ...] = ()
+    stored: StoredSecret | None = None
+    stopped: Stopped | None = None
+    """Why nothing may be done to the user: protected, exempt, held by a tag; or that cannot be read."""
+
+    def key(self, key_id: str | None) -> LiveKey | None:
+        """The key with this id."""
+        return next((key for key in self.keys if key.access_key_id == key_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the journal says was done."""
+
+    prepared_at: datetime | None = None
+    new_key: str | None = None
+    version: str | None = None
+    """Of the secret that holds the new key."""
+    created_at: datetime | None = None
+    verified_at: datetime | None = None
+    published_at: datetime | None = None
+    adopted_at: datetime | None = None
+    announced: datetime | None = None
+    """When the next disruptive step was told of."""
+    inactive_at: datetime | None = None
+    used_when_inactive: datetime | None = None
+    """The old key's last use as it was when it was switched off."""
+    deleted_at: datetime | None = None
+    confirmed_by: str | None = None
+    held: str | None = None
+    refused: str | None = None
+    needs_person: str | None = None
+    gone: bool = False
+    wrote_at: datetime | None = None
+    """When anything was last written for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Make this step."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell that this step comes, not before `due`."""
+
+    step: Step
+    due: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The application uses the new key: keep on what that rests."""
+
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do now: for what, until when at the earliest, and who may have to act."""
+
+    reason: str
+    until: datetime | None = None
+    who: str = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Nothing is done about it by this plan; nothing was changed."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A person must decide now; until then nothing is done."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The item is at its end."""
+
+    how: str
+
+
+Decision = Do | Announce | Adopted | Wait | Refuse | Ask | Done
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The rest of what a decision depends on."""
+
+    at: datetime
+    approved: Kind | None
+    """How far the item is approved; None for not at all."""
+    may_begin: bool = True
+    """The plan has not expired."""
+    closed: str | None = None
+    """Why no disruptive step may be made now: outside the window, or frozen."""
+    own_keys: Sequence[str] = field(default_factory=tuple)
+    """Keys that sign the auditor's own calls."""
+
+
+def decide(item: Item, done: Progress, live: Live, terms: Terms) -> Decision:
+    """What comes next for an item: of all that may be said of it, the first counts."""
+    return next(_decisions(item, done, live, terms))
+
+
+def _decisions(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+    yield from _ended(item, done)
+    if live.user_id is None:
+        yield Done("the user is gone")
+    if live.user_id != item.user_id:
+        yield Refuse("USER_REPLACED", "the user was deleted and another was made with the same name")
+    if done.held is not None:
+        yield Wait(f"held: {done.held}", who="whoever held it, with `release`")
+    if terms.approved is None:
+        yield Wait("not approved", who="an approver")
+    if live.stopped is not None:
+        if not live.stopped.is_sure:
+            yield Wait(live.stopped.why, who="whoever may let it be read")
+        is_untouched = done.new_key is None and done.inactive_at is None
+        yield Refuse("PROTECTED", live.stopped.why) if is_untouched else Ask("PROTECTED", f"begun; {live.stopped.why}")
+    if item.kind is Kind.ROTATE and done.published_at is None:
+        yield from _begin(item, done, live, terms) if done.new_key is None else _bring(item, done, live, terms)
+    yield from _retire(item, done, live, terms)
+
+
+def _ended(item: Item, done: Progress) -> Iterator[Done]:
+    if done.refused is not None:
+        yield Done(f"refused: {done.refused}")
+    if done.gone:
+        yield Done("the user is gone")
+    if done.deleted_at is not None:
+        yield Done("deleted")
+    if done.inactive_at is not None and item.through is not Kind.DELETE and done.held is None:
+        yield Done("inactive")
+    if done.published_at is not None and item.through is Kind.ROTATE:
+        yield Done("rotated")
+
+
+# ------------------------------------------------------------------------------------------------- rotate
+
+
+def _begin(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+    """Until there is a new key."""
+    if not terms.may_begin:
+        yield Refuse("EXPIRED", "the plan expired before it was begun")
+    if item.key.id in terms.own_keys:
+        yield Refuse("SELF", "the key signs the auditor's own calls")
+    yield from _changed(item, live)
+    if len(live.keys) > 1:
+        yield Refuse("TWO_KEYS", "the user has another key, and AWS allows two; no key is removed to make room")
+    yield from _unusable(item, live)
+    yield Do(Step.PREPARE if done.prepared_at is None or live.stored is None else Step.CREATE)
+
+
+def _unusable(item: Item, live: Live) -> Iterator[Refuse]:
+    """Why the secret is not any more what the plan saw."""
+    stored, seen = live.stored, _delivery(item).current
+    if stored is None:
+        if seen is not None:
+            yield Refuse("SECRET_CHANGED", "the secret that the plan saw is gone")
+        return
+    if stored.is_deleted:
+        yield Refuse("SECRET_DELETED", "the secret is scheduled for deletion")
+    if stored.rotates_itself:
+        yield Refuse("SECRET_ROTATES", "Secrets Manager rotates the secret by itself")
+    if stored.current not in {seen, sentinel_of(item), None}:
+        yield Refuse("SECRET_CHANGED", "another version of the secret is current than when the plan was made")
+
+
+def _changed(item: Item, live: Live) -> Iterator[Refuse]:
+    """Why the key is not any more what the plan saw."""
+    key = live.key(item.key.id)
+    if key is None:
+        yield Refuse("KEY_GONE", "the key is gone")
+    elif key.created_at != item.key.created_at or key.status is not item.key.status:
+        yield Refuse("KEY_CHANGED", f"the key was {item.key.status.value} and is {key.status.value}")
+
+
+def _bring(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+    """Until the new key is where its application reads it."""
+    yield from _new_key_lost(done, live, terms)
+    stored = live.stored
+    if stored is None or done.version not in stored.versions:
+        yield Ask("SECRET_LOST", "the version of the secret that holds the new key is gone")
+        return
+    if done.verified_at is None:
+        yield Do(Step.VERIFY)
+    allowed = {done.version, _delivery(item).current or sentinel_of(item)}
+    if stored.rotates_itself or stored.current not in allowed:
+        yield Ask("SECRET_CHANGED", "somebody else rotates the same secret: another version is current")
+    yield Do(Step.PUBLISH)
+
+
+def _new_key_lost(done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+    new = live.key(done.new_key)
+    if new is not None and new.status is KeyStatus.ACTIVE:
+        return
+    if _settling(done, terms):
+        yield Wait("AWS does not show the new key yet", terms.at + SETTLES)
+    yield Ask("NEW_KEY_LOST", "the new key is gone or inactive, so the old one may be the last that works")
+
+
+def _delivery(item: Item) -> Delivery:
+    assert item.delivery is not None, "a rotation has one"
+    return item.delivery
+
+
+def sentinel_of(item: Item) -> str:
+    """The version id of an item's sentinel or marker."""
+    return version_of(item, "preflight")
+
+
+def version_of(item: Item, what: str) -> str:
+    """A version id of the item's secret, the same one whenever it is asked for: a UUID out of the item's id."""
+    return str(uuid5(NAMESPACE_URL, f"auditor/{item.id}/{what}"))
+
+
+# ------------------------------------------------------------------------------------------------- deactivate, delete
+
+
+def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+    old = live.key(item.key.id)
+    if old is None:
+        is_begun = done.inactive_at is not None or done.published_at is not None
+        yield Done("gone: somebody else deleted the key") if is_begun else Refuse("KEY_GONE", "the key is gone")
+        return
+    if isinstance(old.last_used, UnknownUse):
+        yield Wait(f"the key's last use is not known: {old.last_used.why}")
+    if item.kind is Kind.DELETE or done.inactive_at is not None:
+        yield from _delete(item, done, live, old, terms)
+    if old.status is not KeyStatus.ACTIVE:
+        yield Ask("ALREADY_INACTIVE", "somebody else switched the key off; it is theirs to say what for")
+    yield from _deactivate(item, done, live, old, terms)
+
+
+def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
+    if not _is_approved(Kind.DEACTIVATE, terms):
+        yield Wait("to be switched off, which is not approved", who="an approver")
+    if item.key.id in terms.own_keys:
+        yield Refuse("SELF", "the key signs the auditor's own calls")
+    if item.kind is Kind.ROTATE:
+        yield from _adoption(item, done, live, terms)
+    elif not terms.may_begin and done.announced is None:
+        yield Refuse("EXPIRED", "the plan expired before it was begun")
+    yield from _quiet(item, done, old, terms)
+    yield from _announced(item, Step.DEACTIVATE, NOTICE, done, terms)
+
+
+def _adoption(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+    """What is missing before the new key counts as the one in use.
+
+    A use counts only when it is later than our own check of the key, which AWS shows as a use by sts.
+    """
+    assert done.published_at is not None
+    assert done.verified_at is not None
+    yield from _new_key_lost(done, live, terms)
+    whose = item.owner or "the application's owner"
+    until = done.published_at + days(item.waits.grace_days)
+    if terms.at < until:
+        yield Wait("the application has time to move to the new key", until, whose)
+    if done.adopted_at is not None:
+        return
+    if done.confirmed_by is not None:
+        yield Adopted(f"confirmed by {done.confirmed_by}")
+    new = live.key(done.new_key)
+    used = new.last_used if new else None
+    if isinstance(used, UsedAt) and used.at > done.verified_at + MARGIN and used.service != "sts":
+        yield Adopted(f"the new key was used by {used.service or 'a service'} at {used.at.isoformat()}")
+    yield Wait("the new key has not been used yet", who=whose)
+
+
+def _quiet(item: Item, done: Progress, old: LiveKey, terms: Terms) -> Iterator[Wait]:
+    """What is missing before the old key counts as not needed any more."""
+    if item.urgent:
+        return
+    used = old.last_used if isinstance(old.last_used, UsedAt) else None
+    start = used.at if used else old.created_at
+    since = max(start, done.published_at) if done.published_at else start
+    until = since + days(item.waits.quiet_days) + MARGIN
+    if terms.at < until:
+        place = f" in {used.region}" if used and used.region else ""
+        by = f"; last used by {used.service or 'a service'}{place} at {used.at.isoformat()}" if used else ""
+        yield Wait(f"the old key must be quiet for {item.waits.quiet_days} days{by}", until, item.owner or "its owner")
+
+
+def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
+    if old.status is KeyStatus.ACTIVE:
+        yield from _active_again(done, terms)
+    if item.through is not Kind.DELETE:
+        yield Done("inactive")
+    if not _is_approved(Kind.DELETE, terms):
+        yield Wait("to be deleted, which is not approved", who="approvers")
+    if item.kind is Kind.DELETE and not terms.may_begin and done.announced is None:
+        yield Refuse("EXPIRED", "the plan expired before it was begun")
+    yield from _used_since(item, done, old)
+    if done.published_at is not None:
+        yield from _new_key_lost(done, live, terms)
+    since = done.inactive_at or item.inactive_since
+    if since is None:
+        yield Refuse("INACTIVE_SINCE_UNKNOWN", "since when the key is inactive is not known")
+        return
+    until = since + days(item.waits.quarantine_days)
+    if terms.at < until:
+        yield Wait("the key stays inactive for a while, so that it can be switched on again", until)
+    yield from _announced(item, Step.DELETE, NOTICE_OF_DELETION, done, terms)
+
+
+def _active_again(done: Progress, terms: Terms) -> Iterator[Decision]:
+    if done.inactive_at is None:
+        yield Refuse("KEY_CHANGED", "the key is active again")
+    if _settling(done, terms):
+        yield Wait("AWS does not show yet that the key is inactive", terms.at + SETTLES)
+    yield Ask("REACTIVATED", "somebody switched the key on again; ask who needs it, then `release` or `rollback`")
+
+
+def _used_since(item: Item, done: Progress, old: LiveKey) -> Iterator[Ask]:
+    used = old.last_used.at if isinstance(old.last_used, UsedAt) else None
+    before = done.used_when_inactive if done.inactive_at else item.key.last_used.at
+    if used is not None and (before is None or used > before):
+        yield Ask("USED_SINCE", f"the key was used at {used.isoformat()}, after it was to be inactive")
+
+
+def _announced(item: Item, step: Step, notice: timedelta, done: Progress, terms: Terms) -> Iterator[Decision]:
+    """The step itself, when it was told of in time and may be made now."""
+    if item.urgent:
+        yield Do(step)
+    if done.announced is None:
+        yield Announce(step, terms.at + notice)
+        return
+    due = done.announced + notice
+    if terms.at < due:
+        yield Wait(f"to {step.value}, as was announced", due, item.owner or "its owner")
+    if terms.closed is not None:
+        yield Wait(f"to {step.value}; {terms.closed}")
+    yield Do(step)
+
+
+def _is_approved(kind: Kind, terms: Terms) -> bool:
+    return terms.approved is not None and terms.approved.rank >= kind.rank
+
+
+def _settling(done: Progress, terms: Terms) -> bool:
+    return done.wrote_at is not None and terms.at - done.wrote_at < SETTLES

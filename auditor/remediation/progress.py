@@ -1,0 +1,119 @@
+"""What the journal says of plans and their items: its rows, folded."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from auditor.remediation.journal import Event, Row
+from auditor.remediation.lifecycle import Progress, Step
+from auditor.remediation.plan import Item, Kind, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """One item: the plan that it is of, how far it is approved, what was done, and what is open."""
+
+    item: Item
+    plan_id: str
+    expires_at: datetime
+    approved: Kind | None = None
+    done: Progress = field(default_factory=Progress)
+    intent: Row | None = None
+    """What was begun and of which no result is known."""
+    made: str | None = None
+    """The id of a key that was made for the open intent."""
+    ended: str | None = None
+    waiting: Row | None = None
+    """What it waits for, and since when."""
+    failed: str | None = None
+    """Why the last step that was tried did not come off."""
+
+
+@dataclass
+class Ledger:
+    """All plans that were ever claimed, and their items, in the order of their plans."""
+
+    plans: dict[str, Plan] = field(default_factory=dict)
+    items: dict[str, Tracked] = field(default_factory=dict)
+
+    def open(self) -> list[Tracked]:
+        """Items that are not at their end."""
+        return [tracked for tracked in self.items.values() if tracked.ended is None]
+
+
+def fold(rows: Iterable[Row]) -> Ledger:
+    """The ledger that these rows tell of."""
+    ledger = Ledger()
+    for row in rows:
+        if row.event is Event.CLAIMED:
+            plan = Plan.model_validate(row.told["plan"])
+            ledger.plans[plan.id] = plan
+            for item in plan.items:
+                ledger.items[item.id] = Tracked(item, plan.id, plan.expires_at)
+        elif row.event is Event.APPROVED:
+            for item_id, kind in row.told["through"].items():
+                tracked = ledger.items[item_id]
+                ledger.items[item_id] = replace(tracked, approved=Kind(kind))
+        else:
+            ledger.items[row.item] = _told(ledger.items[row.item], row)
+    return ledger
+
+
+def _told(tracked: Tracked, row: Row) -> Tracked:
+    done, told = tracked.done, row.told
+    changes: dict[str, Any] = {"waiting": None}
+    match row.event:
+        case Event.INTENT:
+            changes |= {"intent": row, "made": None}
+        case Event.MADE:
+            changes |= {"made": told["key"]}
+        case Event.RESULT:
+            changes |= _resulted(done, row)
+        case Event.ANNOUNCED:
+            changes |= {"done": replace(done, announced=row.at)}
+        case Event.ADOPTED:
+            changes |= {"done": replace(done, adopted_at=row.at)}
+        case Event.CONFIRMED:
+            changes |= {"done": replace(done, confirmed_by=told["by"])}
+        case Event.HELD:
+            changes |= {"done": replace(done, held=told["reason"])}
+        case Event.RELEASED:
+            changes |= {"done": replace(done, held=None, announced=None)}
+        case Event.WAITING | Event.ASKED:
+            changes |= {"waiting": row}
+        case _:
+            changes |= {"ended": told["how"]}
+    return replace(tracked, **changes)
+
+
+def _resulted(done: Progress, row: Row) -> dict[str, Any]:
+    step, told = Step(row.told["step"]), row.told
+    changes: dict[str, Any] = {"wrote_at": row.at}
+    failed = None
+    if told["outcome"] != "done":
+        failed = told["why"]
+        if step is Step.CREATE:
+            changes |= {"prepared_at": None}  # the store has to be proved anew
+    else:
+        changes |= _after(step, row.at, told)
+    return {"intent": None, "made": None, "failed": failed, "done": replace(done, **changes)}
+
+
+def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a step that came off changes."""
+    used = told.get("used_at")
+    changes: Mapping[Step, dict[str, Any]] = {
+        Step.PREPARE: {"prepared_at": at},
+        Step.CREATE: {"new_key": told.get("key"), "version": told.get("version"), "created_at": at},
+        Step.VERIFY: {"verified_at": at},
+        Step.PUBLISH: {"published_at": at},
+        Step.DEACTIVATE: {
+            "inactive_at": at,
+            "used_when_inactive": datetime.fromisoformat(used) if used else None,
+            "announced": None,
+        },
+        Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, "adopted_at": None},
+        Step.DELETE: {"deleted_at": at},
+    }
+    return changes[step]

@@ -1,0 +1,95 @@
+"""Users to whom nothing is done, whatever the findings say: what cannot be read protects as well."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from auditor.model import Exemption, Scope
+from auditor.policy import is_in_force, scope_words
+from auditor.policy.scopes import Place, Subjects
+
+STOPPING = Scope(tags=("auditor:protected", "auditor:hold"))
+"""Tags that stop us whatever the configuration says: whoever sees a user in the console can set one."""
+
+MANAGED_BY = ("aws:cloudformation:", "pulumi:", "crossplane", "terraform")
+"""How tags begin that say that a program manages the user, which a change from outside would set at odds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An IAM user as it is now; None for what could not be read."""
+
+    account_id: str
+    name: str
+    id: str
+    arn: str
+    has_password: bool | None
+    tags: Mapping[str, str] | None
+    groups: Sequence[str] | None = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why nothing may be done; not `is_sure` where what tells could not be read, and may be another time."""
+
+    why: str
+    is_sure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Who is protected by the configuration: by what scopes mean, or by group; and who is exempt."""
+
+    scopes: tuple[Scope, ...] = ()
+    groups: tuple[str, ...] = ()
+    exemptions: tuple[Exemption, ...] = ()
+    place: Place = field(default_factory=Place)
+
+    def stops(self, person: Person, key_id: str, controls: Collection[str], now: datetime) -> "Stopped | None":
+        """Why nothing may be done now to this key of the user; None where nothing protects it.
+
+        Args:
+            person: the user.
+            key_id: the key.
+            controls: those that found something about the key: exemptions from them count.
+            now: the instant.
+        """
+        found = list(self._reasons(person, key_id, controls, now))
+        return next((one for one in found if one.is_sure), next(iter(found), None))
+
+    def _reasons(self, person: Person, key_id: str, controls: Collection[str], now: datetime) -> Iterator["Stopped"]:
+        scopes = [(scope, f"protected: {scope_words(scope)}") for scope in (STOPPING, *self.scopes)]
+        scopes += [
+            (one.scope, f"exempt by {one.id}")
+            for one in self.exemptions
+            if one.control.value in controls and is_in_force(one, now)
+        ]
+        for scope, why in scopes:
+            sure, possible = self._means(scope, person, key_id)
+            if possible:
+                yield Stopped(why if sure else f"may be {why}: what tells cannot be read", sure)
+        managed = next((tag for tag in person.tags or () if tag.lower().startswith(MANAGED_BY)), None)
+        if managed:
+            yield Stopped(f"the tag {managed} says that a program manages the user; change it there", is_sure=True)
+        if self.groups and person.groups is None:
+            yield Stopped("may be protected: the user's groups cannot be read", is_sure=False)
+        for group in set(self.groups) & set(person.groups or ()):
+            yield Stopped(f"protected: group {group}", is_sure=True)
+
+    def _means(self, scope: Scope, person: Person, key_id: str) -> tuple[bool, bool]:
+        """Whether the scope surely, and whether it possibly means the user's key."""
+        human = {True: 1, False: 0, None: -1}[person.has_password]
+        subject = Subjects(
+            account=np.array([person.account_id], np.object_),
+            user=np.array([person.name], np.object_),
+            arn=np.array([person.arn], np.object_),
+            is_root=np.array([False]),
+            human=lambda: np.array([human], np.int8),
+            tags=lambda: [person.tags],
+            places={person.account_id: self.place},
+            key=np.array([key_id], np.object_),
+        )
+        sure, possible = subject.matching(scope)
+        return bool(sure[0]), bool(possible[0])

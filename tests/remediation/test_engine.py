@@ -1,0 +1,244 @@
+"""The engine: a whole rotation, and what the world around it does meanwhile."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from auditor.demo import ErrorFault, LostFault
+from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.engine import NotToldError, Outcome, Standing
+from auditor.remediation.hands import Hands
+from auditor.remediation.lifecycle import Step
+from auditor.remediation.plan import Item, Kind
+from auditor.remediation.protection import Protection
+from tests.remediation.world import SameCaller, World, claim, item_of, plan_of, tick, tracked
+
+USER = "user-0"
+
+
+def days(world: World, folder: Path, item: Item, number: int, *, runs: bool = True) -> Outcome:
+    """The outcome of the last of so many daily ticks, while the application runs."""
+    outcome = None
+    for _ in range(number):
+        if runs:
+            world.application_runs(item)
+        world.clock.pass_(days=1)
+        (outcome,) = tick(world, folder)
+    assert outcome is not None
+    return outcome
+
+
+def begun(world: World, folder: Path, **changes: object) -> Item:
+    """A rotation that is claimed, and ticked once."""
+    item = item_of(world, USER, **changes)  # type: ignore[arg-type]
+    claim(world, folder, plan_of(item))
+    (outcome,) = tick(world, folder)
+    assert outcome.steps == (Step.PREPARE, Step.CREATE, Step.VERIFY, Step.PUBLISH)
+    return item
+
+
+def test_a_rotation_from_its_begin_to_its_end(world: World, tmp_path: Path) -> None:
+    """A second key while the first works, the secret stored and proved; then what is old switched off, and deleted."""
+    item = begun(world, tmp_path)
+    assert world.keys(USER)[item.key.id] == "Active"
+    assert len(world.keys(USER)) == 2
+    assert days(world, tmp_path, item, 7).told.startswith("to deactivate, not before ")
+    assert days(world, tmp_path, item, 1).steps == (Step.DEACTIVATE,)
+    assert world.keys(USER)[item.key.id] == "Inactive"
+    assert days(world, tmp_path, item, 14).told.startswith("to delete, not before ")
+    outcome = days(world, tmp_path, item, 3)
+    assert (outcome.standing, outcome.steps) == (Standing.DONE, (Step.DELETE,))
+    assert item.key.id not in world.keys(USER)
+    assert tick(world, tmp_path) == []
+
+
+def test_our_own_check_of_the_new_key_is_no_adoption(world: World, tmp_path: Path) -> None:
+    """Nobody but us used the new key: the old one stays, whatever time passes."""
+    item = begun(world, tmp_path)
+    outcome = days(world, tmp_path, item, 30, runs=False)
+    assert outcome.told == "the new key has not been used yet"
+    assert world.keys(USER)[item.key.id] == "Active"
+
+
+def test_a_key_that_is_still_used_is_not_switched_off(world: World, tmp_path: Path) -> None:
+    """One application moved, another did not: its service and Region are told."""
+    item = begun(world, tmp_path)
+    outcome = None
+    for _ in range(20):
+        world.cloud.record_use(item.key.id, UsedAt(world.clock.now, "dynamodb", "eu-west-1"))
+        outcome = days(world, tmp_path, item, 1)
+    assert outcome is not None
+    assert "last used by dynamodb in eu-west-1" in outcome.told
+    assert world.keys(USER)[item.key.id] == "Active"
+
+
+def hands(world: World, item: Item) -> Hands:
+    """What somebody does in the console."""
+    return Hands(item, SameCaller(world.caller()), Protection())
+
+
+@pytest.mark.parametrize(
+    ("after", "happens", "code"),
+    [
+        (1, lambda world, item, new: hands(world, item).set_status(new, KeyStatus.INACTIVE), "NEW_KEY_LOST"),
+        (1, lambda world, item, new: hands(world, item).delete(new), "NEW_KEY_LOST"),
+        (1, lambda world, item, _: hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE), "ALREADY_INACTIVE"),
+        (9, lambda world, item, _: hands(world, item).set_status(item.key.id, KeyStatus.ACTIVE), "REACTIVATED"),
+        (
+            9,
+            lambda world, item, _: world.cloud.record_use(item.key.id, UsedAt(world.clock.now, "s3", None)),
+            "USED_SINCE",
+        ),
+    ],
+)
+def test_what_colleagues_do_meanwhile_stops_it(
+    world: World, tmp_path: Path, after: int, happens: Callable[[World, Item, str], None], code: str
+) -> None:
+    """A person is asked, nothing else is written, and it stays so."""
+    item = begun(world, tmp_path)
+    days(world, tmp_path, item, after)
+    new = tracked(world, tmp_path, item).done.new_key
+    assert new is not None
+    happens(world, item, new)
+    before = world.keys(USER)
+    outcome = days(world, tmp_path, item, 40, runs=False)
+    assert outcome.standing is Standing.NEEDS_PERSON
+    assert code in outcome.told
+    assert world.keys(USER) == before
+
+
+def test_an_old_key_that_somebody_deleted_is_done(world: World, tmp_path: Path) -> None:
+    """There is nothing left to do, and nothing is invented."""
+    item = begun(world, tmp_path)
+    hands(world, item).delete(item.key.id)
+    assert days(world, tmp_path, item, 1, runs=False).told == "gone: somebody else deleted the key"
+
+
+def test_two_keys_are_refused_and_none_is_removed(world: World, tmp_path: Path) -> None:
+    """Whatever the other one is: it may be the one in use."""
+    item = item_of(world, USER)
+    claim(world, tmp_path, plan_of(item))
+    made = world.make_key(USER)
+    (outcome,) = tick(world, tmp_path)
+    assert (outcome.standing, outcome.steps) == (Standing.REFUSED, ())
+    assert "TWO_KEYS" in outcome.told
+    assert world.keys(USER) == {item.key.id: "Active", made: "Active"}
+
+
+def test_a_lost_answer_makes_no_second_key(world: World, tmp_path: Path) -> None:
+    """CreateAccessKey is sent once; whose the key is that appeared is for CloudTrail to say."""
+    item = item_of(world, USER)
+    claim(world, tmp_path, plan_of(item))
+    world.fault = lambda call: LostFault() if call.action == "CreateAccessKey" and call.number == 1 else None
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.standing is Standing.FAILED
+    assert "was deleted again" in outcome.told
+    assert world.keys(USER) == {item.key.id: "Active"}
+    assert world.cloud.calls["222222222222", "CreateAccessKey"] == 1
+    (outcome,) = tick(world, tmp_path)
+    assert Step.PUBLISH in outcome.steps
+
+
+def test_without_proof_a_strangers_key_is_left_alone(world: World, tmp_path: Path) -> None:
+    """A colleague made a key while our answer was lost and CloudTrail cannot be asked: a person is."""
+    item = item_of(world, USER)
+    claim(world, tmp_path, plan_of(item))
+
+    def fault(call: object) -> object:
+        action = getattr(call, "action", "")
+        if action == "CreateAccessKey":
+            return LostFault()
+        return ErrorFault(403, "AccessDeniedException") if action == "LookupEvents" else None
+
+    world.fault = fault  # type: ignore[assignment]
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told == "a key is there that may be ours; CloudTrail will tell"
+    world.clock.pass_(hours=1)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.standing is Standing.NEEDS_PERSON
+    assert "ORPHAN_SUSPECT" in outcome.told
+    assert len(world.keys(USER)) == 2
+
+
+def test_a_secret_that_cannot_be_stored_leaves_no_key(world: World, tmp_path: Path) -> None:
+    """The new key is deleted at once; the old one is as it was."""
+    item = item_of(world, USER)
+    claim(world, tmp_path, plan_of(item))
+    world.fault = lambda call: ErrorFault(403, "AccessDeniedException") if call.action == "PutSecretValue" else None
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.standing is Standing.FAILED
+    assert world.keys(USER) == {item.key.id: "Active"}
+
+
+def test_a_store_that_refuses_is_found_out_before_there_is_a_key(world: World, tmp_path: Path) -> None:
+    """No key is made that could not be kept."""
+    item = item_of(world, USER)
+    claim(world, tmp_path, plan_of(item))
+    world.fault = lambda call: ErrorFault(403, "AccessDeniedException") if call.action == "CreateSecret" else None
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.standing is Standing.FAILED
+    assert world.cloud.calls["222222222222", "CreateAccessKey"] == 0
+
+
+def test_an_unknown_last_use_switches_nothing_off(world: World, tmp_path: Path) -> None:
+    """A throttled look-up is not "never used"."""
+    item = begun(world, tmp_path)
+    world.application_runs(item)
+    world.fault = lambda call: ErrorFault(400, "Throttling") if call.action == "GetAccessKeyLastUsed" else None
+    outcome = days(world, tmp_path, item, 30, runs=False)
+    assert "last use is not known" in outcome.told
+    assert world.keys(USER)[item.key.id] == "Active"
+
+
+def test_nothing_disruptive_without_notice(world: World, tmp_path: Path) -> None:
+    """Where nobody can be told, the key stays on."""
+    item = begun(world, tmp_path)
+
+    def nobody(_notice: object) -> None:
+        raise NotToldError("Slack is down")
+
+    world.application_runs(item)
+    days(world, tmp_path, item, 6)
+    world.clock.pass_(days=1)
+    (outcome,) = tick(world, tmp_path, tell=nobody)
+    assert outcome.told.endswith("nobody could be told: Slack is down")
+    assert world.keys(USER)[item.key.id] == "Active"
+
+
+def test_what_is_not_approved_is_not_done(world: World, tmp_path: Path) -> None:
+    """Rotated as approved; switching off waits for its own approval."""
+    item = item_of(world, USER)
+    claim(world, tmp_path, plan_of(item), through=Kind.ROTATE)
+    tick(world, tmp_path)
+    assert days(world, tmp_path, item, 30).told == "to be switched off, which is not approved"
+    assert world.keys(USER)[item.key.id] == "Active"
+
+
+def test_a_simulation_writes_nothing(world: World, tmp_path: Path) -> None:
+    """Neither in AWS nor in the journal; it tells what would be done."""
+    item = item_of(world, USER)
+    claim(world, tmp_path, plan_of(item))
+    (outcome,) = tick(world, tmp_path, simulates=True)
+    assert outcome.told == "would prepare"
+    assert {call.action for call in world.cloud.call_log} <= {
+        *("AssumeRole", "GetUser", "ListAccessKeys", "GetAccessKeyLastUsed", "ListUserTags", "DescribeSecret"),
+    }
+    assert tracked(world, tmp_path, item).done.prepared_at is None
+
+
+def test_no_more_keys_at_a_time_than_allowed(world: World, tmp_path: Path) -> None:
+    """The others wait for the next tick."""
+    items = [item_of(world, f"user-{n}", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True) for n in range(5)]
+    claim(world, tmp_path, plan_of(*items))
+    outcomes = tick(world, tmp_path, most_disruptions=2)
+    assert [outcome.steps for outcome in outcomes] == [(Step.DEACTIVATE,)] * 2 + [()] * 3
+    assert len(tick(world, tmp_path, most_disruptions=2)) == 3
+
+
+def test_a_user_who_was_made_anew_is_another(world: World, tmp_path: Path) -> None:
+    """The name alone proves nothing."""
+    item = item_of(world, USER, user_id="AIDASOMEBODYELSE")
+    claim(world, tmp_path, plan_of(item))
+    (outcome,) = tick(world, tmp_path)
+    assert "USER_REPLACED" in outcome.told
