@@ -711,11 +711,12 @@ def test_schema_describes_every_key_with_its_default() -> None:
     """Each key has a description and a default that TOML can say, but for what an entry of a list cannot do without."""
     schema = config_schema()
     tables = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
-    assert len(tables) == 31
+    assert len(tables) == 38
     needed = {
         "AccountEntry": {"id"},
         "AccountOverride": {"id"},
         "ClauseConfig": {"id", "title", "support", "reason", "source"},
+        "FreezeConfig": {"starts", "ends", "reason"},
         "ExemptionConfig": {"id", "control", "reason", "owner", "approver", "ticket", "starts", "expires"},
         "FrameworkConfig": {"schema", "id", "title", "edition", "source", "clause"},
         "LimitConfig": {"id", "control", "max_days"},

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from auditor.config.policy_conflicts import policy_conflicts
+from auditor.config.policy_conflicts import day_of, policy_conflicts
 from auditor.config.words import KeyPath, Problem, at, repeated
 
 PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
@@ -44,7 +45,31 @@ def conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
     grace, limit = unused.get("grace_days", 1), unused.get("max_unused_days", 45)
     if {type(grace), type(limit)} == {int} and grace > limit >= 1:
         yield ("policy", "key-unused", "grace_days"), "is longer than max_unused_days"
+    yield from _remediation_conflicts(data)
     yield from policy_conflicts(data)
+
+
+def _remediation_conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
+    window = at(data, dict, "remediation", "window")
+    starts, ends, zone = window.get("starts", "09:00"), window.get("ends", "15:00"), window.get("time_zone", "UTC")
+    if isinstance(starts, str) and isinstance(ends, str) and starts >= ends:
+        yield ("remediation", "window", "ends"), "is not after starts"
+    if isinstance(zone, str) and not _is_time_zone(zone):
+        yield ("remediation", "window", "time_zone"), "is not the name of a time zone, such as Europe/London"
+    if window.get("days") == []:
+        yield ("remediation", "window", "days"), "is an empty list; wanted one day at least"
+    for index, freeze in enumerate(at(window, list, "freeze")):
+        first, last = (day_of(at(freeze, object, name)) for name in ("starts", "ends"))
+        if first and last and last < first:
+            yield ("remediation", "window", "freeze", index, "ends"), "is before starts"
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _entry_conflicts(accounts: Mapping[str, Any], source: object) -> Iterator[Problem]:

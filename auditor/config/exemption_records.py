@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from auditor.config.forms import ACCOUNT_ID, FILE, IAM_PATH, KEY_ID, LINE, RULE_ID, TAG, USER_NAME
-from auditor.config.policy_conflicts import LONGEST, day_of
+from auditor.config.policy_conflicts import LONGEST, with_days
 from auditor.config.section import UNSET, Choice, Many, Section, table
 from auditor.model import ControlId, Exemption, Scope, Severity
 
@@ -18,7 +18,7 @@ class Width(StrEnum):
     KEY = "key"
     USER = "user"
     TAG = "tag"
-    FILE = "path"
+    PATH = "path"
     ACCOUNT = "account"
 
 
@@ -56,10 +56,7 @@ class ExemptionConfig(Section):
     @classmethod
     def _read_days(cls, data: object) -> object:
         """TOML's own dates, and the texts that they are in a stored run."""
-        if not isinstance(data, dict):
-            return data
-        days = {name: day_of(data.get(name)) for name in ("starts", "expires")}
-        return {**data, **{name: day for name, day in days.items() if day}}
+        return with_days(data, "starts", "expires")
 
     @property
     def width(self) -> Width:

@@ -68,6 +68,10 @@ OU = Form("an organisational unit", _OU_RULE, rf"{_OU_ID}|(?:/[^/\x00-\x1f\x7f]{
 _TAG_RULE = "a key, or key=value, of letters, digits, spaces and _.:/=+-@"
 TAG = Form("a tag", _TAG_RULE, _TAG_PATTERN.replace("{1,128}", "{1,385}"))
 FOLDER = Form("a folder", "a path that is not empty", r"[^\x00-\x1f\x7f]{1,4000}")
+TIME_OF_DAY = Form("a time of the day", "such as 09:00", "(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+SECRET_NAME = Form(
+    "a secret's name", "letters, digits and /_+=.@-, with {user} in it", "(?=.*[{]user[}])[A-Za-z0-9/_+=.@{}-]{1,400}"
+)
 FILE = Form("a file", "a path that is not empty", FOLDER.pattern)
 KEY_ID = Form("an access key id", "such as AKIAIOSFODNN7EXAMPLE", "[A-Z0-9]{16,128}")
 USER_NAME = Form("a user name", "1 to 64 letters, digits and _+=,.@-", f"{_NAME}{{1,64}}")

@@ -160,6 +160,14 @@ def day_of(value: object) -> date | None:
     return value if type(value) is date else None
 
 
+def with_days(data: object, *names: str) -> object:
+    """An entry with these of its values as dates, where they are; anything else is left for the check."""
+    if not isinstance(data, dict):
+        return data
+    days = {name: day_of(data.get(name)) for name in names}
+    return {**data, **{name: day for name, day in days.items() if day}}
+
+
 def _overlaps(listed: Sequence[Any]) -> Iterator[Problem]:
     """Exemptions of which one is for all that the other is for, at the same time: one of them says what is not so.
 

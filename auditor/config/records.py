@@ -23,6 +23,7 @@ from auditor.config.forms import (
     TAG,
 )
 from auditor.config.policy_records import FrameworksConfig, OwnersConfig, PolicyConfig
+from auditor.config.remediation_records import RemediationConfig
 from auditor.config.section import UNSET, Choice, Many, OptionalLine, Section, table
 from auditor.config.words import dotted
 from auditor.model import ASKED_OF_AWS, Grouping, Policy, Severity
@@ -207,6 +208,7 @@ class Config(Section):
     exemptions: ExemptionsConfig = table(ExemptionsConfig)
     owners: OwnersConfig = table(OwnersConfig)
     gather: GatherConfig = table(GatherConfig)
+    remediation: RemediationConfig = table(RemediationConfig)
     aws: AwsConfig = table(AwsConfig)
     output: OutputConfig = table(OutputConfig)
 
