@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from auditor import __version__
-from auditor.cli import audit, config, controls, demo, doctor, exemptions, iam_policy, report, runs
+from auditor.cli import audit, config, controls, demo, doctor, exemptions, iam_policy, remediate, report, runs
 from auditor.cli.output import is_result_lost, open_streams, print_error
 from auditor.errors import AuditorError
 
@@ -44,7 +44,8 @@ def root(
 
     Start with `auditor demo`: the whole job on an embedded organisation, no AWS account needed.
     Then `auditor iam-policy` for the read role, `auditor doctor` to see that all is in place, and `auditor audit` with
-    your own credentials. It reads; it never changes anything in AWS.
+    your own credentials. It reads; nothing is changed in AWS but by `auditor remediate`, on a plan that
+    others approved.
 
     Exit codes: 0 all compliant, 1 violations found, 2 wrong usage or configuration, 3 incomplete: something in scope
     could not be audited, 4 nothing could be audited.
@@ -59,6 +60,7 @@ app.command("iam-policy")(iam_policy.iam_policy)
 app.add_typer(runs.app, name="runs")
 app.add_typer(controls.app, name="controls")
 app.add_typer(exemptions.app, name="exemptions")
+app.add_typer(remediate.app, name="remediate")
 app.add_typer(config.app, name="config")
 
 

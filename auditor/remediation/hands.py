@@ -17,7 +17,7 @@ from auditor.aws.key_writes import KeyCredentials, create_access_key, created_by
 from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
 from auditor.aws.secret_stores import NOT_READY, SecretsManager
-from auditor.model import KeyStatus
+from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.lifecycle import Live, sentinel_of, version_of
 from auditor.remediation.plan import Item
 from auditor.remediation.protection import Person, Protection
@@ -46,6 +46,35 @@ class Callers(Protocol):
         ...
 
 
+async def see(
+    caller: Caller, account_id: str, user: str, *, with_groups: bool
+) -> tuple[Person, tuple[LiveKey, ...]] | None:
+    """A user as it is now, and its keys; None where it is gone.
+
+    Raises:
+        AwsFailure: the user or its keys cannot be read. Tags and groups that cannot are None in what is returned.
+    """
+    try:
+        told = (await caller.call("iam", "get_user", UserName=user))["User"]
+    except AwsFailure as failure:
+        if failure.kind is Kind.NOT_FOUND:
+            return None
+        raise
+    found = await look_up_user(caller, user)
+    if found.failed is not None:
+        raise AwsFailure(Kind.OTHER, "iam:ListAccessKeys", "LookUpFailed", found.failed)
+    groups: list[str] | None = []
+    if with_groups:
+        try:
+            listed = caller.pages("list_groups_for_user", "Groups", UserName=user)
+            groups = [str(group["GroupName"]) async for group in listed]
+        except AwsFailure as failure:
+            raise_if_over(failure)
+            groups = None
+    tags = None if found.tags_failed else found.tags
+    return Person(account_id, user, str(told["UserId"]), str(told["Arn"]), None, tags, groups), found.keys
+
+
 @dataclass(frozen=True)
 class Hands:
     """One item's user and secret."""
@@ -64,29 +93,14 @@ class Hands:
 
     async def _look(self) -> Live:
         reading, item = self.callers.reading(self.item), self.item
-        try:
-            user = (await reading.call("iam", "get_user", UserName=item.user))["User"]
-        except AwsFailure as failure:
-            if failure.kind is Kind.NOT_FOUND:
-                return Live(None)
-            raise
-        found = await look_up_user(reading, item.user)
-        if found.failed is not None:
-            raise AwsFailure(Kind.OTHER, "iam:ListAccessKeys", "LookUpFailed", found.failed)
-        groups: list[str] | None = []
-        if self.protection.groups:
-            try:
-                listed = reading.pages("list_groups_for_user", "Groups", UserName=item.user)
-                groups = [str(group["GroupName"]) async for group in listed]
-            except AwsFailure as failure:
-                raise_if_over(failure)
-                groups = None
-        tags = None if found.tags_failed else found.tags
-        person = Person(item.account_id, item.user, str(user["UserId"]), str(user["Arn"]), None, tags, groups)
+        seen = await see(reading, item.account_id, item.user, with_groups=bool(self.protection.groups))
+        if seen is None:
+            return Live(None)
+        person, keys = seen
         controls = {basis.control for basis in item.basis}
         stopped = self.protection.stops(person, item.key.id, controls, reading.timing.now())
         stored = await self._store().look() if item.delivery else None
-        return Live(person.id, found.keys, stored, stopped)
+        return Live(person.id, keys, stored, stopped)
 
     def _store(self) -> SecretsManager:
         delivery = self.item.delivery

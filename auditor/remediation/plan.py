@@ -133,8 +133,9 @@ class Limits(Record):
 
 
 class Author(Record):
-    """Who made the plan."""
+    """Who made the plan: the person, named as an approver would be, and whom AWS says that it is."""
 
+    person: str
     arn: str
     account_id: str
 

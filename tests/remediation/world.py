@@ -223,7 +223,7 @@ def plan_of(*items: Item, at: datetime = AS_OF) -> Plan:
         id="plan-1",
         created_at=at,
         expires_at=at + timedelta(hours=72),
-        author=Author(arn=f"arn:aws:iam::{MAIN}:user/ann", account_id=MAIN),
+        author=Author(person="ann@example.com", arn=f"arn:aws:iam::{MAIN}:user/ann", account_id=MAIN),
         tool_version="0",
         run_id="20261122T190000Z-00000000",
         run_sha256="0" * 64,

@@ -1,0 +1,280 @@
+"""From a run's findings to a plan: what may be done to which key, as AWS shows it now, and why not to others.
+
+Nothing is planned on the report's word: each user is read live. What is ambiguous, protected, exempt, the caller's own,
+managed by a program, unknown, or beyond a cap is told with what somebody can do about it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import uuid4
+
+from auditor.aws.failures import AwsFailure
+from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, StoredSecret
+from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, Limits, PlannedKey, Waits, use_of
+from auditor.remediation.protection import Person, Protection
+
+WANTED: Mapping[ControlId, Kind] = {
+    ControlId.QUARANTINED_KEY: Kind.DEACTIVATE,
+    ControlId.KEY_UNUSED: Kind.DEACTIVATE,
+    ControlId.KEY_AT_USER_CREATION: Kind.DEACTIVATE,
+    ControlId.KEY_AGE: Kind.ROTATE,
+    ControlId.INACTIVE_KEY_RETAINED: Kind.DELETE,
+}
+"""What a finding of a control asks for; of several about one key the first here counts."""
+
+ADVICE: Mapping[str, str] = {
+    "ROOT": "Delete the root user's keys by hand; no program should hold them.",
+    "SELF": "Rotate it with `auditor key rotate`, or let somebody else plan it.",
+    "PROTECTED": "Take the protection away, if it is not meant any more.",
+    "TWO_KEYS": "Find out which of the two is needed, and switch the other one off; then plan again.",
+    "AMBIGUOUS": "Replace one of the user's keys: the report has no ids, only the second in which a key was created.",
+    "UNKNOWN_USE": "Plan again when AWS answers: what is unknown is not taken for never used.",
+    "NO_OWNER": "Give the user an owner, by a tag or an [[owners.rule]]: somebody must be told before it stops.",
+    "GONE": "Nothing is to be done.",
+    "CHANGED": "Run the audit again; the key is not any more what it was.",
+    "UNREADABLE": "See that the read role may read the user, and plan again.",
+    "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
+    "OPEN": "It is under way already; `auditor remediate status` says how far.",
+    "CAP": "It comes with a later plan, or raise the cap in the configuration.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What the run found about one key of a user."""
+
+    account_id: str
+    account_name: str | None
+    partition: str
+    user: str
+    user_arn: str
+    key_id: str | None
+    created_at: datetime | None
+    basis: tuple[Basis, ...]
+    owner: str | None
+    inactive_since: datetime | None = None
+    is_root: bool = False
+
+    @property
+    def control(self) -> ControlId:
+        """The control that decides what is to be done."""
+        found = {basis.control for basis in self.basis}
+        return next(control for control in WANTED if control.value in found)
+
+    @property
+    def kind(self) -> Kind:
+        """What is to be done."""
+        return WANTED[self.control]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A user as it is now, with the secret that its new key would go to."""
+
+    person: Person
+    keys: tuple[LiveKey, ...]
+    stored: StoredSecret | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What planning goes by."""
+
+    through: Kind
+    kinds: frozenset[Kind]
+    protection: Callable[[Candidate], Protection]
+    delivery: Callable[[str], Delivery]
+    waits: Waits
+    limits: Limits
+    active_keys: int
+    """Of the run, for the cap in percent."""
+    own_keys: frozenset[str]
+    open_users: frozenset[tuple[str, str]]
+    """Account and user name of items that are under way."""
+    now: datetime
+
+
+class _BlockedError(Exception):
+    """Nothing is planned for this one: the code, and the reason."""
+
+
+def plan_items(
+    candidates: Iterable[Candidate], see: Callable[[Candidate], Seen | None], settings: Settings
+) -> tuple[tuple[Item, ...], tuple[Blocked, ...]]:
+    """Items of what may be done, canaries first and account by account, and what nothing is planned for, with reasons.
+
+    Args:
+        candidates: what the run found.
+        see: reads a user live; raises AwsFailure where that cannot be; None for a user who is gone.
+        settings: what it goes by.
+    """
+    items: list[Item] = []
+    blocked: list[Blocked] = []
+    for candidate in candidates:
+        if candidate.kind not in settings.kinds:
+            continue
+        try:
+            items.append(_item(candidate, see, settings))
+        except _BlockedError as why:
+            blocked.append(_blocked(candidate, *why.args))
+    chosen = list(_within(sorted(items, key=_canaries_first), settings))
+    kept = {item.id for item in chosen}
+    for item in items:
+        if item.id not in kept:
+            what = "the plan is full; it has as many keys as the caps allow"
+            blocked.append(
+                Blocked(
+                    account_id=item.account_id,
+                    account_name=item.account_name,
+                    user=item.user,
+                    key_id=item.key.id,
+                    code="CAP",
+                    reason=what,
+                    advice=ADVICE["CAP"],
+                )
+            )
+    return tuple(chosen), tuple(blocked)
+
+
+def _blocked(candidate: Candidate, code: str, reason: str) -> Blocked:
+    return Blocked(
+        account_id=candidate.account_id,
+        account_name=candidate.account_name,
+        user=candidate.user,
+        key_id=candidate.key_id,
+        code=code,
+        reason=reason,
+        advice=ADVICE[code],
+    )
+
+
+def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], settings: Settings) -> Item:
+    if candidate.is_root:
+        raise _BlockedError("ROOT", "root keys are never changed by a program")
+    if (candidate.account_id, candidate.user) in settings.open_users:
+        raise _BlockedError("OPEN", "a key of the user is under way in another plan")
+    try:
+        seen = see(candidate)
+    except AwsFailure as failure:
+        raise _BlockedError("UNREADABLE", str(failure)) from failure
+    if seen is None:
+        raise _BlockedError("GONE", "the user is gone")
+    key = _the_key(candidate, seen.keys)
+    planned = _planned(key)
+    if planned is None:
+        raise _BlockedError("UNKNOWN_USE", "the key's last use is not known")
+    if key.access_key_id in settings.own_keys:
+        raise _BlockedError("SELF", "the key signs the auditor's own calls")
+    controls = {basis.control for basis in candidate.basis}
+    stopped = settings.protection(candidate).stops(seen.person, key.access_key_id, controls, settings.now)
+    if stopped is not None:
+        raise _BlockedError("PROTECTED", stopped.why)
+    kind = candidate.kind
+    through = max(kind, settings.through, key=lambda one: one.rank) if kind is not Kind.DELETE else Kind.DELETE
+    is_urgent = candidate.control is ControlId.QUARANTINED_KEY
+    if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
+        raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
+    return Item(
+        id=uuid4().hex[:12],
+        kind=kind,
+        through=through,
+        account_id=candidate.account_id,
+        account_name=candidate.account_name,
+        partition=candidate.partition,
+        user=candidate.user,
+        user_id=seen.person.id,
+        key=planned,
+        others=tuple(other for one in seen.keys if one is not key and (other := _planned(one))),
+        basis=candidate.basis,
+        owner=candidate.owner,
+        urgent=is_urgent,
+        inactive_since=candidate.inactive_since if kind is Kind.DELETE else None,
+        delivery=_delivery(candidate, seen, settings) if kind is Kind.ROTATE else None,
+        waits=settings.waits,
+    )
+
+
+def _the_key(candidate: Candidate, keys: Sequence[LiveKey]) -> LiveKey:
+    """The live key that the finding is about: by id, or one to one by the second of its creation."""
+    if candidate.key_id is not None:
+        found = [key for key in keys if key.access_key_id == candidate.key_id]
+    else:
+        found = [key for key in keys if key.created_at == candidate.created_at]
+    if len(found) > 1:
+        raise _BlockedError("AMBIGUOUS", "two keys of the user were created in the same second")
+    if not found:
+        raise _BlockedError("GONE", "the key is gone")
+    wanted = KeyStatus.INACTIVE if candidate.kind is Kind.DELETE else KeyStatus.ACTIVE
+    if found[0].status is not wanted:
+        raise _BlockedError("CHANGED", f"the key is {found[0].status.value} by now")
+    return found[0]
+
+
+def _planned(key: LiveKey) -> PlannedKey | None:
+    use = use_of(key.last_used)
+    if use is None:
+        return None
+    return PlannedKey(id=key.access_key_id, created_at=key.created_at, status=key.status, last_used=use)
+
+
+def _delivery(candidate: Candidate, seen: Seen, settings: Settings) -> Delivery:
+    if len(seen.keys) > 1:
+        raise _BlockedError("TWO_KEYS", "the user has two keys, and AWS allows no third")
+    stored = seen.stored
+    if stored is not None and (stored.is_deleted or stored.rotates_itself):
+        why = "is scheduled for deletion" if stored.is_deleted else "is rotated by Secrets Manager itself"
+        raise _BlockedError("SECRET", f"the secret that the new key would go to {why}")
+    return settings.delivery(candidate.user).model_copy(update={"current": stored.current if stored else None})
+
+
+def _canaries_first(item: Item) -> tuple[object, ...]:
+    """Keys that were not used for long first: what goes wrong with them hurts least; then account by account."""
+    used = item.key.last_used.at
+    return (item.kind.rank, item.account_id, used.timestamp() if used else 0.0, item.user, item.key.id)
+
+
+def _within(items: Sequence[Item], settings: Settings) -> Iterator[Item]:
+    """As many as the caps allow, one key of a user at a time."""
+    limits = settings.limits
+    most = min(limits.max_items, max(1, settings.active_keys * limits.max_percent // 100))
+    per_account = Counter[str]()
+    users: set[tuple[str, str]] = set()
+    for item in items:
+        if sum(per_account.values()) >= most:
+            return
+        if per_account[item.account_id] < limits.max_per_account and (item.account_id, item.user) not in users:
+            per_account[item.account_id] += 1
+            users.add((item.account_id, item.user))
+            yield item
+
+
+def candidates_of(rows: Iterable[Mapping[str, object]]) -> Iterator[Candidate]:
+    """Findings of the policy, key by key: those that something can be done about."""
+    found: dict[tuple[object, ...], Candidate] = {}
+    wanted = {control.value for control in WANTED}
+    for row in rows:
+        if row["control"] not in wanted or row["key_status"] is None:
+            continue
+        key = (row["account_id"], row["user_arn"], row["slot"], row["access_key_id"], row["created_at"])
+        basis = Basis(control=str(row["control"]), severity=str(row["severity"]), reason=str(row["reason"]))
+        if key in found:
+            found[key] = replace(found[key], basis=(*found[key].basis, basis))
+            continue
+        owner, name, key_id = row["owner"], row["account_name"], row["access_key_id"]
+        created, since = row["created_at"], row["inactive_since"]
+        found[key] = Candidate(
+            account_id=str(row["account_id"]),
+            account_name=str(name) if name else None,
+            partition=str(row["user_arn"]).split(":")[1],
+            user=str(row["user"]),
+            user_arn=str(row["user_arn"]),
+            key_id=str(key_id) if key_id else None,
+            created_at=created if isinstance(created, datetime) else None,
+            basis=(basis,),
+            owner=str(owner) if owner else None,
+            inactive_since=since if isinstance(since, datetime) else None,
+            is_root=row["user"] == ROOT_USER,
+        )
+    yield from found.values()
