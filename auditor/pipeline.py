@@ -350,6 +350,7 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
         policy=config.to_policy(),
         frameworks=_by_framework(judged, config.to_policy()),
         exemptions=judged.tally.exemptions,
+        failing=judged.tally.failing,
         undecided=judged.tally.undecided,
         excused=judged.tally.excused,
         rules=judged.tally.rules,

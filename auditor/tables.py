@@ -88,7 +88,9 @@ KEYS: Mapping[str, str] = {
     "last_used_service": TEXT,
     "last_used_region": TEXT,
     "last_used_problem": TEXT,
-    "identity": TEXT,  # "report": as the report says; "live": confirmed by ListAccessKeys; "unknown": could not be
+    # "report": as the report says; "live": confirmed by ListAccessKeys; "unknown": could not be; "alike": one of
+    # several of the same second and the same status, and which of them is not known
+    "identity": TEXT,
     "identity_problem": TEXT,
     "user_created_at": TIME,
     "password_enabled": FLAG,

@@ -4,9 +4,21 @@ from datetime import datetime
 
 import pytest
 
-from auditor.inventory import REPORT_GRACE, ResolvedKey, resolve_keys
-from auditor.model import ROOT_USER, KeyStatus, LastUsed, LiveKey, NeverUsed, ReportKey, UnknownUse, UsedAt, UserLookup
-from tests.builders import SECOND, account_result, ago, live_key, report_key, report_user, root, snapshot, used
+from auditor.inventory import REPORT_GRACE, ResolvedKey, build_snapshot, resolve_keys
+from auditor.model import (
+    ROOT_USER,
+    ControlId,
+    KeyStatus,
+    LastUsed,
+    LiveKey,
+    NeverUsed,
+    Outcome,
+    ReportKey,
+    UnknownUse,
+    UsedAt,
+    UserLookup,
+)
+from tests.builders import SECOND, account_result, ago, judged, live_key, report_key, report_user, root, snapshot, used
 
 GENERATED = ago(seconds=3600)
 
@@ -81,7 +93,7 @@ def test_two_equal_keys_of_one_second_are_unknown_and_named() -> None:
     reported = [report_key(ago(100), slot=1), report_key(ago(100), slot=2)]
     lookup = UserLookup("ann", (live_key("AKIAONE", ago(100)), live_key("AKIATWO", ago(100))))
     keys = resolve_keys(reported, lookup, GENERATED)
-    assert [(key.access_key_id, key.identity) for key in keys] == [(None, "unknown"), (None, "unknown")]
+    assert [(key.access_key_id, key.identity) for key in keys] == [(None, "alike"), (None, "alike")]
     assert all(key.problem and "AKIAONE, AKIATWO" in key.problem for key in keys)
 
 
@@ -95,7 +107,7 @@ def test_the_status_is_known_where_all_candidates_share_it() -> None:
     """Which key is which is not known, but that both are active now is."""
     reported = [report_key(ago(100), slot=1), report_key(ago(100), slot=2, active=False)]
     listed = [live_key("AKIAONE", ago(100)), live_key("AKIATWO", ago(100))]
-    assert ("Active", "unknown") in {(status, identity) for _, _, status, identity in resolve(reported, *listed)}
+    assert {("Active", "alike")} == {(status, identity) for _, _, status, identity in resolve(reported, *listed)}
 
 
 @pytest.mark.parametrize("listed", [1, 2, 3])
@@ -105,7 +117,7 @@ def test_no_listed_key_is_lost_or_counted_twice(listed: int) -> None:
     keys = [live_key(f"AKIA{number}", ago(100)) for number in range(listed)]
     resolved = resolve(reported, *keys)
     assert len(resolved) == max(2, listed)
-    assert {identity for *_, identity in resolved} == {"unknown"}
+    assert {identity for *_, identity in resolved} == {"alike" if listed > 1 else "unknown"}
 
 
 def test_an_older_key_that_the_report_does_not_show_is_a_contradiction() -> None:
@@ -178,3 +190,14 @@ def test_root_keys_that_were_looked_up_have_ids_and_count(*, with_root: bool) ->
     found = [(key["access_key_id"], key["key_status"], key["identity"]) for key in keys if key["is_root"]]
     both = [("AKIAROOT", "Active", "live"), ("AKIAOFF", "Inactive", "live")]
     assert found == (both if with_root else [])
+
+
+def test_keys_of_one_second_that_are_all_inactive_are_out_of_scope() -> None:
+    """Whichever of them it is, it is inactive; of a mixed pair that is not known."""
+    old = report_user("ann", report_key(ago(300), slot=1, active=False), report_key(ago(300), slot=2, active=False))
+    listed = tuple(live_key(f"AKIA{n}", ago(300), active=False) for n in (1, 2))
+    facts = build_snapshot([account_result(old, lookups={"ann": UserLookup("ann", listed)})])
+    assert {found["outcome"] for found in judged(facts, ControlId.KEY_AGE)} == {Outcome.NOT_APPLICABLE}
+    mixed = (listed[0], live_key("AKIA2", ago(300)))
+    facts = build_snapshot([account_result(old, lookups={"ann": UserLookup("ann", mixed)})])
+    assert {found["outcome"] for found in judged(facts, ControlId.KEY_AGE)} == {Outcome.UNKNOWN}

@@ -140,6 +140,7 @@ def simulate(
     - `auditor controls simulate latest --with-config` - under the configuration as it is now
     """
     from auditor.inquiry import load_judged, other_policy
+    from auditor.model import ASKED_OF_AWS
     from auditor.simulation import simulate as run_simulation
 
     given: Values = {
@@ -150,17 +151,20 @@ def simulate(
         "frameworks": {"use": framework},
     }
     judged = load_judged(run, runs_folder(config, output))
-    after = _settings(config, given).to_policy() if with_config else other_policy(judged, given)
+    after = _settings(config, given) if with_config else None
+    if after and judged.policy.switched_off >= ASKED_OF_AWS:  # the run has no such facts
+        after = after.without_aws()
+    policy = after.to_policy() if after else other_policy(judged, given)
     at = parse_instant(as_of) or judged.as_of
     progress = progress_for(quiet=quiet)
     try:
-        found = run_simulation(judged.folder, judged.policy, judged.as_of, after, at, progress)
+        found = run_simulation(judged.folder, judged.policy, judged.as_of, policy, at, progress)
     finally:
         progress.close()
     if json:
-        print_json(_simulation_document(found, judged.folder.name, after))
+        print_json(_simulation_document(found, judged.folder.name, policy))
     else:
-        _say_simulation(found, judged.folder.name, after)
+        _say_simulation(found, judged.folder.name, policy)
 
 
 # ------------------------------------------------------------------------------------------------- definitions
@@ -303,10 +307,13 @@ def _rows(found: "Simulation") -> Iterable[tuple[str, tuple[int, int, int, int]]
 
 
 def _say_simulation(found: "Simulation", run: str, after: "Policy") -> None:
-    before_rate, after_rate = found.before.summary().compliance_rate, found.after.summary().compliance_rate
-    from auditor.formats.words import rate
+    from auditor.formats.words import bounds, counted, rate
 
-    say(f"Run {run}. Keys that comply: {rate(before_rate)}; they would be: {rate(after_rate)}.", "bold")
+    told = []
+    for summary in (found.before.summary(), found.after.summary()):
+        between = bounds(summary)
+        told.append(f"{rate(summary.compliance_rate)}{f' ({between})' if between else ''}")
+    say(f"Run {run}. Keys that comply: {told[0]}; they would be: {told[1]}.", "bold")
     say("")
     say(f"{'Control':<28}{'fails':>9}{'unknown':>9}{'would fail':>13}{'be unknown':>12}{'change':>9}", "dim")
     for control, (fails, unknown, would_fail, be_unknown) in _rows(found):
@@ -317,10 +324,8 @@ def _say_simulation(found: "Simulation", run: str, after: "Policy") -> None:
         say("")
         say(f"{framework.title} {framework.edition}", "bold")
         for clause in framework.clauses:
-            counts = _verdicts(found, framework, clause)
-            failing, unknown = counts.get("non_compliant", 0), counts.get("unknown", 0)
-            result = f"{failing:,} fail, {unknown:,} unknown" if clause.criterion else "not covered"
-            say(f"{clause.id:<20}{result:<26}{clause.title}", indent=2)
+            result = _clause_result(found, framework, clause) if clause.criterion else "not covered"
+            say(f"{clause.id:<20}{result:<40}{clause.title}", indent=2)
     if found.changes:
         say("")
         say("What would change", "bold")
@@ -337,16 +342,26 @@ def _say_simulation(found: "Simulation", run: str, after: "Policy") -> None:
         said = (
             "would newly fail by what the credential report said; they were not looked up live when the run was made."
         )
-        say(f"{found.unconfirmed:,} verdicts on keys {said}")
+        say(f"{counted(found.unconfirmed, 'verdict')} on keys {said}")
 
 
-def _verdicts(found: "Simulation", framework: "Framework", clause: "Clause") -> Mapping[str, int]:
-    """What the other policy's verdicts say of a clause."""
+def _clause_result(found: "Simulation", framework: "Framework", clause: "Clause") -> str:
+    counts, before = (_verdicts(tallied, framework, clause) for tallied in (found.after, found.before))
+
+    def said(outcome: str, word: str) -> str:
+        number, was = counts.get(outcome, 0), before.get(outcome, 0)
+        return f"{number:,} {word}{f' (now {was:,})' if before and was != number else ''}"
+
+    return f"{said('non_compliant', 'fail')}, {said('unknown', 'unknown')}"
+
+
+def _verdicts(tallied: "Tally", framework: "Framework", clause: "Clause") -> Mapping[str, int]:
+    """What verdicts say of a clause; nothing where it is not judged."""
     from auditor.policy import clause_key, label
 
     if clause.criterion is None:
         return {}
-    return found.after.clauses.get(clause_key(label(framework, clause), clause.criterion.control), {})
+    return tallied.clauses.get(clause_key(label(framework, clause), clause.criterion.control), {})
 
 
 def _simulation_document(found: "Simulation", run: str, after: "Policy") -> dict[str, Any]:
@@ -360,7 +375,7 @@ def _simulation_document(found: "Simulation", run: str, after: "Policy") -> dict
         "after": asdict(found.after.summary()),
         "frameworks": {
             framework.id: {
-                clause_key(clause.id, clause.criterion.control): dict(_verdicts(found, framework, clause))
+                clause_key(clause.id, clause.criterion.control): dict(_verdicts(found.after, framework, clause))
                 for clause in framework.clauses
                 if clause.criterion
             }

@@ -67,8 +67,8 @@ def check(as_of: AsOf = None, config: ConfigPath = None, json: Json = False) -> 
         print_json({place.name.lower(): [one.id for one in ones] for place, ones in by_standing.items()})
         return
     in_force = len(by_standing[Standing.ACTIVE]) + len(by_standing[Standing.EXPIRING])
-    are = "exemption is" if len(exemptions) == 1 else "exemptions are"
-    say(f"{len(exemptions):,} {are} right as they stand, {in_force:,} in force.")
+    are = "exemption is right as it stands" if len(exemptions) == 1 else "exemptions are right as they stand"
+    say(f"{len(exemptions):,} {are}, {in_force:,} in force.")
     for place in (Standing.EXPIRED, Standing.EXPIRING, Standing.NOT_YET):
         for exemption in by_standing[place]:
             until = exemption.starts_at if place is Standing.NOT_YET else exemption.expires_at
@@ -94,6 +94,7 @@ def _document(exemption: "Exemption", at: datetime, manifest: "RunManifest | Non
         "scope": scope_words(exemption.scope),
         "standing": standing(exemption, at).value,
         "matched": view.matched if view else None,
+        "undecided": manifest.undecided.get(exemption.id, 0) if manifest else None,
         "result": view.result if view else None,
         "reason": exemption.reason,
         "owner": exemption.owner,

@@ -60,7 +60,11 @@ TAG_KEY = Form("a tag key", "1 to 128 letters, digits, spaces and _.:/=+-@", _TA
 _ENDPOINT_RULE = "http:// or https:// and a host, without user, password, query or fragment"
 ENDPOINT = Form("an endpoint", _ENDPOINT_RULE, _URL, is_shown=False)
 REGION = Form("a Region", "such as eu-central-1", "[a-z]{2,8}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
-LINE = Form("a line of text", "1 to 200 characters and no control characters", r"[^\x00-\x1f\x7f]{1,200}")
+LINE = Form(
+    "a line of text",
+    "1 to 200 characters, not all blank, and no control characters",
+    r"(?=.*\S)[^\x00-\x1f\x7f]{1,200}",
+)
 GLOB = Form("a pattern of names", "1 to 200 characters, where * and ? stand for others", LINE.pattern)
 _OU_RULE = "an id such as ou-ab12-cd34ef56 or r-ab12, or a path of names such as /Workloads/Production"
 _OU_ID = "(?:ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}|r-[0-9a-z]{4,32})"

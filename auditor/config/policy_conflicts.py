@@ -195,9 +195,11 @@ def _overlaps(listed: Sequence[Any]) -> Iterator[Problem]:
 
 
 def _given(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """The control, and what the scope gives beside a path; of whatever type it is."""
-    names = (name for name in SCOPES if name != "path" and entry.get(name))
-    return (repr(entry.get("control")), *(f"{name} {entry[name]!r}" for name in names))
+    """The control, and what the scope gives beside a path, of whatever type it is; a tag's value beside its key."""
+    names = (name for name in SCOPES if name not in {"path", "tag"} and entry.get(name))
+    key, _, value = str(entry.get("tag") or "").partition("=")
+    tag = (*((f"tag {key}",) if key else ()), *((f"tag {key}={value}",) if value else ()))
+    return (repr(entry.get("control")), *(f"{name} {entry[name]!r}" for name in names), *tag)
 
 
 def _together(one: Sequence[date | None], other: Sequence[date | None]) -> bool:

@@ -226,6 +226,10 @@ def _part(rows: Sequence[Row], most: int, noun: str) -> _Part[Row]:
     return _Part(tuple(rows[:most]), f"{most:,} of {len(rows):,} {noun} are shown; {full}")
 
 
+_Subject = tuple[FindingView, ...]
+"""What the policy and frameworks find of the same key, or user, by the same control."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """Findings of one severity, or of one owner, by account: the account's name, and its findings.
@@ -236,13 +240,15 @@ class _Group:
     label: str
     total: int
     shown: int
-    accounts: tuple[tuple[str, tuple[tuple[FindingView, ...], ...]], ...]
+    accounts: tuple[tuple[str, tuple[_Subject, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
     """The findings as they are laid out; `counts` has a line per severity: its name, then a number per outcome."""
 
+    subjects: int
+    """Rows, had they all been laid out."""
     groups: tuple[_Group, ...]
     counts: tuple[tuple[str, tuple[int, ...]], ...]
     outcomes: tuple[str, ...]
@@ -260,37 +266,37 @@ def _findings(view: ReportView, most: int) -> _Findings:
         outcome = _OUTCOMES.index(finding.outcome)
         return _SEVERITIES.index(finding.severity), outcome, -(finding.age_days or 0)
 
-    part = _part(sorted(view.findings, key=gravity), most, "findings")
+    subjects = _together(sorted(view.findings, key=gravity))
+    part = _part(subjects, most, "keys and users with findings")
     counts = Counter((finding.severity, finding.outcome) for finding in view.findings)
     table = ((name, tuple(counts[name, outcome] for outcome in _OUTCOMES)) for name in _SEVERITIES)
     return _Findings(
-        groups=tuple(_groups(part.rows, view)),
+        subjects=len(subjects),
+        groups=tuple(_groups(part.rows, subjects, view)),
         counts=tuple((name, numbers) for name, numbers in table if any(numbers)),
         outcomes=_OUTCOMES,
         notice=part.notice,
     )
 
 
-def _groups(rows: Iterable[FindingView], view: ReportView) -> Iterator[_Group]:
-    def label(finding: FindingView) -> str:
+def _groups(rows: Iterable[_Subject], subjects: Iterable[_Subject], view: ReportView) -> Iterator[_Group]:
+    def label(subject: _Subject) -> str:
         if view.group_by is Grouping.OWNER:
-            return finding.owner_label
-        return _said(finding.severity)
+            return subject[0].owner_label
+        return _said(subject[0].severity)
 
     labels = [owner.owner for owner in view.owners]
     if view.group_by is Grouping.SEVERITY:
         labels = [_said(name) for name in _SEVERITIES]
-    totals = Counter(map(label, view.findings))
-    ordered = sorted(rows, key=lambda finding: labels.index(label(finding)))
+    totals = Counter(map(label, subjects))
+    ordered = sorted(rows, key=lambda subject: labels.index(label(subject)))
     for name, same in groupby(ordered, key=label):
-        by_account = sorted(same, key=lambda finding: finding.account_id)
-        accounts = tuple(
-            (account, _together(mine)) for account, mine in groupby(by_account, key=lambda row: row.account)
-        )
+        by_account = sorted(same, key=lambda subject: subject[0].account_id)
+        accounts = tuple((it, tuple(mine)) for it, mine in groupby(by_account, key=lambda subject: subject[0].account))
         yield _Group(name, totals[name], len(by_account), accounts)
 
 
-def _together(rows: Iterable[FindingView]) -> tuple[tuple[FindingView, ...], ...]:
+def _together(rows: Iterable[FindingView]) -> tuple[_Subject, ...]:
     """Findings of the same subject, one after the other; the n-th of those that nothing tells apart is one subject."""
     seen = Counter[tuple[object, ...]]()
     found: dict[tuple[object, ...], list[FindingView]] = {}

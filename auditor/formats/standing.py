@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from auditor.model import Clause, Outcome, RunManifest, Severity, Support
+from auditor.model import Clause, Exemption, Outcome, RunManifest, Scope, Severity, Support
 from auditor.policy import CONTROLS, Standing, clause_key, describe, scope_words, standing
 
 _WORST_FIRST = [outcome.value for outcome in (Outcome.NON_COMPLIANT, Outcome.UNKNOWN, Outcome.EXEMPT)]
@@ -178,7 +178,7 @@ def exemption_views(manifest: RunManifest) -> Iterator[ExemptionView]:
     for _, _, _, exemption in sorted(found, key=lambda entry: entry[:3]):
         matched = manifest.exemptions.get(exemption.id, 0)
         where = standing(exemption, manifest.as_of)
-        result, tone = _came_of(where, matched, manifest.undecided.get(exemption.id, 0))
+        result, tone = _came_of(where, exemption, manifest)
         yield ExemptionView(
             id=exemption.id,
             control=CONTROLS[exemption.control].title,
@@ -196,20 +196,33 @@ def exemption_views(manifest: RunManifest) -> Iterator[ExemptionView]:
         )
 
 
-def _came_of(where: Standing, matched: int, undecided: int) -> tuple[str, str]:
-    many = f"{matched:,} {'violation' if matched == 1 else 'violations'}"
-    more = f"; of {undecided:,} more it cannot be told, as tags were not read" if undecided else ""
+def _came_of(where: Standing, exemption: Exemption, manifest: RunManifest) -> tuple[str, str]:
+    matched, failing = (counts.get(exemption.id, 0) for counts in (manifest.exemptions, manifest.failing))
+    undecided = manifest.undecided.get(exemption.id, 0)
+    verdicts = "verdict" if undecided == 1 else "verdicts"
+    more = f"; of {undecided:,} more {verdicts} it cannot be told" if undecided else ""
+    more = more or ("; not all accounts were audited" if may_be_elsewhere(exemption.scope, manifest) else "")
+
+    def many(number: int) -> str:
+        return f"{number:,} {'violation' if number == 1 else 'violations'}"
+
     match where:
-        case Standing.EXPIRED if matched or undecided:
-            return f"{many} now failing{more}", "bad" if matched else "warn"
+        case Standing.EXPIRED if failing or more:
+            return f"{many(failing)} now failing{more}", "bad" if failing else "warn"
         case Standing.EXPIRED:
             return "nothing fails for it: remove it", "neutral"
         case Standing.NOT_YET:
-            return f"will excuse {many}{more}", "neutral"
-        case _ if not matched and not undecided:
+            return f"will excuse {many(failing)}{more}", "neutral"
+        case _ if not matched and not more:
             return "matched nothing: remove it, or correct its scope", "warn"
         case _:
-            return f"excuses {many}{more}", "warn" if more or where is Standing.EXPIRING else "good"
+            return f"excuses {many(matched)}{more}", "warn" if more or where is Standing.EXPIRING else "good"
+
+
+def may_be_elsewhere(scope: Scope, manifest: RunManifest) -> bool:
+    """Whether a scope may mean something in an account that was not audited."""
+    missing = {account.account_id for account in manifest.coverage.not_audited}
+    return bool(missing & set(scope.accounts) if scope.accounts else missing)
 
 
 def owner_views(findings: Sequence[Found]) -> tuple[OwnerView, ...]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
+from auditor.formats.standing import may_be_elsewhere
 from auditor.model import ASKED_OF_AWS, ControlId, Outcome, Policy, RunManifest, Source, Summary
 from auditor.policy import Standing, standing
 
@@ -18,6 +19,14 @@ COUNTING_KEYS = (ControlId.ONE_ACTIVE_KEY, ControlId.EXTRA_KEYS)
 
 USER_CONTROLS = (*COUNTING_KEYS, ControlId.CONSOLE_PASSWORD_UNUSED, ControlId.CONSOLE_MFA)
 """Controls that judge users, whose verdicts the rate of keys does not hold."""
+
+BESIDE_KEYS = (
+    ControlId.CONSOLE_PASSWORD_UNUSED,
+    ControlId.CONSOLE_MFA,
+    ControlId.SERVICE_CREDENTIAL_AGE,
+    ControlId.QUARANTINED_KEY,
+)
+"""Controls whose unknown verdicts count no key as unknown."""
 
 
 def plural(count: int, noun: str) -> str:
@@ -87,6 +96,17 @@ def broken_frameworks(manifest: RunManifest) -> tuple[str, ...]:
     )
 
 
+def unsure_frameworks(manifest: RunManifest) -> tuple[str, ...]:
+    """Title and edition of each framework of which no clause fails and one is unknown."""
+    broken = broken_frameworks(manifest)
+    unsure = (
+        f"{framework.title} {framework.edition}"
+        for framework in manifest.policy.frameworks
+        if any(counts.get(Outcome.UNKNOWN, 0) for counts in manifest.frameworks.get(framework.id, {}).values())
+    )
+    return tuple(name for name in unsure if name not in broken)
+
+
 def verdict(manifest: RunManifest) -> tuple[str, str]:
     """One word for the run, and its tone."""
     broken = violations(manifest.summary) or len(broken_frameworks(manifest))
@@ -121,6 +141,16 @@ def headline(manifest: RunManifest) -> str:
             _verdicts(summary, ControlId.ROOT_ACCESS_KEY, Outcome.UNKNOWN),
             "{} {} whose root keys are not known",
             "account",
+        ),
+        (
+            sum(_verdicts(summary, control, Outcome.UNKNOWN) for control in BESIDE_KEYS),
+            "{} unknown {} on passwords, quarantine or credentials",
+            "verdict",
+        ),
+        (
+            len(unsure_frameworks(manifest)),
+            f"{{}} of {counted(len(manifest.policy.frameworks), 'framework')} not known for certain",
+            "",
         ),
     ]
     parts = [text.format(f"{count:,}", plural(count, noun)) for count, text, noun in said if count]
@@ -204,18 +234,22 @@ def sentences(manifest: RunManifest) -> tuple[str, ...]:
 
 def rule_sentences(manifest: RunManifest) -> Iterator[str]:
     """What somebody has to do about the policy's exemptions and limit rules."""
-    idle_rules = [name for name, number in manifest.rules.items() if not number]
+    elsewhere = {rule.id for rule in manifest.policy.limits if may_be_elsewhere(rule.scope, manifest)}
+    idle_rules = [name for name, number in manifest.rules.items() if not number and name not in elsewhere]
     if idle_rules:
         them = counted(len(idle_rules), "limit rule")
         yield f"{them} {'is' if len(idle_rules) == 1 else 'are'} for no key at all: {', '.join(idle_rules)}."
     standings = {one.id: standing(one, manifest.as_of) for one in manifest.policy.exemptions}
     matched = manifest.exemptions
-    expired = [name for name, where in standings.items() if where is Standing.EXPIRED and matched.get(name)]
+    expired = [name for name, where in standings.items() if where is Standing.EXPIRED and manifest.failing.get(name)]
     soon = [name for name, where in standings.items() if where is Standing.EXPIRING]
     idle = [
         name
         for name, where in standings.items()
         if where in {Standing.ACTIVE, Standing.EXPIRING} and not (matched.get(name) or manifest.undecided.get(name))
+    ]
+    idle = [
+        one.id for one in manifest.policy.exemptions if one.id in idle and not may_be_elsewhere(one.scope, manifest)
     ]
     open_ = [name for name, number in manifest.undecided.items() if number]
     if expired:
@@ -225,7 +259,8 @@ def rule_sentences(manifest: RunManifest) -> Iterator[str]:
     if idle:
         yield f"{counted(len(idle), 'exemption')} matched nothing: {', '.join(idle)}."
     if open_:
-        yield f"Tags could not be read that decide on {counted(len(open_), 'exemption')}: {', '.join(open_)}."
+        be = "is" if len(open_) == 1 else "are"
+        yield f"{counted(len(open_), 'exemption')} {be} perhaps for what is not known: {', '.join(open_)}."
 
 
 def report_age(generated_at: datetime | None, as_of: datetime, source: Source) -> str:

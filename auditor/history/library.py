@@ -15,7 +15,7 @@ from auditor.history.manifest import decode_manifest
 from auditor.history.parquet import read_parquet
 from auditor.history.raw import TERMS
 from auditor.model import Policy, RunManifest
-from auditor.tables import ACCOUNTS, AGES, FINDINGS, FORECAST, HORIZONS, TEXT, VERDICTS, Run
+from auditor.tables import ACCOUNTS, AGES, FINDINGS, FORECAST, HORIZONS, JUDGED, TEXT, VERDICTS, Run
 
 LATEST = "latest"
 
@@ -28,13 +28,19 @@ LISTED = f"""
     SELECT * FROM rows WHERE outcome IN ('non_compliant', 'unknown', 'exempt')
     OR ({OWN} AND due_at <= TIMESTAMPTZ '{{horizon}}')
 """  # noqa: S608
-AHEAD = f"{OWN} AND due_at > TIMESTAMPTZ '{{as_of}}' AND due_at <= TIMESTAMPTZ '{{last}}'"
+AHEAD = f"""
+    SELECT * FROM rows WHERE outcome IN ('compliant', 'exempt')
+    AND due_at > TIMESTAMPTZ '{{as_of}}' AND due_at <= TIMESTAMPTZ '{{last}}'
+    QUALIFY row_number() OVER (PARTITION BY control, {", ".join(f'"{name}"' for name in JUDGED)}
+    ORDER BY due_at, by_policy DESC, frameworks) = 1
+"""  # noqa: S608
+"""What passes, or is exempt, and will fail: by the policy or a framework, whichever is the first to find it."""
 SOONEST = f"""
-    SELECT * FROM rows WHERE {AHEAD} ORDER BY due_at, account_id, "user", slot, control, created_at LIMIT {UPCOMING}
+    SELECT * FROM ({AHEAD}) ORDER BY due_at, account_id, "user", slot, control, created_at LIMIT {UPCOMING}
 """  # noqa: S608
 FORESEEN = f"""
     SELECT coalesce(owner, owner_source) AS owner, control, CASE {{cases}} END AS within, count(*) AS verdicts
-    FROM rows WHERE {AHEAD}
+    FROM ({AHEAD})
     GROUP BY ALL ORDER BY ALL
 """  # noqa: S608
 COUNTED = """

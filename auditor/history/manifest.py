@@ -76,6 +76,7 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
             {
                 **_exemption(exemption, manifest.as_of),
                 "matched": manifest.exemptions.get(exemption.id, 0),
+                "failing": manifest.failing.get(exemption.id, 0),
                 "undecided": manifest.undecided.get(exemption.id, 0),
             }
             for exemption in manifest.policy.exemptions
@@ -129,7 +130,8 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
                 for entry in document.get("frameworks", ())
             },
             exemptions={entry["id"]: int(entry["matched"]) for entry in document.get("exemptions", ())},
-            undecided={entry["id"]: int(entry["undecided"]) for entry in document.get("exemptions", ())},
+            failing={entry["id"]: int(entry.get("failing", 0)) for entry in document.get("exemptions", ())},
+            undecided={entry["id"]: int(entry.get("undecided", 0)) for entry in document.get("exemptions", ())},
             excused=int(document.get("excused", 0)),
             rules={name: int(number) for name, number in document.get("rules", {}).items()},
             notes=tuple(document["notes"]),

@@ -80,20 +80,20 @@ def _join(
 def _only_listed(listed: Sequence[LiveKey], resolved: Sequence[ResolvedKey]) -> Iterator[ResolvedKey]:
     """Listed keys that no slot of the report stands for; of those that cannot be told apart, as many as are over."""
     matched = {key.access_key_id for key in resolved}
-    ambiguous = [key for key in resolved if key.identity == "unknown" and key.problem]
+    ambiguous = [key for key in resolved if key.identity in {"unknown", "alike"} and key.problem]
     slots_left = Counter(key.created_at for key in ambiguous)
-    problems = {key.created_at: key.problem for key in ambiguous}
+    alike = {key.created_at: key for key in ambiguous}
     for live in listed:
         if live.access_key_id in matched:
             continue
-        if live.created_at not in problems:
+        if live.created_at not in alike:
             yield _as_listed(live, None)
         elif slots_left[live.created_at] > 0:
             slots_left[live.created_at] -= 1
         else:
             unsure = UnknownUse(WHICH_KEY)
-            problem = problems[live.created_at]
-            yield ResolvedKey(None, None, live.status, live.created_at, unsure, None, "unknown", problem)
+            other = alike[live.created_at]
+            yield ResolvedKey(None, None, live.status, live.created_at, unsure, None, other.identity, other.problem)
 
 
 def _match(
@@ -113,7 +113,10 @@ def _match(
     problem = f"{SAME_SECOND} ({ids})"
     unsure = _as_reported(key, "unknown", problem)
     statuses = {live.status for live in candidates}
-    return replace(unsure, status=statuses.pop()) if len(statuses) == 1 else unsure
+    if len(statuses) > 1:
+        return unsure
+    # Where no fewer are listed than the report has, whichever it is, it has this status.
+    return replace(unsure, status=statuses.pop(), identity="alike" if len(candidates) >= len(rivals) else "unknown")
 
 
 def _contradiction(unmatched: Sequence[LiveKey], generated_at: datetime | None) -> str | None:

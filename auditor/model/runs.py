@@ -110,8 +110,10 @@ class RunManifest:
     """Verdicts by framework id, by clause id and control (as "1.13 key-age"), then by outcome."""
     exemptions: Mapping[str, int] = field(default_factory=dict)
     """How many violations each exemption of the policy matched, in force or not, by its id."""
+    failing: Mapping[str, int] = field(default_factory=dict)
+    """How many of them no exemption excuses."""
     undecided: Mapping[str, int] = field(default_factory=dict)
-    """Of how many it cannot be told whether the exemption is for them, because tags could not be read."""
+    """Verdicts of which it cannot be told whether the exemption is for them: what decides is not known."""
     excused: int = 0
     """Violations that are exempt, each counted once, whoever finds it."""
     rules: Mapping[str, int] = field(default_factory=dict)

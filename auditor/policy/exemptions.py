@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,14 +46,14 @@ def is_in_force(exemption: Exemption, as_of: datetime) -> bool:
 
 
 def exempted(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy, as_of: datetime) -> pd.DataFrame:
-    """The findings, where violations that an exemption in force matches are exempt, with its id and why.
+    """The findings, where violations that an exemption in force matches are exempt, with its id, its end and why.
 
     Where several match, the one whose scope means it most specifically is told, then the one of the lowest id.
     """
     active = [exemption for exemption in policy.exemptions if is_in_force(exemption, as_of)]
     if not active:
         return findings
-    rows = _failing(findings)
+    rows = _rows(findings, Outcome.NON_COMPLIANT)
     chosen = np.full(len(rows), -1, np.intp)
     subjects, control = _subjects(findings, rows, snapshot)
     for number, matched in _by_rank(active, subjects, control):
@@ -64,7 +65,11 @@ def exempted(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy, as_of: 
     reason[excused] = why + reason[excused]
     named[excused] = np.array([exemption.id for exemption in active], object)[by]
     changed = {"outcome": outcome, "reason": reason, "exemption": named}
-    return findings.assign(**{name: pd.array(column, "string") for name, column in changed.items()})
+    ends = np.array([exemption.expires_at.replace(tzinfo=None) for exemption in active], "datetime64[us]")[by]
+    due_at = findings["due_at"].to_numpy("datetime64[us]", copy=True)
+    due_at[excused] = ends
+    told: dict[str, Any] = {name: pd.array(column, "string") for name, column in changed.items()}
+    return findings.assign(**told, due_at=pd.Series(due_at, findings.index).dt.tz_localize("UTC"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +81,10 @@ class Matches:
     """
 
     sure: Mapping[str, int] = field(default_factory=dict)
+    failing: Mapping[str, int] = field(default_factory=dict)
+    """How many of them no exemption excuses."""
     undecided: Mapping[str, int] = field(default_factory=dict)
-    """Of how many it cannot be told, because tags could not be read."""
+    """Verdicts of which it cannot be told: they are unknown, or tags or key ids that decide are not known."""
     excused: int = 0
     """Violations that are exempt, each counted once."""
 
@@ -86,22 +93,29 @@ def matches(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy) -> Match
     """What the policy's exemptions match among these findings."""
     if not policy.exemptions:
         return Matches()
-    rows = _failing(findings)
+    rows = _rows(findings, Outcome.NON_COMPLIANT, Outcome.EXEMPT, Outcome.UNKNOWN)
     subjects, control = _subjects(findings, rows, snapshot)
-    failing = findings.take(rows)
-    violation = failing.groupby(["control", *JUDGED], dropna=False, sort=False).ngroup().to_numpy(np.intp)
-    sure, undecided = {}, {}
+    chosen = findings.take(rows)
+    verdict = chosen.groupby(["control", *JUDGED], dropna=False, sort=False).ngroup().to_numpy(np.intp)
+
+    def number(flags: Flags) -> int:
+        return len(np.unique(verdict[flags]))
+
+    unknown, exempt, fails = (
+        chosen["outcome"].eq(outcome.value).to_numpy(np.bool_)
+        for outcome in (Outcome.UNKNOWN, Outcome.EXEMPT, Outcome.NON_COMPLIANT)
+    )
+    sure, failing, undecided = {}, {}, {}
     for exemption in sorted(policy.exemptions, key=lambda exemption: exemption.id):
         surely, possibly = _matched(exemption, subjects, control)
-        sure[exemption.id] = len(np.unique(violation[surely]))
-        undecided[exemption.id] = len(np.unique(violation[possibly & ~surely]))
-    exempt = failing["outcome"].eq(Outcome.EXEMPT.value).to_numpy(np.bool_)
-    return Matches(sure, undecided, len(np.unique(violation[exempt])))
+        sure[exemption.id] = number(surely & ~unknown)
+        failing[exemption.id] = number(surely & fails)
+        undecided[exemption.id] = number(possibly & (unknown | ~surely))
+    return Matches(sure, failing, undecided, number(exempt))
 
 
-def _failing(findings: pd.DataFrame) -> Positions:
-    """The rows that fail, or would without an exemption."""
-    return np.flatnonzero(findings["outcome"].isin([Outcome.NON_COMPLIANT.value, Outcome.EXEMPT.value]))
+def _rows(findings: pd.DataFrame, *outcomes: Outcome) -> Positions:
+    return np.flatnonzero(findings["outcome"].isin([outcome.value for outcome in outcomes]))
 
 
 def _subjects(findings: pd.DataFrame, rows: Positions, snapshot: Snapshot) -> tuple[Subjects, Sequence[object]]:

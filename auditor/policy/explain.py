@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from auditor.model import Limit, LimitRule, Policy, Scope
 from auditor.policy.criteria import Asked
-from auditor.policy.limits import limits_for, ranked
+from auditor.policy.limits import ranked
 from auditor.policy.scopes import Subjects
 
 
@@ -42,16 +42,16 @@ def explain_limit(policy: Policy, asked: Asked, subject: Subjects) -> tuple[Cons
         asked: the policy's own criterion, one with a limit.
         subject: the key or user, in a row of its own.
     """
-    limits = limits_for(policy, asked, 1, lambda: subject)
-    strict, lax = (limits.choices[int(chosen[0])] for chosen in (limits.strict, limits.lax))
     found = []
+    is_open = True
+    """Whether no rule surely holds yet, so that one that may does, or what comes after it."""
     for _, rule in ranked(policy.limits, asked.control, subject):
         sure, possible = subject.matching(rule.scope)
         applies = Applies.YES if sure[0] else Applies.PERHAPS if possible[0] else Applies.NO
-        found.append(Considered(rule, rule.limit, applies, holds=rule in (strict.rule, lax.rule)))
-    own = strict.rule is None or lax.rule is None
+        found.append(Considered(rule, rule.limit, applies, holds=is_open and applies is not Applies.NO))
+        is_open &= applies is not Applies.YES
     assert asked.criterion.limit is not None
-    return (*found, Considered(None, asked.criterion.limit, Applies.YES, holds=own))
+    return (*found, Considered(None, asked.criterion.limit, Applies.YES, holds=is_open))
 
 
 def scope_words(scope: Scope) -> str:

@@ -12,6 +12,9 @@ WHICH_LIMIT = (
     "which limit applies, because a tag, a password or an organisational unit that a rule asks for is not known"
 )
 
+UNCONFIRMED = ("unknown", "alike")
+"""What the `identity` of a key is that could not be found in its user's listing, or not for certain."""
+
 
 def _limit(cases: Cases, limits: Sequence[str]) -> Texts:
     """The limit that is told of each case, by `choice`."""
@@ -93,7 +96,7 @@ def inactive_key_retained(cases: Cases, limits: Sequence[str]) -> Verdicts:
     )
     verdict.say(long, Outcome.NON_COMPLIANT, observed + fails + due + ".")
     verdict.doubt(cases["unsure"], WHICH_LIMIT)
-    unconfirmed = np.equal(cases["identity"], "unknown")
+    unconfirmed = np.isin(cases["identity"].astype(str), UNCONFIRMED)
     verdict.doubt(unconfirmed, known(cases["identity_problem"], "no reason given"))
     return verdict
 
@@ -148,9 +151,11 @@ def _settle(verdict: Verdicts, cases: Cases) -> Verdicts:
 
     By `identity`, `identity_problem`, `key_status`, `future` and `is_root`.
     """
-    unknown = np.equal(cases["identity"], "unknown")
-    verdict.doubt(unknown, known(cases["identity_problem"], "no reason given"))
-    unconfirmed = unknown & verdict.are(Outcome.UNKNOWN)  # an active key may be taken for an inactive one
+    verdict.doubt(
+        np.isin(cases["identity"].astype(str), UNCONFIRMED), known(cases["identity_problem"], "no reason given")
+    )
+    # An active key may be taken for an inactive one, but not where all that it may be are inactive.
+    unconfirmed = np.equal(cases["identity"], "unknown") & verdict.are(Outcome.UNKNOWN)
     inactive = np.equal(cases["key_status"], KeyStatus.INACTIVE.value) & ~unconfirmed
     deleted = np.equal(cases["key_status"], KeyStatus.DELETED.value)
     verdict.say(inactive, Outcome.NOT_APPLICABLE, "The key is inactive.")

@@ -51,9 +51,9 @@ def _tagged(users: pd.DataFrame, owner_tags: Sequence[str]) -> tuple[Texts, Text
     known = plain_texts(users["tags"])
     for row in np.flatnonzero(pd.notna(known)).tolist():
         tags = json.loads(known[row])
-        name = next((tag for tag in owner_tags if tags.get(tag)), None)
+        name = next((tag for tag in owner_tags if tags.get(tag, "").strip()), None)
         if name is not None:
-            owner[row], source[row] = tags[name], f"tag {name}"
+            owner[row], source[row] = tags[name].strip(), f"tag {name}"
     return owner, source
 
 

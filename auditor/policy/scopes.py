@@ -101,7 +101,7 @@ class Subjects:
         of_users = ~self.is_root
         if scope.keys:
             known = np.zeros(len(self.account), np.bool_) if self.key is None else _is_in(self.key, scope.keys)
-            yield known, known
+            yield known, known if self.key is None else known | pd.isna(self.key)
         if scope.accounts:
             inside = _is_in(self.account, scope.accounts)
             yield inside, inside

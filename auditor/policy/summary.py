@@ -34,8 +34,10 @@ class Tally:
     """Of the frameworks, by clause and control (as "cis-aws-5.0 1.13 key-age"), then by outcome."""
     exemptions: Mapping[str, int] = field(default_factory=dict)
     """Violations that each exemption matched, by its id."""
+    failing: Mapping[str, int] = field(default_factory=dict)
+    """Of them those that no exemption excuses."""
     undecided: Mapping[str, int] = field(default_factory=dict)
-    """Violations of which it cannot be told whether the exemption is for them."""
+    """Verdicts of which it cannot be told whether the exemption is for them."""
     excused: int = 0
     """Violations that are exempt."""
     rules: Mapping[str, int] = field(default_factory=dict)
@@ -53,6 +55,7 @@ class Tally:
             verdicts=_sums(self.verdicts, other.verdicts),
             clauses=_sums(self.clauses, other.clauses),
             exemptions=_added(self.exemptions, other.exemptions),
+            failing=_added(self.failing, other.failing),
             undecided=_added(self.undecided, other.undecided),
             excused=self.excused + other.excused,
             rules=_added(self.rules, other.rules),
@@ -100,6 +103,7 @@ def tally(findings: pd.DataFrame, snapshot: Snapshot, policy: Policy) -> Tally:
         verdicts=_counts(control, outcome),
         clauses=_clauses(findings, policy) if policy.frameworks else {},
         exemptions=exempt.sure,
+        failing=exempt.failing,
         undecided=exempt.undecided,
         excused=exempt.excused,
         rules=_reach(snapshot, policy),

@@ -99,15 +99,19 @@ def test_use_and_age_are_told_apart() -> None:
     assert view.forecast.total == 2
 
 
-def test_frameworks_alone_foretell_nothing() -> None:
-    """What falls due by a standard's numbers, and not by the policy's, is in no forecast and no list of due dates."""
+def test_what_a_standard_will_find_is_foretold_as_well() -> None:
+    """Once, whoever finds it first; the list of what the policy will soon find does not have it."""
     standard = built_in_framework("cis-aws-5.0").to_framework()
     users = report_user("ann", report_key(ago(80), used(0)))
     lax = replace(YEARS, key_age=days(3650, Operator.MORE_THAN))
     alone = forecast(users, policy=replace(lax, frameworks=(standard,)))
-    assert (alone.forecast.total, alone.forecast.by_control, alone.upcoming, alone.due_soon) == (0, (), (), ())
+    assert counts(alone.forecast)[AGE] == (1, 1, 1)
+    assert [(it.control, it.asked_by) for it in alone.upcoming if it.control == "key-age"] == [
+        ("key-age", "cis-aws-5.0")
+    ]
+    assert alone.due_soon == ()
     both = forecast(users, policy=replace(YEARS, frameworks=(standard,)))
-    assert counts(both.forecast) == {AGE: (1, 1, 1)}
+    assert counts(both.forecast)[AGE] == (1, 1, 1)
 
 
 # ------------------------------------------------------------------------------------------------- older runs

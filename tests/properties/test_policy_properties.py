@@ -445,7 +445,7 @@ def test_an_exemption_changes_nothing_outside_its_scope(
     ]
     inside = pd.Series(meant, dtype=bool)
     same(before[~inside], after[~inside])
-    told = ["outcome", "reason", "exemption"]
+    told = ["outcome", "reason", "exemption", "due_at"]
     same(before.drop(columns=told), after.drop(columns=told))
     is_active = added.starts_at <= AS_OF < added.expires_at
     becomes = {FAIL.value: EXEMPT.value} if is_active else {}
