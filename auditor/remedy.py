@@ -7,6 +7,7 @@ in the accounts, and the clock.
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -193,33 +194,9 @@ class Remedy:
             raise UsageError(what, where=folder.name, next_step="Run `auditor audit`, and plan with that run.")
         approvers, (who, own_keys) = self.approvers(), self.identity()
         accounts, config = self.accounts(folder), self.config.remediation
-        limits = Limits(
-            max_items=config.max_items,
-            max_per_account=config.max_per_account,
-            max_percent=config.max_percent,
-            max_disruptions_per_tick=config.max_disruptions_per_tick,
-        )
-        waits = Waits(
-            grace_days=config.grace_days, quiet_days=config.quiet_days, quarantine_days=config.quarantine_days
-        )
-
-        def seen(candidate: Candidate) -> Seen | None:
-            return self._seen(candidate, accounts)
-
-        settings = Settings(
-            through=through,
-            kinds=kinds,
-            protection=lambda candidate: self.protection(accounts.found[candidate.account_id]),
-            delivery=self.delivery,
-            waits=waits,
-            limits=limits,
-            active_keys=manifest.coverage.keys,
-            own_keys=own_keys,
-            open_users=frozenset((it.item.account_id, it.item.user) for it in self.ledger().open()),
-            now=now,
-        )
+        settings = self._settings(kinds, through, accounts, own_keys, manifest.coverage.keys)
         chosen = [one for one in self._candidates(folder, manifest.as_of) if not only or one.account_id in only]
-        items, blocked = plan_items(chosen, seen, settings)
+        items, blocked = plan_items(chosen, lambda candidate: self._seen(candidate, accounts), settings)
         return Plan(
             id=f"plan-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
             created_at=now,
@@ -231,9 +208,33 @@ class Remedy:
             approvers_sha256=approvers.sha256,
             accounts_read=len(accounts.found),
             accounts_not_read=tuple(account.account_id for account in manifest.coverage.not_audited),
-            limits=limits,
+            limits=settings.limits,
             items=items,
             blocked=blocked,
+        )
+
+    def _settings(
+        self, kinds: frozenset[Kind], through: Kind, accounts: Accounts, own_keys: frozenset[str], active_keys: int
+    ) -> Settings:
+        config = self.config.remediation
+        return Settings(
+            through=through,
+            kinds=kinds,
+            protection=lambda candidate: self.protection(accounts.found[candidate.account_id]),
+            delivery=self.delivery,
+            waits=Waits(
+                grace_days=config.grace_days, quiet_days=config.quiet_days, quarantine_days=config.quarantine_days
+            ),
+            limits=Limits(
+                max_items=config.max_items,
+                max_per_account=config.max_per_account,
+                max_percent=config.max_percent,
+                max_disruptions_per_tick=config.max_disruptions_per_tick,
+            ),
+            active_keys=active_keys,
+            own_keys=own_keys,
+            open_users=frozenset((it.item.account_id, it.item.user) for it in self.ledger().open()),
+            now=self.timing.now(),
         )
 
     def _candidates(self, folder: Path, as_of: datetime) -> Iterator[Candidate]:
@@ -339,7 +340,7 @@ class Remedy:
             AwsFailure: AWS does not know the caller.
         """
         _, own_keys = self.identity()
-        with open_journal(self.folder, self.timing.now, writes=not simulates) as journal:
+        with self._journal(plan if simulates else None, writes=not simulates) as journal:
             ledger = fold(journal.rows)
             accounts = self._accounts_of(ledger)
 
@@ -354,6 +355,19 @@ class Remedy:
             most = self.config.remediation.max_disruptions_per_tick
             engine = Engine(journal, hands, terms, tell, most, stopping, simulates)
             yield from engine.tick([item.id for item in plan.items] if plan else None)
+
+    @contextmanager
+    def _journal(self, simulated: Plan | None, *, writes: bool) -> Iterator[Journal]:
+        """The journal; or one for a moment, in which a plan that is simulated is claimed and wholly approved."""
+        if simulated is None:
+            with open_journal(self.folder, self.timing.now, writes=writes) as journal:
+                yield journal
+            return
+        with tempfile.TemporaryDirectory() as folder, open_journal(Path(folder), self.timing.now) as journal:
+            journal.add(simulated.id, "", Event.CLAIMED, plan=simulated.model_dump(mode="json", by_alias=True))
+            through = {item.id: item.through.value for item in simulated.items}
+            journal.add(simulated.id, "", Event.APPROVED, through=through)
+            yield journal
 
     def _accounts_of(self, ledger: Ledger) -> Accounts:
         """The accounts of items, entered as the configuration says now."""

@@ -398,6 +398,8 @@ NOBODY = {"user": None, "account": None}
 EXEMPTION_MISTAKES: list[tuple[Mapping[str, object], str]] = [
     ({"control": "key-old"}, '.control: found the text "key-old"; wanted "key-age", '),
     ({"control": ["key-age"]}, ".control: found a list; wanted "),
+    ({"reason": " "}, '.reason: " " is not a line of text'),
+    ({"owner": "  "}, '.owner: "  " is not a line of text'),
     ({"reason": "a\nb"}, '.reason: "a\\nb" is not a line of text'),
     ({"user": "ci-*"}, '.user: "ci-*" is not a user name'),
     ({"key": "akia", "user": None}, '.key: "akia" is not an access key id: such as AKIA'),
@@ -501,6 +503,7 @@ OVERLAPPING: list[tuple[Mapping[str, object], Mapping[str, object]]] = [
     (SCOPES["key"], {"key": KEY, "user": None}),
     (SCOPES["tag"], SCOPES["tag"]),
     (SCOPES["tag"], {"tag": "tier=legacy", "user": None}),
+    ({"tag": "tier", "user": None}, {"tag": "tier=legacy", "user": None}),
     (PATH, {**PATH, "path": "/legacy/old/"}),
     (PATH, {**PATH, "path": "/legacy/", "account": ACCOUNT}),
     ({"user": None}, {"user": None, "path": "/legacy/"}),

@@ -66,6 +66,42 @@ READING = (
 """What is needed in every account: by the role there, or by the caller in an account that is entered without one."""
 
 
+REMEDIATING: Mapping[str, Sequence[tuple[str, Sequence[str]]]] = {
+    "remediate": (
+        ("ReadUsers", ("iam:GetUser", "iam:ListGroupsForUser", "iam:ListAccessKeys", "iam:ListUserTags")),
+        ("ReadLastUse", ("iam:GetAccessKeyLastUsed",)),
+        ("ReadTrail", ("cloudtrail:LookupEvents",)),
+    ),
+    "rotate": (
+        ("MakeKeys", ("iam:CreateAccessKey",)),
+        (
+            "KeepSecrets",
+            (
+                "secretsmanager:CreateSecret",
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:GetSecretValue",
+                "secretsmanager:PutSecretValue",
+                "secretsmanager:UpdateSecretVersionStage",
+            ),
+        ),
+    ),
+    "retire": (("RetireKeys", ("iam:UpdateAccessKey", "iam:DeleteAccessKey")),),
+    "rollback": (("SwitchOn", ("iam:UpdateAccessKey",)),),
+}
+"""What each task of remediation needs in every account: reading users live, making keys and keeping their secrets,
+switching keys off and on and deleting them, and switching them on alone."""
+
+
+def remediation_policy(partition: str, task: str, secrets: str) -> dict[str, Any]:
+    """The policy of a role for a task of `REMEDIATING`; `secrets` is how the names of the secrets begin."""
+    users = f"arn:{partition}:iam::*:user/*"
+    resources = {
+        "ReadTrail": "*",
+        "KeepSecrets": f"arn:{partition}:secretsmanager:*:*:secret:{secrets}*",
+    }
+    return _document([_statement(sid, list(actions), resources.get(sid, users)) for sid, actions in REMEDIATING[task]])
+
+
 def read_policy(partition: str) -> dict[str, Any]:
     """The read role's policy, as a document of IAM's."""
     return _document(_read_statements(partition))

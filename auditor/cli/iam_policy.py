@@ -1,7 +1,8 @@
 """`auditor iam-policy`: the least-privilege policies, made from the one list of permissions."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +10,10 @@ from auditor.cli.audit import confirm_ids
 from auditor.cli.options import ConfigPath, config_file
 from auditor.cli.output import print_json
 from auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditor.aws.permissions import ReadRole
+    from auditor.config import AccountsConfig
 
 ROLE_NAME = "auditor-read"
 """What the role is called where nobody named it."""
@@ -22,10 +27,14 @@ class PolicyFormat(StrEnum):
 
 
 class Principal(StrEnum):
-    """Whose policy: the read role's in every account, or of whoever runs the audit."""
+    """Whose policy: the read role's in every account, of whoever runs the audit, or of a role that remediates."""
 
     MEMBER = "member"
     CALLER = "caller"
+    REMEDIATE = "remediate"
+    ROTATE = "rotate"
+    RETIRE = "retire"
+    ROLLBACK = "rollback"
 
 
 class Partition(StrEnum):
@@ -41,7 +50,12 @@ def iam_policy(
         PolicyFormat, typer.Option("--format", "-f", help="The policy itself, or a CloudFormation template in JSON.")
     ] = PolicyFormat.JSON,
     for_: Annotated[
-        Principal, typer.Option("--for", help="The read role in every account, or the principal that runs the audit.")
+        Principal,
+        typer.Option(
+            "--for",
+            help="The read role in every account; the principal that runs the audit; what the read role needs "
+            "on top to plan remediation; or the roles that rotate, retire, or switch keys on again.",
+        ),
     ] = Principal.MEMBER,
     partition: Annotated[Partition, typer.Option(help="The partition in the ARNs.")] = Partition.AWS,
     role_name: Annotated[
@@ -64,17 +78,18 @@ def iam_policy(
     - `auditor iam-policy` - what the read role may do, in every account
     - `auditor iam-policy --format cloudformation --trust 111122223333` - a template of that role, for a stack set
     - `auditor iam-policy --for caller --role-name auditor-read` - what the principal that runs the audit needs
+    - `auditor iam-policy --for rotate` - what the role needs that makes new keys and keeps their secrets
     """
     confirm_ids([trust] if trust else [], where="--trust")
+    if for_ not in {Principal.MEMBER, Principal.CALLER}:
+        has_more = bool(format_ is PolicyFormat.CLOUDFORMATION or trust or role_name or external_id)
+        _print_remediation_policy(for_, partition, config, has_more=has_more)
+        return
     has_trust_policy = for_ is Principal.MEMBER and format_ is PolicyFormat.CLOUDFORMATION
-    if external_id is not None and not has_trust_policy:
-        step = "Add --format cloudformation, which prints the role, and leave out --for caller."
-        raise UsageError("An external id stands in the role's trust policy.", where="--external-id", next_step=step)
-    if (role_name or trust) and for_ is Principal.MEMBER and not has_trust_policy:
-        step = "Add --format cloudformation, which prints the role and whom it trusts."
-        raise UsageError("The read role's policy names neither role nor account.", next_step=step)
+    if not has_trust_policy:
+        _confirm_no_trust(for_, external_id, role_name or trust)
     given = {"accounts": {"role_name": role_name, "external_id": external_id}}
-    from auditor.aws.permissions import ReadRole, caller_template, read_policy, role_template
+    from auditor.aws.permissions import caller_template, read_policy, role_template
     from auditor.config import load_config
     from auditor.gather.access import policy_of_caller
 
@@ -84,15 +99,42 @@ def iam_policy(
         document = policy_of_caller(settings, partition.value, own=trust, policy=loaded.to_policy())
         document = caller_template(document) if format_ is PolicyFormat.CLOUDFORMATION else document
     elif has_trust_policy:
-        role = ReadRole(
-            name=settings.role_name or ROLE_NAME,
-            partition=partition.value,
-            trusted_account=trust,
-            external_id=external_id,
-            asks_external_id=external_id is None and settings.external_id is not None,
-            session_seconds=settings.session_minutes * 60,
-        )
-        document = role_template(role)
+        document = role_template(_read_role(settings, partition, trust, external_id))
     else:
         document = read_policy(partition.value)
     print_json(document)
+
+
+def _read_role(
+    accounts: "AccountsConfig", partition: Partition, trust: str | None, external_id: str | None
+) -> "ReadRole":
+    from auditor.aws.permissions import ReadRole
+
+    return ReadRole(
+        name=accounts.role_name or ROLE_NAME,
+        partition=partition.value,
+        trusted_account=trust,
+        external_id=external_id,
+        asks_external_id=external_id is None and accounts.external_id is not None,
+        session_seconds=accounts.session_minutes * 60,
+    )
+
+
+def _confirm_no_trust(for_: Principal, external_id: str | None, named: str | None) -> None:
+    if external_id is not None:
+        step = "Add --format cloudformation, which prints the role, and leave out --for caller."
+        raise UsageError("An external id stands in the role's trust policy.", where="--external-id", next_step=step)
+    if named and for_ is Principal.MEMBER:
+        step = "Add --format cloudformation, which prints the role and whom it trusts."
+        raise UsageError("The read role's policy names neither role nor account.", next_step=step)
+
+
+def _print_remediation_policy(for_: Principal, partition: Partition, config: Path | None, *, has_more: bool) -> None:
+    if has_more:
+        step = f"Leave out the other options: --for {for_.value} prints the policy alone."
+        raise UsageError("Only the policy itself is printed of this role.", where="--for", next_step=step)
+    from auditor.aws.permissions import remediation_policy
+    from auditor.config import load_config
+
+    secrets = load_config(config_file(config)).remediation.secrets.name.partition("{user}")[0]
+    print_json(remediation_policy(partition.value, for_.value, secrets))

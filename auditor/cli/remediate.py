@@ -268,7 +268,8 @@ def apply(
 ) -> None:
     """Do what an approved plan says, as far as it may be done now; `tick` goes on with it day by day.
 
-    Every key is read again right before it is changed. What is not any more as the plan saw it is left alone.
+    Every key is read again right before it is changed. What is not any more as the plan saw it is left alone. With
+    --simulate nothing needs to be approved yet: the same is decided, and nothing is done.
 
     Exit codes: 0 done, 5 some items wait or were refused, 6 not approved, changed, expired or claimed, 7 beyond a cap,
     8 a person is needed.
@@ -279,8 +280,9 @@ def apply(
     found = load_plan(plan)
     remedy = _remedy(config, profile, endpoint_url, None)
     with _aws():
-        remedy.identity()
-        remedy.claim(found, load_approvals(plan, approval or ()))
+        if not simulate:
+            remedy.identity()
+            remedy.claim(found, load_approvals(plan, approval or ()))
         _advance(remedy, found, simulate=simulate, json=json)
 
 

@@ -185,7 +185,7 @@ class Engine:
                 self.tell(Notice(f"{item.id}/{step.value}/{self._announcements(item)}", item, told, step, due))
             except NotToldError as error:
                 return replace(outcome, told=f"{told}; nobody could be told: {error}", who="whoever runs it")
-            self._add(tracked, Event.ANNOUNCED, step=step.value, due=due.isoformat())
+            self._add(tracked, Event.ANNOUNCED, reason=told, until=due.isoformat(), who=item.owner or "")
         return replace(outcome, told=told, until=due, who=item.owner or "")
 
     def _announcements(self, item: Item) -> int:
@@ -331,7 +331,7 @@ class Engine:
     def _discard(self, tracked: Tracked, key_id: str, hands: Hands, why: str) -> Decision | None:
         """Delete a key that we made and nobody can use; switched off where it cannot be deleted."""
         try:
-            hands.delete(key_id, new=True)
+            hands.delete(key_id)
         except AwsFailure as failure:
             with suppress(AwsFailure):
                 hands.set_status(key_id, KeyStatus.INACTIVE)

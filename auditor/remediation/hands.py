@@ -31,7 +31,7 @@ APART = 10.0
 
 
 class Callers(Protocol):
-    """Callers in an item's account, each with the rights of one task only."""
+    """Callers in an item's account, each with the rights of one task only. Not to be asked inside the loop."""
 
     def reading(self, item: Item) -> Caller:
         """Reads the user and its keys."""
@@ -89,17 +89,18 @@ class Hands:
         Raises:
             AwsFailure: something that a decision rests on cannot be read.
         """
-        return run(self._look())
+        store = self._store() if self.item.delivery else None
+        return run(self._look(self.callers.reading(self.item), store))
 
-    async def _look(self) -> Live:
-        reading, item = self.callers.reading(self.item), self.item
+    async def _look(self, reading: Caller, store: SecretsManager | None) -> Live:
+        item = self.item
         seen = await see(reading, item.account_id, item.user, with_groups=bool(self.protection.groups))
         if seen is None:
             return Live(None)
         person, keys = seen
         controls = {basis.control for basis in item.basis}
         stopped = self.protection.stops(person, item.key.id, controls, reading.timing.now())
-        stored = await self._store().look() if item.delivery else None
+        stored = await store.look() if store else None
         return Live(person.id, keys, stored, stopped)
 
     def _store(self) -> SecretsManager:
@@ -157,11 +158,10 @@ class Hands:
         Raises:
             AwsFailure: the secret cannot be read, or STS does not answer.
         """
-        return run(self._verify(key_id, version))
+        return run(self._verify(self.callers.rotating(self.item), self._store(), key_id, version))
 
-    async def _verify(self, key_id: str, version: str) -> str | None:
-        caller = self.callers.rotating(self.item)
-        value = _read(await self._store().read(version))
+    async def _verify(self, caller: Caller, store: SecretsManager, key_id: str, version: str) -> str | None:
+        value = _read(await store.read(version))
         if value.get("AccessKeyId") != key_id:
             return f"the stored version does not hold {key_id}"
         new = replace(caller, credentials=KeyCredentials(value["AccessKeyId"], Secret(value["SecretAccessKey"])))
@@ -194,10 +194,9 @@ class Hands:
         """Switch a key on or off; raises AwsFailure."""
         run(set_key_status(self.callers.retiring(self.item), self.item.user, key_id, status))
 
-    def delete(self, key_id: str, *, new: bool = False) -> None:
-        """Delete a key: the old one, or a `new` one that nobody ever had; raises AwsFailure."""
-        caller = self.callers.rotating(self.item) if new else self.callers.retiring(self.item)
-        run(delete_access_key(caller, self.item.user, key_id))
+    def delete(self, key_id: str) -> None:
+        """Delete a key: the old one, or a new one that nobody ever had; raises AwsFailure."""
+        run(delete_access_key(self.callers.retiring(self.item), self.item.user, key_id))
 
     def made_by(self, intent: str, since: datetime) -> list[str]:
         """Keys that CloudTrail says were made with this intent; raises AwsFailure."""

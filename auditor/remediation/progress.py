@@ -69,9 +69,9 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case Event.MADE:
             changes |= {"made": told["key"]}
         case Event.RESULT:
-            changes |= _resulted(done, row)
+            changes |= _resulted(tracked, row)
         case Event.ANNOUNCED:
-            changes |= {"done": replace(done, announced=row.at)}
+            changes |= {"done": replace(done, announced=row.at), "waiting": row}
         case Event.ADOPTED:
             changes |= {"done": replace(done, adopted_at=row.at)}
         case Event.CONFIRMED:
@@ -87,8 +87,8 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
     return replace(tracked, **changes)
 
 
-def _resulted(done: Progress, row: Row) -> dict[str, Any]:
-    step, told = Step(row.told["step"]), row.told
+def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
+    done, step, told = tracked.done, Step(row.told["step"]), row.told
     changes: dict[str, Any] = {"wrote_at": row.at}
     failed = None
     if told["outcome"] != "done":
@@ -97,7 +97,8 @@ def _resulted(done: Progress, row: Row) -> dict[str, Any]:
             changes |= {"prepared_at": None}  # the store has to be proved anew
     else:
         changes |= _after(step, row.at, told)
-    return {"intent": None, "made": None, "failed": failed, "done": replace(done, **changes)}
+    ended = "switched on again" if tracked.ended and step is Step.REACTIVATE else tracked.ended
+    return {"intent": None, "made": None, "failed": failed, "ended": ended, "done": replace(done, **changes)}
 
 
 def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from auditor.config import built_in_framework
 from auditor.formats import words
 from auditor.formats.standing import owner_views
 from auditor.formats.view import Tone, build_view
@@ -118,6 +119,18 @@ def test_nothing_but_a_whole_run_is_called_compliant_in_words() -> None:
     assert said["unknown root"] == ("1 account of which it is not known whether the root user has a key.",)
     assert not any("complies" in sentence for sentence in said["refused"])
     assert "1 account whose root keys are not known" in build_view(judged(GOOD, with_root=False)).headline
+
+
+def test_what_is_unknown_beside_keys_stands_in_the_headline() -> None:
+    """Verdicts on passwords, quarantine and credentials, and frameworks that a clause leaves open."""
+    run = judged(GOOD).manifest
+    verdicts = {**run.summary.verdicts, "console-mfa": {"unknown": 3}, "quarantined-key": {"unknown": 1}}
+    policy = replace(run.policy, frameworks=(built_in_framework("cis-aws-5.0").to_framework(),))
+    frameworks = {"cis-aws-5.0": {"1.9 console-mfa": {"unknown": 3}}}
+    told = replace(run, summary=replace(run.summary, verdicts=verdicts), policy=policy, frameworks=frameworks)
+    assert words.headline(told).endswith(
+        "; 4 unknown verdicts on passwords, quarantine or credentials; 1 of 1 framework not known for certain."
+    )
 
 
 def test_a_root_key_stands_in_the_headline() -> None:

@@ -7,7 +7,16 @@ import pytest
 from auditor.config import built_in_framework
 from auditor.inventory import build_snapshot
 from auditor.model import ControlId, Exemption, LimitRule, Operator, Outcome, OwnerRule, Policy, Scope, UserLookup
-from auditor.policy import evaluate, tally, users_to_look_up, with_owners
+from auditor.policy import (
+    criteria,
+    evaluate,
+    explain_limit,
+    of_table,
+    places_of,
+    tally,
+    users_to_look_up,
+    with_owners,
+)
 from tests.builders import (
     AS_OF,
     account_result,
@@ -124,6 +133,48 @@ def test_what_unread_tags_leave_open_of_an_exemption_is_counted_apart() -> None:
     strict = replace(policy, frameworks=(built_in_framework("cis-aws-3.0").to_framework(),))
     alone = tally(evaluate(facts, strict, AS_OF), facts, strict)
     assert (alone.exemptions, alone.undecided, alone.excused) == (counted.exemptions, counted.undecided, 1)
+
+
+def test_an_exemption_that_was_renewed_leaves_nothing_failing() -> None:
+    """The old one matches what the new one excuses; it fails for neither, and is due when the new one ends."""
+    facts = build_snapshot([account_result(report_user("bob", report_key(ago(400), used(1))))])
+    old = replace(exemption("old", Scope(users=("bob",))), starts_at=ago(90), expires_at=ago(7))
+    new = replace(exemption("new", Scope(users=("bob",))), starts_at=ago(7), expires_at=ago(-60))
+    policy = Policy(exemptions=(old, new))
+    counted = tally(evaluate(facts, policy, AS_OF), facts, policy)
+    assert (counted.exemptions, counted.failing) == ({"new": 1, "old": 1}, {"new": 0, "old": 0})
+    assert verdict_on(facts, ControlId.KEY_AGE, policy, "bob")["due_at"] == ago(-60)
+
+
+def test_where_ids_or_verdicts_are_not_known_an_exemption_is_undecided() -> None:
+    """By a key's id, of keys that nobody looked up; and of what is unknown itself, whatever the exemption goes by."""
+    bob, eve = (report_user(name, report_key(ago(400), used(1))) for name in ("bob", "eve"))
+    facts = build_snapshot([account_result(bob, eve, lookups={"eve": looked_up(eve, failed="Throttling")})])
+    policy = Policy(exemptions=(exemption("key", Scope(keys=("AKIAX",))), exemption("eve", Scope(users=("eve",)))))
+    counted = tally(evaluate(facts, policy, AS_OF), facts, policy)
+    assert (counted.exemptions, counted.undecided) == ({"eve": 0, "key": 0}, {"eve": 1, "key": 2})
+
+
+def test_a_blank_owner_tag_is_none() -> None:
+    """The next tag counts, and then a rule."""
+    user = report_user("ann", report_key(ago(9)))
+    lookups = {"ann": replace(looked_up(user), tags={"owner": "  ", "team": " T2 "})}
+    facts = build_snapshot([account_result(user, lookups=lookups)])
+    owned = with_owners(facts, Policy(owner_tags=("owner", "team")))
+    assert owned.keys[["owner", "owner_source"]].to_numpy().tolist() == [["T2", "tag team"]]
+
+
+def test_what_may_hold_is_marked_down_to_the_first_that_surely_does() -> None:
+    """Rules by tags that nobody read may hold, and so may the control's own limit after them."""
+    facts = build_snapshot([account_result(report_user("ann", report_key(ago(100), used(1))))])
+    policy = Policy(limits=(rule("tagged", 30, Scope(tags=("env",))), rule("other", 365, Scope(users=("bob",)))))
+    (asked,) = (one for one in criteria(policy) if one.control is ControlId.KEY_AGE)
+    subject = of_table(facts.keys, facts.users, places_of(facts.accounts))
+    held = {one.rule.id if one.rule else "own": one.holds for one in explain_limit(policy, asked, subject)}
+    assert held == {"tagged": True, "other": False, "own": True}
+    sure = replace(policy, limits=(*policy.limits, rule("ann", 365, Scope(users=("ann",)))))
+    held = {one.rule.id if one.rule else "own": one.holds for one in explain_limit(sure, asked, subject)}
+    assert held == {"ann": True, "tagged": False, "other": False, "own": False}
 
 
 def test_keys_that_rules_are_for_are_counted() -> None:

@@ -1,0 +1,198 @@
+"""`auditor remediate` as a user runs it, over HTTP: plan, approve, apply, tick, and back again."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.secretsmanager.models import secretsmanager_backends
+
+from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, UserSeed
+from auditor.model import UsedAt
+from auditor.remediation.plan import Plan, read_plan
+from tests.conftest import CommandLine
+from tests.remediation.signing import Approver
+
+MAIN, OTHER = "111111111111", "222222222222"
+READS = {"GetUser", "ListAccessKeys", "GetAccessKeyLastUsed", "ListUserTags", "DescribeSecret", "AssumeRole"}
+BOB, CAT = Approver("bob@example.com"), Approver("cat@example.com")
+
+
+def ago(days: float) -> datetime:
+    """Before now: a command has the clock of the machine."""
+    return datetime.now(UTC).replace(microsecond=0) - timedelta(days=days)
+
+
+def used(days: float) -> UsedAt:
+    """Used so long ago."""
+    return UsedAt(ago(days), "s3", "eu-central-1")
+
+
+def key(age: float, last: float | None = 0.1) -> KeySeed:
+    """A key of an age, used so many days ago."""
+    return KeySeed(created_at=ago(age), last_used=None if last is None else used(last))
+
+
+OWNED = {"owner": "payments"}
+
+
+@pytest.fixture
+def cloud(cli: CommandLine) -> Iterator[EmbeddedOrganisation]:
+    users = (
+        UserSeed("ci-deploy", (key(200),), tags=OWNED),
+        UserSeed("idle", (key(300, 100),), tags=OWNED),
+        UserSeed("leaked", (key(20, 1),), quarantined_by=("AWSCompromisedKeyQuarantineV3",)),
+        UserSeed("glass", (key(200),), path="/break-glass/", tags=OWNED),
+        UserSeed("ours", (key(200),), tags=OWNED | {"auditor:hold": "incident"}),
+        UserSeed("stack", (key(200),), tags=OWNED | {"aws:cloudformation:stack-id": "x"}),
+        UserSeed("two", (key(200), key(1)), tags=OWNED),
+        UserSeed("nobodys", (key(300, None),)),
+    )
+    seed = OrganisationSeed((AccountSeed(MAIN, "management"), AccountSeed(OTHER, "prod", users)))
+    with EmbeddedOrganisation(seed, as_of=ago(0), clock=lambda: datetime.now(UTC)) as cloud:
+        set_up(cli, cloud)
+        yield cloud
+
+
+def set_up(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """A configuration, approvers, and a run."""
+    cli.log_in(cloud)
+    (cli.folder / "allowed_signers").write_text(f"{BOB.line}\n{CAT.line}\n")
+    (cli.folder / "config.toml").write_text(
+        f"""
+        [accounts]
+        source = "organisation"
+        role_name = "{cloud.role_name}"
+        external_id = "{cloud.external_id}"
+        [remediation]
+        max_percent = 100
+        [remediation.protected]
+        paths = ["/break-glass/"]
+        [remediation.approval]
+        allowed_signers = "allowed_signers"
+        """
+    )
+    assert cli.run("audit", "-q", "-f", "json").code == 1
+
+
+def planned(cli: CommandLine, *options: str) -> tuple[Path, Plan, dict[str, Any]]:
+    """A plan of the latest run: its file, and what was told of it."""
+    finished = cli.run("remediate", "plan", "latest", "--as", "ann@example.com", "--json", *options)
+    assert finished.code == 0, finished.err
+    path = cli.folder / finished.json["plan"]
+    return path, read_plan(path.read_bytes(), "p"), finished.json
+
+
+def approve(path: Path, plan: Plan, *approvers: Approver, **changes: Any) -> None:
+    """Approvals beside the plan."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    for number, approver in enumerate(approvers, 1):
+        approval = approver.approves(plan, now, **changes)
+        path.with_name(f"{path.stem}.approval-{number}.json").write_text(approval.model_dump_json(by_alias=True))
+
+
+def actions(cloud: EmbeddedOrganisation, since: int) -> list[str]:
+    """What was called since."""
+    return [call.action for call in cloud.call_log[since:]]
+
+
+def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """Planned with reasons for what is not; refused until approved; simulated; done; told; and taken back."""
+    path, plan, told = planned(cli, "--through", "deactivate")
+    assert {item.user: item.kind.value for item in plan.items} == {
+        "ci-deploy": "rotate",
+        "idle": "deactivate",
+        "leaked": "deactivate",
+    }
+    assert {one["user"]: one["code"] for one in told["blocked"]} == {
+        "glass": "PROTECTED",
+        "ours": "PROTECTED",
+        "stack": "PROTECTED",
+        "two": "TWO_KEYS",
+        "nobodys": "NO_OWNER",
+    }
+    assert plan.items[0].user == "ci-deploy"
+    before = len(cloud.call_log)
+    refused = cli.run("remediate", "apply", str(path))
+    assert (refused.code, actions(cloud, before)) == (6, ["GetCallerIdentity"])
+    simulated = cli.run("remediate", "apply", str(path), "--simulate")
+    assert simulated.code == 5, simulated.err
+    assert "would prepare" in simulated.out
+    assert set(actions(cloud, before)) <= READS | {"GetCallerIdentity"}
+    approve(path, plan, BOB)
+    applied = cli.run("remediate", "apply", str(path), "--json")
+    assert applied.code == 5, applied.err
+    steps = {one["user"]: one["steps"] for one in applied.json}
+    assert steps == {
+        "ci-deploy": ["prepare", "create", "verify", "publish"],
+        "idle": [],
+        "leaked": ["deactivate"],
+    }
+    assert "Announced: prod/idle" in applied.err
+    states = {one["user"]: one for one in cli.run("remediate", "status", "--json").json}
+    assert {user: one["state"] for user, one in states.items()} == {
+        "ci-deploy": "published",
+        "idle": "claimed",
+        "leaked": "inactive",
+    }
+    assert states["idle"]["waits_for"].startswith("to deactivate, not before ")
+    again = cli.run("remediate", "tick", "--json")
+    assert (again.code, [one["steps"] for one in again.json]) == (5, [[], []])
+    assert cli.run("remediate", "rollback", states["leaked"]["item"], "--reason", "needed").code == 0
+    (leaked,) = cli.run("remediate", "status", states["leaked"]["item"], "--json").json
+    assert leaked["state"] == "switched on again"
+    held = cli.run("remediate", "hold", states["idle"]["item"], "--reason", "year end", "--as", "ann")
+    assert held.code == 0, held.err
+    told_held = {one["user"]: one["told"] for one in cli.run("remediate", "tick", "--json").json}
+    assert told_held["idle"] == "held: year end"
+    assert cli.run("remediate", "release", states["idle"]["item"], "--reason", "over").code == 0
+
+
+def test_no_secret_is_written_anywhere(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """Not in the journal, nor in what is printed at the highest verbosity; only Secrets Manager has it."""
+    path, plan, _ = planned(cli, "--kind", "rotate")
+    approve(path, plan, BOB)
+    applied = cli.run("remediate", "apply", str(path), "-vv")
+    assert applied.code in {0, 5}, applied.err
+    stored = secretsmanager_backends[OTHER]["us-east-1"].secrets["auditor/ci-deploy"]
+    values = [json.loads(one["secret_string"]) for one in stored.versions.values()]
+    (secret,) = {value["SecretAccessKey"] for value in values if "SecretAccessKey" in value}
+    assert secret not in applied.out + applied.err
+    written = [file for file in cli.folder.rglob("*") if file.is_file()]
+    assert [file for file in written if secret.encode() in file.read_bytes()] == []
+    assert not [call for call in cloud.call_log if call.action == "PutSecretValue" and secret not in str(call.params)]
+
+
+@pytest.mark.parametrize(
+    ("approver", "changes", "said"),
+    [
+        (Approver("eve@example.com"), {}, "not the approver's"),
+        (BOB, {"plan_sha256": "0" * 64}, "another plan"),
+        (BOB, {"at": datetime.now(UTC) - timedelta(days=5)}, "too old"),
+    ],
+)
+def test_what_is_not_approved_calls_nothing_but_who_am_i(
+    cli: CommandLine, cloud: EmbeddedOrganisation, approver: Approver, changes: dict[str, Any], said: str
+) -> None:
+    """Wrongly signed, of another plan, or too old: exit code 6."""
+    path, plan, _ = planned(cli)
+    approve(path, plan, approver, **changes)
+    before = len(cloud.call_log)
+    finished = cli.run("remediate", "apply", str(path))
+    assert finished.code == 6
+    assert said in finished.err
+    assert actions(cloud, before) == ["GetCallerIdentity"]
+
+
+def test_an_edited_plan_is_no_plan(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """What was approved is not this one; and what is no plan at all is said before anything is called."""
+    path, plan, _ = planned(cli)
+    approve(path, plan, BOB, CAT)
+    path.write_bytes(path.read_bytes().replace(b'"quiet_days":14', b'"quiet_days":1'))
+    before = len(cloud.call_log)
+    assert cli.run("remediate", "apply", str(path)).code == 6
+    assert actions(cloud, before) == ["GetCallerIdentity"]
+    path.write_bytes(b"{}")
+    assert cli.run("remediate", "apply", str(path)).code == 2
