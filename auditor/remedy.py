@@ -19,7 +19,6 @@ from zoneinfo import ZoneInfo
 from auditor import __version__
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection, shared_clients
-from auditor.aws.failures import AwsFailure
 from auditor.aws.identity import Identity, caller_identity
 from auditor.aws.key_writes import set_key_status
 from auditor.aws.loop import run
@@ -289,9 +288,12 @@ class Remedy:
         """Take an approved plan into the journal, or more approvals of one that is there; how far items are approved.
 
         Raises:
+            UsageError: the plan is empty.
             ApprovalError: the plan is not approved, changed, expired, or of other approvers.
             CapError: it has more keys than the configuration allows now.
         """
+        if not plan.items:
+            raise UsageError("The plan has nothing in it.", where=plan.id, next_step="Nothing is to be done.")
         now, config = self.timing.now(), self.config.remediation
         rules = Rules(config.approval.persons, config.approval.persons_for_deletion, plan.author.person)
         through = approved(plan, approvals, self.approvers(), rules, now)
@@ -405,16 +407,17 @@ class Remedy:
             UsageError: which key is meant is not known.
             AwsFailure: it cannot be switched on.
         """
+        if account_id is not None and user is not None:  # the journal may be lost, or changed
+            role, external = self._entry(account_id)
+            account = Account(account_id, role_name=role, external_id=external)
+            accounts = Accounts(self.config, self.connection, self.timing, {account_id: account})
+            caller = accounts.caller(account_id, self.config.remediation.roles.retire)
+            run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
+            return name
         tracked = self.ledger().items.get(name)
         if tracked is None:
-            if account_id is None or user is None:
-                step = "Give the id of an item, or a key id with --account and --user."
-                raise UsageError(f"There is no item {name}.", next_step=step)
-            role = self.config.remediation.roles.retire or self.config.accounts.role_name
-            account = Account(account_id, role_name=role, external_id=self.config.accounts.external_id)
-            accounts = Accounts(self.config, self.connection, self.timing, {account_id: account})
-            run(set_key_status(accounts.caller(account_id, role), user, name, KeyStatus.ACTIVE))
-            return name
+            step = "Give the id of an item, or a key id with --account and --user."
+            raise UsageError(f"There is no item {name}.", next_step=step)
         item = tracked.item
         accounts = self._accounts_of(self.ledger())
         run(set_key_status(accounts.retiring(item), item.user, item.key.id, KeyStatus.ACTIVE))
@@ -474,6 +477,3 @@ def load_approvals(plan_path: Path, more: Sequence[Path] = ()) -> list[Approval]
             step = "Name an approval's file."
             raise UsageError(f"It cannot be read ({error.strerror}).", where=str(path), next_step=step) from error
     return approvals
-
-
-__all__ = ["AwsFailure", "Remedy", "closed_at", "load_approvals", "load_plan"]

@@ -13,6 +13,7 @@ from datetime import datetime
 from botocore.credentials import ReadOnlyCredentials
 
 from auditor.aws.calls import INTENT, Caller
+from auditor.aws.clients import REGIONS
 from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.keys import whole_second
 from auditor.model import KeyStatus
@@ -108,6 +109,7 @@ async def created_by(caller: Caller, user: str, intent: str, since: datetime) ->
     Raises:
         AwsFailure: CloudTrail cannot be asked.
     """
+    caller = replace(caller, region=REGIONS.get(caller.partition, REGIONS["aws"]))
     found: list[str] = []
     token: dict[str, str] = {}
     while True:

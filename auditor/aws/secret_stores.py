@@ -43,17 +43,18 @@ class SecretsManager:
         versions = {name: frozenset(stages) for name, stages in told.get("VersionIdsToStages", {}).items()}
         return StoredSecret(versions, bool(told.get("RotationEnabled")), told.get("DeletedDate") is not None)
 
-    async def prove(self, token: str) -> None:
+    async def prove(self, sentinel: str, marker: str) -> None:
         """Show that a value can be put: makes the secret with its sentinel where there is none, else puts a marker.
 
         Args:
-            token: the version's id, a UUID; the same one again does nothing.
+            sentinel: the version's id, a UUID, where it is the first; the same one again does nothing.
+            marker: the version's id of a marker: the same one again proves nothing.
 
         Raises:
             AwsFailure: it cannot.
         """
         found = await self.look()
-        marker = json.dumps({"Version": 1, "Status": NOT_READY})
+        value = json.dumps({"Version": 1, "Status": NOT_READY})
         if found is None:
             options: dict[str, Any] = {"KmsKeyId": self.kms_key} if self.kms_key else {}
             description = "Access key of an IAM user, kept here by auditor when it was rotated"
@@ -62,13 +63,15 @@ class SecretsManager:
                 "create_secret",
                 Name=self.name,
                 Description=description,
-                SecretString=marker,
-                ClientRequestToken=token,
+                SecretString=value,
+                ClientRequestToken=sentinel,
                 **options,
             )
             return
-        stages = [PREFLIGHT] if found.current else [CURRENT]
-        await self._put(marker, token, stages)
+        if found.current:
+            await self._put(value, marker, [PREFLIGHT])
+        else:
+            await self._put(value, sentinel, [CURRENT])
 
     async def put_pending(self, value: Secret, token: str) -> None:
         """Keep a value as the version `token`, which is not the current one yet; the same one again does nothing.

@@ -42,6 +42,8 @@ class Call:
     number: int
     is_root: bool = False
     """Whether a session of the root user signed it."""
+    region: str = ""
+    """That it was signed for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class FaithfulAws:
             self._counts[account_id, request.action] += 1
             number = self._counts[account_id, request.action]
             params = MappingProxyType(dict(request.params))
-            call = Call(request.action, request.service, account_id, params, number, is_root)
+            call = Call(request.action, request.service, account_id, params, number, is_root, request.region)
             self._log.append(call)
         return call
 

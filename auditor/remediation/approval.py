@@ -102,9 +102,22 @@ class Approvers:
         for signer in self.signers:
             options = {name.lower(): value for name, value in (signer.options or {}).items()}
             spaces = options.get("namespaces", NAMESPACE).split(",")
-            is_for = any(fnmatchcase(approver, pattern) for pattern in signer.principals.split(","))
-            if is_for and NAMESPACE in spaces and "cert-authority" not in options:
+            if (
+                _is_named(approver, signer.principals.split(","))
+                and NAMESPACE in spaces
+                and "cert-authority" not in options
+            ):
                 yield signer
+
+
+def _is_named(name: str, patterns: Sequence[str]) -> bool:
+    """As OpenSSH reads a list of patterns: * and ? stand for others, and one that begins with ! excludes."""
+
+    def is_like(pattern: str) -> bool:
+        return fnmatchcase(name, pattern.replace("[", "[[]"))
+
+    excluded = any(is_like(pattern[1:]) for pattern in patterns if pattern.startswith("!"))
+    return not excluded and any(is_like(pattern) for pattern in patterns if not pattern.startswith("!"))
 
 
 def read_approval(content: bytes, where: str) -> Approval:
@@ -242,6 +255,11 @@ def _is_for(statement: Statement, item: Item, kind: Kind) -> bool:
     return kind.rank <= statement.through.rank and (not statement.items or item.id in statement.items)
 
 
+def _is_authors(approver: str, key: str, author: str, approvers: Approvers) -> bool:
+    """Whether it is the author, by name or by a key that is the author's under any name."""
+    return approver.casefold() == author.casefold() or key in map(_text, approvers.named(author))
+
+
 def _check(plan: Plan, approval: Approval, approvers: Approvers, rules: Rules, now: datetime) -> str:
     """The key that signed an approval that may be used."""
     statement = approval.statement
@@ -257,7 +275,7 @@ def _check(plan: Plan, approval: Approval, approvers: Approvers, rules: Rules, n
     if unknown:
         what = f"The plan has no item {', '.join(sorted(unknown))}."
         raise ApprovalError(what, where=whose, next_step="Approve it again.")
-    if rules.author is not None and statement.approver.casefold() == rules.author.casefold():
+    if rules.author is not None and _is_authors(statement.approver, key, rules.author, approvers):
         step = "Somebody else must approve what you planned."
         raise ApprovalError("The author approved the plan.", where=whose, next_step=step)
     lasts = ROTATION_LASTS if statement.through is Kind.ROTATE else DISRUPTIVE_LASTS

@@ -120,6 +120,7 @@ class Engine:
     def _advance(self, item: Item) -> Outcome:
         hands = self.hands(item)
         steps: list[Step] = []
+        begun = len(self.journal.rows)
         try:
             for _ in range(MOST_STEPS):
                 tracked = self._tracked(item)
@@ -127,8 +128,9 @@ class Engine:
                     waiting = self._heal(tracked, hands)
                     if waiting is not None:
                         return self._settled(tracked, waiting, steps)
-                    if tracked.intent.told["step"] == Step.CREATE and (why := self._tracked(item).failed):
-                        return Outcome(item, Standing.FAILED, why, tuple(steps))  # one key at a time is enough
+                    why = self._tracked(item).failed
+                    if why is not None and tracked.intent.number > begun:  # once at a time is enough
+                        return Outcome(item, Standing.FAILED, why, tuple(steps))
                     continue
                 live = hands.look()
                 decision = self._bounded(decide(item, tracked.done, live, self.terms(tracked)))
@@ -233,7 +235,7 @@ class Engine:
         item, done = tracked.item, tracked.done
         match step:
             case Step.PREPARE:
-                hands.prepare()
+                hands.prepare(intent)
             case Step.CREATE:
                 key = hands.create(intent, lambda made: self._add(tracked, Event.MADE, key=made))
                 return {"key": key, "version": version_of(item, intent)}
@@ -291,7 +293,8 @@ class Engine:
             case _:
                 is_done = False
         told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
-        outcome = {"outcome": "done"} if is_done else {"outcome": "failed", "why": "it was not done; it is tried again"}
+        why = "what came of it was not known, and AWS shows that it was not done"
+        outcome = {"outcome": "done"} if is_done else {"outcome": "failed", "why": why}
         self._add(tracked, Event.RESULT, step=step.value, **outcome, **told)
 
     def _heal_create(self, tracked: Tracked, live: Live, hands: Hands) -> Decision | None:

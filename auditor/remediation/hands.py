@@ -72,7 +72,7 @@ async def see(
             raise_if_over(failure)
             groups = None
     tags = None if found.tags_failed else found.tags
-    return Person(account_id, user, str(told["UserId"]), str(told["Arn"]), None, tags, groups), found.keys
+    return Person(account_id, user, str(told["UserId"]), str(told["Arn"]), tags, groups), found.keys
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class Hands:
         caller = replace(self.callers.rotating(self.item), region=delivery.region)
         return SecretsManager(caller, delivery.secret, delivery.kms_key)
 
-    def prepare(self) -> None:
+    def prepare(self, intent: str) -> None:
         """Prove that a secret can be stored, before there is one; raises AwsFailure where it cannot."""
-        run(self._store().prove(sentinel_of(self.item)))
+        run(self._store().prove(sentinel_of(self.item), version_of(self.item, intent)))
 
     def create(self, intent: str, made: Callable[[str], None]) -> str:
         """Make a key and store its secret as the pending version `version_of(item, intent)`.

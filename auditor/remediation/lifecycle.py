@@ -29,6 +29,9 @@ NOTICE = timedelta(hours=24)
 
 NOTICE_OF_DELETION = timedelta(hours=72)
 
+NOTICE_HOLDS = timedelta(days=14)
+"""How long after its due time what was announced may still be done: later, nobody thinks of it any more."""
+
 
 class Step(StrEnum):
     """What changes something in AWS."""
@@ -81,9 +84,6 @@ class Progress:
     deleted_at: datetime | None = None
     confirmed_by: str | None = None
     held: str | None = None
-    refused: str | None = None
-    needs_person: str | None = None
-    gone: bool = False
     wrote_at: datetime | None = None
     """When anything was last written for the user."""
 
@@ -186,10 +186,6 @@ def _decisions(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator
 
 
 def _ended(item: Item, done: Progress) -> Iterator[Done]:
-    if done.refused is not None:
-        yield Done(f"refused: {done.refused}")
-    if done.gone:
-        yield Done("the user is gone")
     if done.deleted_at is not None:
         yield Done("deleted")
     if done.inactive_at is not None and item.through is not Kind.DELETE and done.held is None:
@@ -390,6 +386,8 @@ def _announced(item: Item, step: Step, notice: timedelta, done: Progress, terms:
         yield Announce(step, terms.at + notice)
         return
     due = done.announced + notice
+    if terms.at >= due + NOTICE_HOLDS:
+        yield Announce(step, terms.at + notice)
     if terms.at < due:
         yield Wait(f"to {step.value}, as was announced", due, item.owner or "its owner")
     if terms.closed is not None:

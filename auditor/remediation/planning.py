@@ -26,7 +26,7 @@ WANTED: Mapping[ControlId, Kind] = {
 
 ADVICE: Mapping[str, str] = {
     "ROOT": "Delete the root user's keys by hand; no program should hold them.",
-    "SELF": "Rotate it with `auditor key rotate`, or let somebody else plan it.",
+    "SELF": "Let somebody plan it who calls AWS with other credentials.",
     "PROTECTED": "Take the protection away, if it is not meant any more.",
     "TWO_KEYS": "Find out which of the two is needed, and switch the other one off; then plan again.",
     "AMBIGUOUS": "Replace one of the user's keys: the report has no ids, only the second in which a key was created.",
@@ -49,7 +49,6 @@ class Candidate:
     account_name: str | None
     partition: str
     user: str
-    user_arn: str
     key_id: str | None
     created_at: datetime | None
     basis: tuple[Basis, ...]
@@ -269,7 +268,6 @@ def candidates_of(rows: Iterable[Mapping[str, object]]) -> Iterator[Candidate]:
             account_name=str(name) if name else None,
             partition=str(row["user_arn"]).split(":")[1],
             user=str(row["user"]),
-            user_arn=str(row["user_arn"]),
             key_id=str(key_id) if key_id else None,
             created_at=created if isinstance(created, datetime) else None,
             basis=(basis,),

@@ -79,12 +79,24 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case Event.HELD:
             changes |= {"done": replace(done, held=told["reason"])}
         case Event.RELEASED:
-            changes |= {"done": replace(done, held=None, announced=None)}
+            changes |= {"done": replace(done, held=None, announced=None, **_accepted(tracked, row))}
         case Event.WAITING | Event.ASKED:
             changes |= {"waiting": row}
         case _:
             changes |= {"ended": told["how"]}
     return replace(tracked, **changes)
+
+
+def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
+    """What a person accepts who releases an item about which one was asked.
+
+    A key that was switched on again is active, and has to be quiet and announced anew. One that was used while it was
+    to be inactive begins that time anew.
+    """
+    asked = tracked.waiting.told["code"] if tracked.waiting and tracked.waiting.event is Event.ASKED else None
+    if asked == "REACTIVATED":
+        return {"inactive_at": None, "used_when_inactive": None}
+    return {"inactive_at": row.at, "used_when_inactive": row.at} if asked == "USED_SINCE" else {}
 
 
 def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:

@@ -25,7 +25,6 @@ class Person:
     name: str
     id: str
     arn: str
-    has_password: bool | None
     tags: Mapping[str, str] | None
     groups: Sequence[str] | None = ()
 
@@ -80,13 +79,12 @@ class Protection:
 
     def _means(self, scope: Scope, person: Person, key_id: str) -> tuple[bool, bool]:
         """Whether the scope surely, and whether it possibly means the user's key."""
-        human = {True: 1, False: 0, None: -1}[person.has_password]
         subject = Subjects(
             account=np.array([person.account_id], np.object_),
             user=np.array([person.name], np.object_),
             arn=np.array([person.arn], np.object_),
             is_root=np.array([False]),
-            human=lambda: np.array([human], np.int8),
+            human=lambda: np.array([-1], np.int8),
             tags=lambda: [person.tags],
             places={person.account_id: self.place},
             key=np.array([key_id], np.object_),

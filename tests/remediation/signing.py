@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from auditor.remediation.approval import NAMESPACE, Approval, Statement
-from auditor.remediation.plan import Kind, Plan
+from auditor.remediation.plan import Plan
 
 
 def _text(content: bytes) -> bytes:
@@ -54,6 +54,3 @@ class Approver:
             at=when,
         ).model_copy(update=changes)
         return Approval(statement=statement, signature=self.signature(statement.content, namespace))
-
-
-__all__ = ["Approver", "Kind"]

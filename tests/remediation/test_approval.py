@@ -138,6 +138,32 @@ def test_lines_that_do_not_allow_it(plan: Plan, tmp_path: Path) -> None:
         assert (signed_by(BOB.approves(plan, AS_OF), Approvers.read(path)) is not None) is allowed, options
 
 
+def test_names_that_a_line_excludes(plan: Plan, tmp_path: Path) -> None:
+    """A pattern that begins with ! takes back what the others allow; brackets are letters."""
+    _, rest = BOB.line.split(" ", 1)
+    for names, allowed in (
+        ("*@example.com", True),
+        ("*,!bob@example.com", False),
+        ("*,!b*", False),
+        ("!cat@example.com,*", True),
+        ("[b]ob@example.com", False),
+    ):
+        path = tmp_path / "signers"
+        path.write_text(f"{names} {rest}\n")
+        assert (signed_by(BOB.approves(plan, AS_OF), Approvers.read(path)) is not None) is allowed, names
+
+
+def test_the_author_is_known_by_the_key_as_well(plan: Plan, tmp_path: Path) -> None:
+    """Another name for it, that the file allows, approves nothing."""
+    alias = replace(ANN, name="anna@example.com")
+    path = tmp_path / "signers"
+    path.write_text("\n".join(one.line for one in (ANN, alias, BOB)))
+    approvers = Approvers.read(path)
+    plan = plan.model_copy(update={"approvers_sha256": approvers.sha256})
+    with pytest.raises(ApprovalError, match="author approved"):
+        through(plan, approvers, alias.approves(plan, AS_OF))
+
+
 def test_plans_and_approvals_are_read_strictly(plan: Plan) -> None:
     """What is not known in them is not passed over."""
     assert read_plan(plan.content, "p") == plan

@@ -1,6 +1,8 @@
 """The engine: a whole rotation, and what the world around it does meanwhile."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,11 @@ from auditor.demo import ErrorFault, LostFault
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.engine import NotToldError, Outcome, Standing
 from auditor.remediation.hands import Hands
+from auditor.remediation.journal import Event, open_journal
 from auditor.remediation.lifecycle import Step
-from auditor.remediation.plan import Item, Kind
+from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.protection import Protection
+from tests.builders import AS_OF
 from tests.remediation.world import SameCaller, World, claim, item_of, plan_of, tick, tracked
 
 USER = "user-0"
@@ -106,6 +110,67 @@ def test_what_colleagues_do_meanwhile_stops_it(
     assert outcome.standing is Standing.NEEDS_PERSON
     assert code in outcome.told
     assert world.keys(USER) == before
+
+
+@pytest.mark.parametrize("code", ["REACTIVATED", "USED_SINCE"])
+def test_what_a_person_releases_goes_on(world: World, tmp_path: Path, code: str) -> None:
+    """A key that was switched on again is announced anew once it is quiet; a use begins its quarantine anew."""
+    item = begun(world, tmp_path)
+    days(world, tmp_path, item, 9)
+    if code == "REACTIVATED":
+        hands(world, item).set_status(item.key.id, KeyStatus.ACTIVE)
+    else:
+        world.cloud.record_use(item.key.id, UsedAt(world.clock.now, "s3", None))
+    assert code in days(world, tmp_path, item, 1).told
+    state = tracked(world, tmp_path, item)
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add(state.plan_id, item.id, Event.RELEASED, reason="settled", by="ann")
+    told = days(world, tmp_path, item, 1).told
+    if code == "REACTIVATED":
+        assert told.startswith("to deactivate, not before ")
+        assert days(world, tmp_path, item, 1).steps == (Step.DEACTIVATE,)
+    else:
+        assert told == "the key stays inactive for a while, so that it can be switched on again"
+    while tracked(world, tmp_path, item).ended is None:
+        assert world.clock.now < AS_OF + timedelta(days=60)
+        days(world, tmp_path, item, 1)
+    assert item.key.id not in world.keys(USER)
+
+
+def test_an_announcement_that_is_long_past_is_made_anew(world: World, tmp_path: Path) -> None:
+    """What could not be done for weeks, because the key was used again, nobody expects any more."""
+    item = begun(world, tmp_path)
+    assert days(world, tmp_path, item, 7).told.startswith("to deactivate, not before ")
+    world.cloud.record_use(item.key.id, UsedAt(world.clock.now + timedelta(days=18), "s3", None))
+    days(world, tmp_path, item, 19)
+    again = days(world, tmp_path, item, 2)
+    assert again.told.startswith("to deactivate, not before ")
+    assert days(world, tmp_path, item, 1).steps == (Step.DEACTIVATE,)
+    assert len({one.key for one in world.told if one.step is Step.DEACTIVATE}) == 2
+
+
+def test_a_step_of_unknown_outcome_is_tried_once_at_a_time(world: World, tmp_path: Path) -> None:
+    """An outage of AWS is no reason to go round in circles, or to call a person."""
+    item = item_of(world, USER, Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim(world, tmp_path, plan_of(item))
+    world.fault = lambda call: ErrorFault(500, "InternalFailure") if call.action == "UpdateAccessKey" else None
+    (outcome,) = tick(world, tmp_path)
+    assert (outcome.standing, outcome.steps) == (Standing.FAILED, ())
+    assert world.cloud.calls["222222222222", "UpdateAccessKey"] == 2  # as often as a call is attempted
+    world.fault = lambda _call: None
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.steps == (Step.DEACTIVATE,)
+
+
+def test_cloudtrail_is_asked_where_iams_events_are(world: World, tmp_path: Path) -> None:
+    """Whatever Region the secrets, or the caller's calls, have (CloudTrail: global service events)."""
+    item = item_of(world, USER, delivery=Delivery(secret=f"auditor/{USER}", region="eu-central-1"))
+    caller = replace(world.caller(), region="eu-west-1")
+    asked = []
+    world.fault = lambda call: asked.append(call) if call.action == "LookupEvents" else None
+    assert Hands(item, SameCaller(caller), Protection()).made_by("x", world.clock.now) == []
+    assert [call.region for call in asked] == ["us-east-1"]
+    assert not (tmp_path / "journal.sqlite").exists()
 
 
 def test_an_old_key_that_somebody_deleted_is_done(world: World, tmp_path: Path) -> None:

@@ -109,10 +109,10 @@ def test_every_fault_at_every_place_has_the_same_end(world: World, tmp_path: Pat
     calls, commits = Death(), Death()
     rotation(world, item, tmp_path / "clean", calls, commits)
     ends_well(world, item, tmp_path / "clean")
-    places = range(commits.counted)
+    places = list(range(commits.counted))
     if kind in CALLS:
         every = os.environ.get("AUDITOR_WHOLE_MATRIX") == "1"
-        places = [  # type: ignore[assignment]
+        places = [
             at
             for at, name in enumerate(calls.names)
             if every or not name.startswith(READING) or OF_READS[at % len(OF_READS)] == kind

@@ -1,10 +1,9 @@
 """A user whose key is rotated, the application that uses it, a clock, and faults at any call or commit."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from auditor.aws.calls import Caller
 from auditor.aws.clients import Clients, shared_clients
 from auditor.aws.identity import RoleSession
 from auditor.aws.timing import Timing
-from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, Fault, KeySeed, OrganisationSeed, UserSeed
+from auditor.demo import Call, EmbeddedOrganisation, Fault, KeySeed, UserSeed
 from auditor.model import Account, KeyStatus, UsedAt
 from auditor.remediation.engine import Engine, Notice, Outcome
 from auditor.remediation.hands import Hands
@@ -40,7 +39,6 @@ from tests.builders import AS_OF, ago
 from tests.conftest import connect
 
 MAIN, OTHER = "111111111111", "222222222222"
-CANARY = "secret-of-the-canary"
 
 
 class Killed(BaseException):
@@ -119,6 +117,7 @@ class MortalJournal(Journal):
     death: Death
 
     def add(self, plan: str, item: str, event: Event, /, **told: Any) -> Row:
+        """See `Journal`."""
         mine = self.death.before()
         row = super().add(plan, item, event, **told)
         self.death.done(mine)
@@ -282,6 +281,3 @@ def tracked(world: World, folder: Path, item: Item) -> Tracked:
     """The item as its journal tells."""
     with open_journal(folder, lambda: world.clock.now, writes=False) as journal:
         return fold(journal.rows).items[item.id]
-
-
-__all__ = ["AccountSeed", "Counter", "OrganisationSeed", "replace"]
