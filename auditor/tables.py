@@ -204,7 +204,7 @@ AGES: Mapping[str, str] = {"age_days": COUNT, "keys": COUNT}
 
 
 FORECAST: Mapping[str, str] = {"owner": TEXT, "control": TEXT, "within": COUNT, "verdicts": COUNT}
-"""One row per owner, control and first of `HORIZONS` within which so many verdicts that comply now fall due."""
+"""One row per owner, control and first of `HORIZONS` within which so many verdicts that do not fail now fall due."""
 
 HORIZONS = (30, 60, 90)
 """Days ahead."""

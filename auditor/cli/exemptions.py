@@ -1,5 +1,6 @@
 """`auditor exemptions`: what is excused, by whom and until when; and whether that is right as it stands."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,13 +44,14 @@ def list_(
 
         manifest = load_manifest(find_run(run, runs_folder(config, output)))
         exemptions, at = manifest.policy.exemptions, manifest.as_of
+    told = _documents(exemptions, at, manifest)
     if json:
-        print_json([_document(exemption, at, manifest) for exemption in exemptions])
+        print_json(told)
         return
     if not exemptions:
         say("There is no exemption.")
-    for exemption in exemptions:
-        _say(exemption, at, manifest)
+    for exemption, said in zip(exemptions, told, strict=True):
+        _say(exemption, said)
 
 
 @app.command("check")
@@ -81,21 +83,31 @@ def _configured(config: Path | None) -> "tuple[Exemption, ...]":
     return load_config(config_file(config)).to_policy().exemptions
 
 
-def _document(exemption: "Exemption", at: datetime, manifest: "RunManifest | None") -> dict[str, Any]:
+def _documents(exemptions: "Sequence[Exemption]", at: datetime, manifest: "RunManifest | None") -> list[dict[str, Any]]:
     from auditor.formats.standing import exemption_views
+
+    came_of = {view.id: view for view in exemption_views(manifest)} if manifest else {}
+    undecided = manifest.undecided if manifest else {}
+    return [
+        {
+            **_document(exemption, at),
+            "matched": view.matched if (view := came_of.get(exemption.id)) else None,
+            "undecided": undecided.get(exemption.id, 0) if view else None,
+            "result": view.result if view else None,
+        }
+        for exemption in exemptions
+    ]
+
+
+def _document(exemption: "Exemption", at: datetime) -> dict[str, Any]:
     from auditor.formats.words import instant
     from auditor.policy import scope_words, standing
 
-    came_of = {view.id: view for view in exemption_views(manifest)} if manifest else {}
-    view = came_of.get(exemption.id)
     return {
         "id": exemption.id,
         "control": exemption.control.value,
         "scope": scope_words(exemption.scope),
         "standing": standing(exemption, at).value,
-        "matched": view.matched if view else None,
-        "undecided": manifest.undecided.get(exemption.id, 0) if manifest else None,
-        "result": view.result if view else None,
         "reason": exemption.reason,
         "owner": exemption.owner,
         "approver": exemption.approver,
@@ -105,8 +117,7 @@ def _document(exemption: "Exemption", at: datetime, manifest: "RunManifest | Non
     }
 
 
-def _say(exemption: "Exemption", at: datetime, manifest: "RunManifest | None") -> None:
-    said = _document(exemption, at, manifest)
+def _say(exemption: "Exemption", said: Mapping[str, Any]) -> None:
     say(f"{said['id']}  {said['control']}, {said['scope']}: {said['standing']}", "bold")
     days = f"{exemption.starts_at.date().isoformat()} to {exemption.expires_at.date().isoformat()}"
     say(f"{days}; owner {exemption.owner}, approved by {exemption.approver}, {exemption.ticket}", indent=2)

@@ -12,7 +12,7 @@ from itertools import groupby
 
 from auditor.formats.view import FindingView, ReportView
 from auditor.formats.words import counted, plural
-from auditor.model import ControlId
+from auditor.model import ControlId, Outcome
 
 DATED = frozenset({ControlId.KEY_AGE, ControlId.INACTIVE_KEY_RETAINED, ControlId.SERVICE_CREDENTIAL_AGE})
 """Controls whose due dates stand; one by use moves with every use, and an event would never come true."""
@@ -117,7 +117,8 @@ def _description(findings: Iterable[FindingView]) -> str:
 
 def _line(finding: FindingView) -> str:
     limit = f", {finding.limit} fails" if finding.limit else ""  # older runs do not tell it
-    return f"{finding.account}: {finding.user} {finding.key}, {finding.control_title}{limit}"
+    until = ", exempt until then" if finding.outcome == Outcome.EXEMPT else ""
+    return f"{finding.account}: {finding.user} {finding.key}, {finding.control_title}{limit}{until}"
 
 
 def _text(text: str) -> str:

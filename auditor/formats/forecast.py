@@ -1,4 +1,4 @@
-"""The days ahead: how many verdicts that comply now fall due within 30, 60 and 90 days, by control and owner. Pure."""
+"""The days ahead: how many verdicts that pass now, or are exempt, will fail within 30, 60 and 90 days. Pure."""
 
 from dataclasses import dataclass
 

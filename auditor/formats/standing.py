@@ -201,7 +201,8 @@ def _came_of(where: Standing, exemption: Exemption, manifest: RunManifest) -> tu
     undecided = manifest.undecided.get(exemption.id, 0)
     verdicts = "verdict" if undecided == 1 else "verdicts"
     more = f"; of {undecided:,} more {verdicts} it cannot be told" if undecided else ""
-    more = more or ("; not all accounts were audited" if may_be_elsewhere(exemption.scope, manifest) else "")
+    if not (more or matched) and may_be_elsewhere(exemption.scope, manifest):
+        more = "; not all accounts were audited"
 
     def many(number: int) -> str:
         return f"{number:,} {'violation' if number == 1 else 'violations'}"

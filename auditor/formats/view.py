@@ -114,6 +114,12 @@ class FindingView:
         return self.owner or (NOT_LOOKED_UP if self.owner_source == NOT_LOOKED_UP else NO_OWNER)
 
     @property
+    def askers(self) -> tuple[str, ...]:
+        """Who asks for this verdict: the policy, and the clauses of frameworks."""
+        own = () if self.by_policy is False else ("the policy",)
+        return (*own, *(self.frameworks or "").splitlines())
+
+    @property
     def asked_by(self) -> str:
         """The frameworks that ask for this verdict, by id."""
         return ", ".join(dict.fromkeys(framework for framework, _ in self.clauses))
@@ -225,7 +231,7 @@ class ReportView:
     """Who has what to do, the most violations first."""
     forecast: ForecastView = NOTHING_AHEAD
     upcoming: tuple[FindingView, ...] = ()
-    """What complies now and falls due within the longest of the forecast's horizons, the soonest first."""
+    """What passes now, or is exempt, and falls due within the longest of the forecast's horizons, the soonest first."""
     group_by: Grouping = Grouping.SEVERITY
     """What the findings on paper are grouped by."""
     printed_rows: int = PRINTED_ROWS

@@ -238,18 +238,16 @@ def rule_sentences(manifest: RunManifest) -> Iterator[str]:
     idle_rules = [name for name, number in manifest.rules.items() if not number and name not in elsewhere]
     if idle_rules:
         them = counted(len(idle_rules), "limit rule")
-        yield f"{them} {'is' if len(idle_rules) == 1 else 'are'} for no key at all: {', '.join(idle_rules)}."
+        yield f"{them} matched nothing: {', '.join(idle_rules)}."
     standings = {one.id: standing(one, manifest.as_of) for one in manifest.policy.exemptions}
     matched = manifest.exemptions
     expired = [name for name, where in standings.items() if where is Standing.EXPIRED and manifest.failing.get(name)]
     soon = [name for name, where in standings.items() if where is Standing.EXPIRING]
     idle = [
-        name
-        for name, where in standings.items()
-        if where in {Standing.ACTIVE, Standing.EXPIRING} and not (matched.get(name) or manifest.undecided.get(name))
-    ]
-    idle = [
-        one.id for one in manifest.policy.exemptions if one.id in idle and not may_be_elsewhere(one.scope, manifest)
+        one.id
+        for one in manifest.policy.exemptions
+        if standings[one.id] in {Standing.ACTIVE, Standing.EXPIRING}
+        and not (matched.get(one.id) or manifest.undecided.get(one.id) or may_be_elsewhere(one.scope, manifest))
     ]
     open_ = [name for name, number in manifest.undecided.items() if number]
     if expired:

@@ -20,7 +20,7 @@ from auditor.tables import ACCOUNTS, AGES, FINDINGS, FORECAST, HORIZONS, JUDGED,
 LATEST = "latest"
 
 UPCOMING = 5_000
-"""Verdicts that are told one by one though they comply: those that fall due first."""
+"""Verdicts that are told one by one though nothing fails yet: those that fall due first."""
 
 OWN = "outcome = 'compliant' AND by_policy IS NOT FALSE"
 # The texts below hold nothing but numbers and instants of our own.

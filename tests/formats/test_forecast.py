@@ -14,7 +14,7 @@ from auditor.formats.forecast import ForecastView
 from auditor.formats.view import ReportView, build_view
 from auditor.history import load_run
 from auditor.history.library import UPCOMING
-from auditor.model import ControlId, Operator, Policy, ReportUser, UserLookup
+from auditor.model import ControlId, Exemption, Operator, Outcome, Policy, ReportUser, Scope, UserLookup
 from auditor.policy import CONTROLS, NOT_LOOKED_UP
 from auditor.tables import ACCOUNTS, FINDINGS, HORIZONS, KEYS, USERS
 from tests.builders import (
@@ -112,6 +112,17 @@ def test_what_a_standard_will_find_is_foretold_as_well() -> None:
     assert alone.due_soon == ()
     both = forecast(users, policy=replace(YEARS, frameworks=(standard,)))
     assert counts(both.forecast)[AGE] == (1, 1, 1)
+
+
+def test_what_an_exemption_excuses_is_due_when_it_ends() -> None:
+    """It is foretold for that day, and the calendar says why."""
+    exemption = Exemption(
+        "e", ControlId.KEY_AGE, Scope(users=("ann",)), "r", "o", "a", "t", starts_at=ago(9), expires_at=ago(-20)
+    )
+    view = forecast(report_user("ann", report_key(ago(400), used(0))), policy=replace(YEARS, exemptions=(exemption,)))
+    assert counts(view.forecast) == {AGE: (1, 1, 1)}
+    assert [(it.outcome, it.due_at) for it in view.upcoming] == [(Outcome.EXEMPT, ago(-20))]
+    assert "exempt until then" in render_calendar(view).decode().replace("\r\n ", "")
 
 
 # ------------------------------------------------------------------------------------------------- older runs

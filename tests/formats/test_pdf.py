@@ -80,6 +80,9 @@ def test_what_frameworks_find_of_the_same_key_stands_in_its_row() -> None:
     assert (group.total, group.shown) == (3, 3)
     text = squeezed(" ".join(pages_of(render_pdf(replace(view, findings=several), max_rows=10))))
     assert squeezed(f"{first.reason} cis-aws-3.0 1.14: 90 days or more fails.") in text
+    unsure = replace(first, outcome="unknown", reason="Not known.")
+    text = squeezed(" ".join(pages_of(render_pdf(replace(view, findings=(unsure, strict)), max_rows=10))))
+    assert squeezed("90 days or more fails. Asked by: cis-aws-3.0 1.14 the policy: Unknown. Not known.") in text
 
 
 def test_the_gravest_findings_come_first() -> None:

@@ -160,8 +160,8 @@ def test_each_subject_counts_once_for_its_owner() -> None:
 @pytest.mark.parametrize(
     ("rules", "matched", "undecided", "said"),
     [
-        ({"a": 0, "b": 1, "c": 0}, 1, 0, "2 limit rules are for no key at all: a, c."),
-        ({"a": 0}, 1, 0, "1 limit rule is for no key at all: a."),
+        ({"a": 0, "b": 1, "c": 0}, 1, 0, "2 limit rules matched nothing: a, c."),
+        ({"a": 0}, 1, 0, "1 limit rule matched nothing: a."),
         ({"a": 2}, 1, 0, None),
         ({}, 0, 2, "1 exemption is perhaps for what is not known: e."),
         ({}, 0, 0, "1 exemption matched nothing: e."),
