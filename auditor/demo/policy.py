@@ -64,7 +64,7 @@ def demo_policy(as_of: datetime) -> Mapping[str, Mapping[str, Any]]:
                 exemption(
                     "EX-2026-011",
                     "console-mfa",
-                    {"path": "/contractors/"},
+                    {"path": "/contractors/", "account": LEGACY},
                     (-30, 40),
                     "Contractors get their security keys with their contracts.",
                 ),

@@ -201,21 +201,22 @@ def _came_of(where: Standing, exemption: Exemption, manifest: RunManifest) -> tu
     undecided = manifest.undecided.get(exemption.id, 0)
     verdicts = "verdict" if undecided == 1 else "verdicts"
     more = f"; of {undecided:,} more {verdicts} it cannot be told" if undecided else ""
-    if not (more or matched) and may_be_elsewhere(exemption.scope, manifest):
-        more = "; not all accounts were audited"
+    is_open = bool(undecided) or may_be_elsewhere(exemption.scope, manifest)
 
     def many(number: int) -> str:
         return f"{number:,} {'violation' if number == 1 else 'violations'}"
 
     match where:
-        case Standing.EXPIRED if failing or more:
+        case Standing.EXPIRED if failing or is_open:
             return f"{many(failing)} now failing{more}", "bad" if failing else "warn"
         case Standing.EXPIRED:
             return "nothing fails for it: remove it", "neutral"
         case Standing.NOT_YET:
             return f"will excuse {many(failing)}{more}", "neutral"
-        case _ if not matched and not more:
+        case _ if not matched and not is_open:
             return "matched nothing: remove it, or correct its scope", "warn"
+        case _ if not matched and not undecided:
+            return "matched nothing in the accounts that were audited", "neutral"
         case _:
             return f"excuses {many(matched)}{more}", "warn" if more or where is Standing.EXPIRING else "good"
 

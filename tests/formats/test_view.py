@@ -7,7 +7,7 @@ import pytest
 
 from auditor.config import built_in_framework
 from auditor.formats import words
-from auditor.formats.standing import owner_views
+from auditor.formats.standing import exemption_views, owner_views
 from auditor.formats.view import Tone, build_view
 from auditor.model import (
     ControlId,
@@ -175,6 +175,27 @@ def test_rules_and_exemptions_that_need_somebody_are_told(
     run = judged(GOOD).manifest
     manifest = replace(run, policy=policy, rules=rules, exemptions={"e": matched}, undecided={"e": undecided})
     assert list(words.rule_sentences(manifest)) == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("scope", "matched", "undecided", "said"),
+    [
+        (Scope(users=("ann",)), 0, 0, "matched nothing in the accounts that were audited"),
+        (Scope(accounts=("000000000000",)), 0, 0, "matched nothing in the accounts that were audited"),
+        (Scope(accounts=("111122223333",)), 0, 0, "matched nothing: remove it, or correct its scope"),
+        (Scope(users=("ann",)), 2, 0, "excuses 2 violations"),
+        (Scope(users=("ann",)), 0, 1, "excuses 0 violations; of 1 more verdict it cannot be told"),
+    ],
+)
+def test_an_exemption_is_called_idle_only_where_that_is_known(
+    scope: Scope, matched: int, undecided: int, said: str
+) -> None:
+    """Not where it may be for something in an account that was not audited, or for what is unknown."""
+    run = judged(GOOD, missing=1).manifest
+    policy = Policy(exemptions=(Exemption("e", ControlId.KEY_AGE, scope, "r", "o", "a", "t", ago(9), ago(-90)),))
+    manifest = replace(run, policy=policy, exemptions={"e": matched}, undecided={"e": undecided})
+    (view,) = exemption_views(manifest)
+    assert view.result == said
 
 
 def test_keys_due_soon_pass_now_and_are_listed_by_date() -> None:
