@@ -169,7 +169,12 @@ class Remedy:
     def delivery(self, user: str) -> Delivery:
         """Where the secret of a user's new key goes."""
         secrets = self.config.remediation.secrets
-        return Delivery(secret=secrets.name.replace("{user}", user), region=secrets.region, kms_key=secrets.kms_key)
+        return Delivery(
+            secret=secrets.name.replace("{user}", user),
+            region=secrets.region,
+            kms_key=secrets.kms_key,
+            smtp_regions=secrets.smtp_regions,
+        )
 
     # ------------------------------------------------------------------------------------------------- plan
 

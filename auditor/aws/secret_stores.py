@@ -11,6 +11,7 @@ from typing import Any
 
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.key_writes import KeyCredentials
 from auditor.model import StoredSecret
 from auditor.secret import Secret
 
@@ -91,13 +92,14 @@ class SecretsManager:
             VersionStages=stages,
         )
 
-    async def read(self, version: str) -> Secret:
-        """The value of a version.
+    async def read(self, version: str | None = None) -> Secret:
+        """The value of a version, or of the one that applications read.
 
         Raises:
             AwsFailure: it cannot be read.
         """
-        told = await self.caller.call("secretsmanager", "get_secret_value", SecretId=self.name, VersionId=version)
+        which = {"VersionId": version} if version else {"VersionStage": CURRENT}
+        told = await self.caller.call("secretsmanager", "get_secret_value", SecretId=self.name, **which)
         if not isinstance(told.get("SecretString"), str):
             what = "the answer holds no SecretString"
             raise AwsFailure(Kind.UNREADABLE, "secretsmanager:GetSecretValue", "UnreadableAnswer", what)
@@ -114,3 +116,15 @@ class SecretsManager:
             MoveToVersionId=version,
             **moved,
         )
+
+
+def key_in(value: Secret) -> KeyCredentials | None:
+    """The access key that a stored value holds; None where it is the sentinel, or no value of ours."""
+    try:
+        told = json.loads(value.reveal())
+    except ValueError:
+        return None
+    if not isinstance(told, dict) or told.get("Status") == NOT_READY:
+        return None
+    key_id, secret = told.get("AccessKeyId"), told.get("SecretAccessKey")
+    return KeyCredentials(key_id, Secret(secret)) if isinstance(key_id, str) and isinstance(secret, str) else None

@@ -11,7 +11,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from auditor import __version__
-from auditor.cli import audit, config, controls, demo, doctor, exemptions, iam_policy, remediate, report, runs
+from auditor.cli import (
+    audit,
+    config,
+    controls,
+    credential_process,
+    demo,
+    doctor,
+    exemptions,
+    iam_policy,
+    remediate,
+    report,
+    runs,
+)
 from auditor.cli.output import is_result_lost, open_streams, print_error
 from auditor.errors import AuditorError
 
@@ -57,6 +69,7 @@ app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.command("iam-policy")(iam_policy.iam_policy)
+app.command("credential-process")(credential_process.credential_process)
 app.add_typer(runs.app, name="runs")
 app.add_typer(controls.app, name="controls")
 app.add_typer(exemptions.app, name="exemptions")

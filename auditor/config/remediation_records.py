@@ -117,6 +117,8 @@ class SecretsConfig(Section):
     """The Region of the secrets; not set, the one whose endpoints are called."""
     kms_key: OptionalLine = None
     """The KMS key of new secrets, by id, ARN or alias; not set, the account's default."""
+    smtp_regions: Many[Annotated[str, REGION]] = ()
+    """Regions for which keys that Amazon SES uses get SMTP passwords, besides that of their last use."""
 
 
 class RolesConfig(Section):

@@ -13,10 +13,11 @@ from typing import Protocol
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind, raise_if_over
 from auditor.aws.identity import caller_identity
-from auditor.aws.key_writes import KeyCredentials, create_access_key, created_by, delete_access_key, set_key_status
+from auditor.aws.key_writes import create_access_key, created_by, delete_access_key, set_key_status
 from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
-from auditor.aws.secret_stores import NOT_READY, SecretsManager
+from auditor.aws.secret_stores import SecretsManager, key_in
+from auditor.aws.ses import smtp_password
 from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.lifecycle import Live, sentinel_of, version_of
 from auditor.remediation.plan import Item
@@ -129,7 +130,7 @@ class Hands:
         item = self.item
         key = run(create_access_key(self.callers.rotating(item), item.user, intent))
         made(key.id)
-        value = {
+        value: dict[str, object] = {
             "Version": 1,
             "AccessKeyId": key.id,
             "SecretAccessKey": key.secret.reveal(),
@@ -138,6 +139,9 @@ class Hands:
             "CreatedAt": key.created_at.isoformat(),
             "RotationId": item.id,
         }
+        if item.delivery and item.delivery.smtp_regions:
+            regions = item.delivery.smtp_regions
+            value["SmtpPasswords"] = {region: smtp_password(key.secret, region).reveal() for region in regions}
         run(self._store().put_pending(Secret(json.dumps(value)), version_of(item, intent)))
         return key.id
 
@@ -147,7 +151,8 @@ class Hands:
         Raises:
             AwsFailure: it cannot be read.
         """
-        return _read(run(self._store().read(version))).get("AccessKeyId")
+        held = key_in(run(self._store().read(version)))
+        return held.id if held else None
 
     def verify(self, key_id: str, version: str) -> str | None:
         """Call as the new key, with the secret that is stored, twice; AWS may take a while to know it everywhere.
@@ -161,10 +166,10 @@ class Hands:
         return run(self._verify(self.callers.rotating(self.item), self._store(), key_id, version))
 
     async def _verify(self, caller: Caller, store: SecretsManager, key_id: str, version: str) -> str | None:
-        value = _read(await store.read(version))
-        if value.get("AccessKeyId") != key_id:
+        held = key_in(await store.read(version))
+        if held is None or held.id != key_id:
             return f"the stored version does not hold {key_id}"
-        new = replace(caller, credentials=KeyCredentials(value["AccessKeyId"], Secret(value["SecretAccessKey"])))
+        new = replace(caller, credentials=held)
         timing, until = caller.timing, caller.timing.monotonic() + PATIENCE
         worked, attempt = 0, 0
         while True:
@@ -205,14 +210,3 @@ class Hands:
     def now(self) -> datetime:
         """The instant."""
         return self.callers.reading(self.item).timing.now()
-
-
-def _read(stored: Secret) -> dict[str, str]:
-    """The fields of a stored value; none where it is the sentinel, or no value of ours."""
-    try:
-        value = json.loads(stored.reveal())
-    except ValueError:
-        return {}
-    if not isinstance(value, dict) or value.get("Status") == NOT_READY:
-        return {}
-    return value if {"AccessKeyId", "SecretAccessKey"} <= set(value) else {}

@@ -76,6 +76,8 @@ class Delivery(Record):
     secret: str
     region: str | None = None
     kms_key: str | None = None
+    smtp_regions: tuple[str, ...] = ()
+    """Where the key's user sends mail by SES over SMTP, whose passwords come from the key's secret."""
     current: str | None = None
     """The version that was current when the plan was made; another one means that somebody else rotates it, too."""
 

@@ -24,6 +24,12 @@ WANTED: Mapping[ControlId, Kind] = {
 }
 """What a finding of a control asks for; of several about one key the first here counts."""
 
+SES = frozenset({"ses", "ses-smtp", "email"})
+"""What AWS calls Amazon SES as the service of a key's last use."""
+
+SES_CONSOLE = "ses-smtp-user."
+"""How the SES console names the users that it makes for SMTP."""
+
 ADVICE: Mapping[str, str] = {
     "ROOT": "Delete the root user's keys by hand; no program should hold them.",
     "SELF": "Let somebody plan it who calls AWS with other credentials.",
@@ -190,7 +196,7 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         owner=candidate.owner,
         urgent=is_urgent,
         inactive_since=candidate.inactive_since if kind is Kind.DELETE else None,
-        delivery=_delivery(candidate, seen, settings) if kind is Kind.ROTATE else None,
+        delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
         waits=settings.waits,
     )
 
@@ -218,14 +224,18 @@ def _planned(key: LiveKey) -> PlannedKey | None:
     return PlannedKey(id=key.access_key_id, created_at=key.created_at, status=key.status, last_used=use)
 
 
-def _delivery(candidate: Candidate, seen: Seen, settings: Settings) -> Delivery:
+def _delivery(candidate: Candidate, seen: Seen, key: PlannedKey, settings: Settings) -> Delivery:
     if len(seen.keys) > 1:
         raise _BlockedError("TWO_KEYS", "the user has two keys, and AWS allows no third")
     stored = seen.stored
     if stored is not None and (stored.is_deleted or stored.rotates_itself):
         why = "is scheduled for deletion" if stored.is_deleted else "is rotated by Secrets Manager itself"
         raise _BlockedError("SECRET", f"the secret that the new key would go to {why}")
-    return settings.delivery(candidate.user).model_copy(update={"current": stored.current if stored else None})
+    delivery = settings.delivery(candidate.user)
+    regions = {*delivery.smtp_regions, *filter(None, [key.last_used.region])}
+    sends_mail = key.last_used.service in SES or candidate.user.startswith(SES_CONSOLE)
+    smtp = tuple(sorted(regions)) if sends_mail else ()
+    return delivery.model_copy(update={"current": stored.current if stored else None, "smtp_regions": smtp})
 
 
 def _canaries_first(item: Item) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.aws.ses import smtp_password
 from auditor.demo import ErrorFault, LostFault
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.engine import NotToldError, Outcome, Standing
@@ -15,6 +16,7 @@ from auditor.remediation.journal import Event, open_journal
 from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.protection import Protection
+from auditor.secret import Secret
 from tests.builders import AS_OF
 from tests.remediation.world import SameCaller, World, claim, item_of, plan_of, tick, tracked
 
@@ -307,3 +309,17 @@ def test_a_user_who_was_made_anew_is_another(world: World, tmp_path: Path) -> No
     claim(world, tmp_path, plan_of(item))
     (outcome,) = tick(world, tmp_path)
     assert "USER_REPLACED" in outcome.told
+
+
+def test_who_sends_mail_by_smtp_gets_the_password_that_comes_from_the_new_secret(world: World, tmp_path: Path) -> None:
+    """One for each Region, in the same version as the key; a key that is not used so gets none."""
+    delivery = Delivery(secret="auditor/user-0", smtp_regions=("eu-central-1", "us-west-1"))
+    mailer, other = item_of(world, "user-0", delivery=delivery), item_of(world, "user-1")
+    claim(world, tmp_path, plan_of(mailer, other))
+    tick(world, tmp_path)
+    value = world.stored("auditor/user-0")
+    assert value is not None
+    assert value["SmtpPasswords"] == {
+        region: smtp_password(Secret(value["SecretAccessKey"]), region).reveal() for region in delivery.smtp_regions
+    }
+    assert "SmtpPasswords" not in (world.stored("auditor/user-1") or {})

@@ -1,0 +1,96 @@
+"""`auditor credential-process`: gives programs the key that stands in its secret now, as AWS's SDKs ask for it."""
+
+import json
+import os
+import sys
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from auditor.cli.options import EndpointUrl, Profile, now
+from auditor.errors import NothingAuditedError, UsageError
+
+LASTS = timedelta(minutes=15)
+"""After this an SDK asks again, though the key does not expire: so a long-lived program follows a rotation."""
+
+ASKING = "AUDITOR_CREDENTIAL_PROCESS"
+"""Set while it runs: a profile whose own process it is would start it again, and again."""
+
+ATTEMPTS = 4
+
+_OTHERS = (
+    "It is read with other credentials than those in it: an instance's role, or --profile with one that has its own."
+)
+
+
+def credential_process(
+    secret: Annotated[str, typer.Option("--secret", help="The secret: its ARN, or its name in your own account.")],
+    region: Annotated[
+        str | None, typer.Option("--region", help="The secret's Region; an ARN names it, else your configured one.")
+    ] = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Print a rotated key as a `credential_process` of ~/.aws/config does: for programs, not for a terminal.
+
+    The secret is read with other credentials than the key that it holds: an instance's role, or another profile. The
+    answer expires after 15 minutes, so a program that runs for months follows a rotation without a restart.
+
+    **Examples**, a line of a profile in ~/.aws/config
+
+    - `credential_process = auditor credential-process --secret auditor/ci-deploy --region eu-central-1`
+    - `credential_process = auditor credential-process --secret auditor/ci-deploy --profile reader`
+    """
+    if sys.stdout.isatty():
+        step = "Name it as credential_process in ~/.aws/config; the SDK reads what it prints."
+        raise UsageError("A secret is not shown on a terminal.", next_step=step)
+    if os.environ.get(ASKING):
+        raise UsageError("The profile that is to read the secret asks this command for it.", next_step=_OTHERS)
+    os.environ[ASKING] = "1"
+    from auditor.aws.calls import Caller
+    from auditor.aws.clients import Connection, shared_clients
+    from auditor.aws.failures import AwsFailure, Kind
+    from auditor.aws.loop import run
+    from auditor.aws.secret_stores import SecretsManager, key_in
+    from auditor.aws.timing import Timing
+
+    where, partition, place = _placed(secret, region)
+    try:
+        clients = shared_clients(Connection(endpoint_url=endpoint_url, profile=profile))
+        caller = Caller(clients, clients.ambient(), partition, Timing(), ATTEMPTS, region=place)
+        key = key_in(run(SecretsManager(caller, secret).read()))
+    except AwsFailure as failure:
+        step = "Check the Region, and that these credentials may call secretsmanager:GetSecretValue (and kms:Decrypt)."
+        step = _OTHERS if failure.kind is Kind.NO_CREDENTIALS else step
+        raise NothingAuditedError(f"The secret cannot be read: {failure}", where=where, next_step=step) from None
+    if key is None:
+        step = "Until a rotation has put a key there, go on with the key that the application has."
+        raise NothingAuditedError("The secret holds no access key yet.", where=where, next_step=step)
+    sys.stdout.write(
+        json.dumps(
+            {
+                "Version": 1,
+                "AccessKeyId": key.id,
+                "SecretAccessKey": key.secret.reveal(),
+                "Expiration": (now() + LASTS).isoformat(),
+            }
+        )
+        + "\n"
+    )
+
+
+def _placed(secret: str, region: str | None) -> tuple[str, str, str | None]:
+    """Where the secret is, for people; its partition, empty where not known; and its Region.
+
+    Raises:
+        UsageError: it is an ARN of something else, or of another Region.
+    """
+    if not secret.startswith("arn:"):
+        return f"{secret}{f' in {region}' if region else ''}", "", region
+    parts = secret.split(":")
+    if len(parts) < 7 or parts[2] != "secretsmanager":  # noqa: PLR2004 - arn:partition:service:region:account:secret:name
+        raise UsageError("It is no ARN of a secret.", where=secret, next_step="Copy it from Secrets Manager.")
+    if region not in {None, parts[3]}:
+        raise UsageError(f"The secret is in {parts[3]}.", where=secret, next_step="Leave --region out.")
+    return secret, parts[1], parts[3]

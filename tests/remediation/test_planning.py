@@ -1,0 +1,96 @@
+"""What is planned for which key, and what is not: from findings and what AWS shows now."""
+
+from dataclasses import replace
+
+import pytest
+
+from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, UnknownUse, UsedAt
+from auditor.remediation.plan import Basis, Delivery, Kind, Limits, Waits
+from auditor.remediation.planning import Candidate, Seen, Settings, plan_items
+from auditor.remediation.protection import Person, Protection
+from tests.builders import AS_OF, ago
+
+ACCOUNT = "111122223333"
+OLD = Basis(control=ControlId.KEY_AGE.value, severity="high", reason="200 days old")
+SETTINGS = Settings(
+    through=Kind.ROTATE,
+    kinds=frozenset(Kind),
+    protection=lambda _candidate: Protection(),
+    delivery=lambda user: Delivery(secret=f"auditor/{user}", smtp_regions=("us-west-1",)),
+    waits=Waits(grace_days=7, quiet_days=14, quarantine_days=14),
+    limits=Limits(max_items=25, max_per_account=5, max_percent=100, max_disruptions_per_tick=5),
+    active_keys=100,
+    own_keys=frozenset(),
+    open_users=frozenset(),
+    now=AS_OF,
+)
+
+
+def candidate(user: str, account: str = ACCOUNT) -> Candidate:
+    """A finding: the user's key is too old."""
+    return Candidate(account, "prod", "aws", user, None, ago(200), (OLD,), "payments")
+
+
+def seen(user: str, *keys: LiveKey, account: str = ACCOUNT) -> Seen:
+    """The user as AWS shows it."""
+    return Seen(Person(account, user, f"AIDA{user}", f"arn:aws:iam::{account}:user/{user}", {}), keys, None)
+
+
+def key(number: int = 0, age: float = 200, service: str = "s3", region: str | None = "eu-central-1") -> LiveKey:
+    """A key in use."""
+    return LiveKey(f"AKIA{number:016}", KeyStatus.ACTIVE, ago(age), UsedAt(ago(0.1), service, region))
+
+
+@pytest.mark.parametrize(
+    ("user", "service", "region", "regions"),
+    [
+        ("mailer", "ses", "eu-central-1", ("eu-central-1", "us-west-1")),
+        ("mailer", "ses-smtp", None, ("us-west-1",)),
+        ("ses-smtp-user.20240101", "s3", "eu-west-1", ("eu-west-1", "us-west-1")),
+        ("ci-deploy", "s3", "eu-central-1", ()),
+    ],
+)
+def test_who_sends_mail_by_smtp_is_known_by_the_last_use_or_by_the_consoles_name(
+    user: str, service: str, region: str | None, regions: tuple[str, ...]
+) -> None:
+    """The Region of the last use, and those of the configuration."""
+    live = seen(user, key(service=service, region=region))
+    ((item,), _) = plan_items([candidate(user)], lambda _one: live, SETTINGS)
+    assert item.delivery is not None
+    assert item.delivery.smtp_regions == regions
+
+
+@pytest.mark.parametrize(
+    ("keys", "code"),
+    [
+        ((key(0), key(1)), "AMBIGUOUS"),
+        ((key(0), key(1, age=3)), "TWO_KEYS"),
+        ((replace(key(), last_used=UnknownUse("throttled")),), "UNKNOWN_USE"),
+        ((replace(key(), status=KeyStatus.INACTIVE),), "CHANGED"),
+        ((key(age=3),), "GONE"),
+    ],
+)
+def test_what_cannot_be_told_for_sure_is_not_planned(keys: tuple[LiveKey, ...], code: str) -> None:
+    """Two keys of one second, no room for a new one, a use that nobody knows, a key that is not what it was."""
+    items, (blocked,) = plan_items([candidate("app")], lambda _one: seen("app", *keys), SETTINGS)
+    assert (items, blocked.code) == ((), code)
+
+
+def test_caps_hold_and_what_is_beyond_them_is_told() -> None:
+    """At most so many in all, in an account, and in percent of the keys; those that are used least come first."""
+    accounts = [f"{number:012}" for number in range(1, 5)]
+    found = [candidate(f"user-{number}", account=account) for account in accounts for number in range(4)]
+
+    def see(one: Candidate) -> Seen:
+        used = NeverUsed() if one.user == "user-3" else UsedAt(ago(0.1))
+        return seen(one.user, replace(key(), last_used=used), account=one.account_id)
+
+    limits = Limits(max_items=7, max_per_account=3, max_percent=5, max_disruptions_per_tick=5)
+    for active, most in ((1000, 7), (100, 5), (1, 1)):
+        settings = replace(SETTINGS, limits=limits, active_keys=active)
+        items, blocked = plan_items(found, see, settings)
+        assert len(items) == most
+        assert max(sum(item.account_id == account for item in items) for account in accounts) <= 3
+        assert items[0].user == "user-3"
+        assert {one.code for one in blocked} == {"CAP"}
+        assert len(items) + len(blocked) == len(found)
