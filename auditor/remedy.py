@@ -22,7 +22,6 @@ from auditor.aws.clients import Connection, shared_clients
 from auditor.aws.identity import Identity, caller_identity
 from auditor.aws.key_writes import set_key_status
 from auditor.aws.loop import run
-from auditor.aws.secret_stores import SecretsManager
 from auditor.aws.spending import Ledger as Spending
 from auditor.aws.timing import Timing
 from auditor.config import AccountEntry, AccountOverride, Config
@@ -37,7 +36,7 @@ from auditor.policy.scopes import Place
 from auditor.remediation.approval import Approval, Approvers, Rules, approved, read_approval
 from auditor.remediation.engine import Engine, Notice
 from auditor.remediation.engine import Outcome as ItemOutcome
-from auditor.remediation.hands import Hands, see
+from auditor.remediation.hands import Hands, see, store_of
 from auditor.remediation.journal import Event, Journal, open_journal
 from auditor.remediation.lifecycle import Step, Terms
 from auditor.remediation.plan import Author, Delivery, Item, Kind, Limits, Plan, Waits, read_plan
@@ -170,7 +169,8 @@ class Remedy:
         """Where the secret of a user's new key goes."""
         secrets = self.config.remediation.secrets
         return Delivery(
-            secret=secrets.name.replace("{user}", user),
+            store=secrets.store.value,
+            secret=secrets.name_of(user),
             region=secrets.region,
             kms_key=secrets.kms_key,
             smtp_regions=secrets.smtp_regions,
@@ -271,7 +271,7 @@ class Remedy:
         if candidate.kind is Kind.ROTATE:
             delivery = self.delivery(candidate.user)
             rotating = accounts.caller(candidate.account_id, self.config.remediation.roles.rotate)
-            stored = run(SecretsManager(replace(rotating, region=delivery.region), delivery.secret).look())
+            stored = run(store_of(rotating, delivery).look())
         return Seen(*found, stored)
 
     # ------------------------------------------------------------------------------------------------- apply, tick

@@ -69,6 +69,7 @@ WIRE_CODES: Mapping[str, Kind] = {
     "ServiceUnavailable": Kind.SERVICE,
     "NoSuchEntity": Kind.NOT_FOUND,
     "ResourceNotFoundException": Kind.NOT_FOUND,
+    "ParameterNotFound": Kind.NOT_FOUND,
     "InternalServiceError": Kind.SERVICE,
     "ReportNotPresent": Kind.REPORT_NOT_PRESENT,
     "ReportInProgress": Kind.REPORT_IN_PROGRESS,

@@ -74,16 +74,7 @@ REMEDIATING: Mapping[str, Sequence[tuple[str, Sequence[str]]]] = {
     ),
     "rotate": (
         ("MakeKeys", ("iam:CreateAccessKey",)),
-        (
-            "KeepSecrets",
-            (
-                "secretsmanager:CreateSecret",
-                "secretsmanager:DescribeSecret",
-                "secretsmanager:GetSecretValue",
-                "secretsmanager:PutSecretValue",
-                "secretsmanager:UpdateSecretVersionStage",
-            ),
-        ),
+        ("KeepSecrets", ()),
     ),
     "retire": (("RetireKeys", ("iam:UpdateAccessKey", "iam:DeleteAccessKey")),),
     "rollback": (("SwitchOn", ("iam:UpdateAccessKey",)),),
@@ -92,14 +83,36 @@ REMEDIATING: Mapping[str, Sequence[tuple[str, Sequence[str]]]] = {
 switching keys off and on and deleting them, and switching them on alone."""
 
 
-def remediation_policy(partition: str, task: str, secrets: str) -> dict[str, Any]:
+KEEPING: Mapping[str, tuple[Sequence[str], str]] = {
+    "secretsmanager": (
+        (
+            "secretsmanager:CreateSecret",
+            "secretsmanager:DescribeSecret",
+            "secretsmanager:GetSecretValue",
+            "secretsmanager:PutSecretValue",
+            "secretsmanager:UpdateSecretVersionStage",
+        ),
+        "secretsmanager:*:*:secret:",
+    ),
+    "ssm": (
+        ("ssm:GetParameter", "ssm:GetParameterHistory", "ssm:LabelParameterVersion", "ssm:PutParameter"),
+        "ssm:*:*:parameter/",
+    ),
+}
+"""What keeping secrets in a store needs, and how the ARNs of its secrets begin after the partition."""
+
+
+def remediation_policy(partition: str, task: str, store: str, secrets: str) -> dict[str, Any]:
     """The policy of a role for a task of `REMEDIATING`; `secrets` is how the names of the secrets begin."""
+    keeping, begin = KEEPING[store]
     users = f"arn:{partition}:iam::*:user/*"
     resources = {
         "ReadTrail": "*",
-        "KeepSecrets": f"arn:{partition}:secretsmanager:*:*:secret:{secrets}*",
+        "KeepSecrets": f"arn:{partition}:{begin}{secrets.removeprefix('/')}*",
     }
-    return _document([_statement(sid, list(actions), resources.get(sid, users)) for sid, actions in REMEDIATING[task]])
+    return _document(
+        [_statement(sid, list(actions or keeping), resources.get(sid, users)) for sid, actions in REMEDIATING[task]]
+    )
 
 
 def read_policy(partition: str) -> dict[str, Any]:

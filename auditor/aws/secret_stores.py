@@ -7,7 +7,7 @@ becomes AWSCURRENT when it was verified (Secrets Manager API reference, PutSecre
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure, Kind
@@ -21,13 +21,8 @@ NOT_READY = "NOT_READY"
 """The `Status` of what is no credential yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class SecretsManager:
-    """One secret, in the account and Region of the caller."""
-
-    caller: Caller
-    name: str
-    kms_key: str | None = None
+class SecretStore(Protocol):
+    """Where the secret of a key is kept, version by version, for the application that uses it."""
 
     async def look(self) -> StoredSecret | None:
         """The secret as it is; None where there is none.
@@ -35,14 +30,7 @@ class SecretsManager:
         Raises:
             AwsFailure: it cannot be asked for.
         """
-        try:
-            told = await self.caller.call("secretsmanager", "describe_secret", SecretId=self.name)
-        except AwsFailure as failure:
-            if failure.kind is Kind.NOT_FOUND:
-                return None
-            raise
-        versions = {name: frozenset(stages) for name, stages in told.get("VersionIdsToStages", {}).items()}
-        return StoredSecret(versions, bool(told.get("RotationEnabled")), told.get("DeletedDate") is not None)
+        ...
 
     async def prove(self, sentinel: str, marker: str) -> None:
         """Show that a value can be put: makes the secret with its sentinel where there is none, else puts a marker.
@@ -54,6 +42,50 @@ class SecretsManager:
         Raises:
             AwsFailure: it cannot.
         """
+        ...
+
+    async def put_pending(self, value: Secret, token: str) -> None:
+        """Keep a value as the version `token`, which is not the current one yet; the same one again does nothing.
+
+        Raises:
+            AwsFailure: it is not kept, or nobody knows.
+        """
+        ...
+
+    async def read(self, version: str | None = None) -> Secret:
+        """The value of a version, or of the one that applications read.
+
+        Raises:
+            AwsFailure: it cannot be read.
+        """
+        ...
+
+    async def publish(self, version: str, instead_of: str | None) -> None:
+        """Make a version the current one in place of another; raises AwsFailure, also where another is current now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsManager:
+    """One secret, in the account and Region of the caller; see `SecretStore`."""
+
+    caller: Caller
+    name: str
+    kms_key: str | None = None
+
+    async def look(self) -> StoredSecret | None:
+        """See `SecretStore`."""
+        try:
+            told = await self.caller.call("secretsmanager", "describe_secret", SecretId=self.name)
+        except AwsFailure as failure:
+            if failure.kind is Kind.NOT_FOUND:
+                return None
+            raise
+        versions = {name: frozenset(stages) for name, stages in told.get("VersionIdsToStages", {}).items()}
+        return StoredSecret(versions, bool(told.get("RotationEnabled")), told.get("DeletedDate") is not None)
+
+    async def prove(self, sentinel: str, marker: str) -> None:
+        """See `SecretStore`."""
         found = await self.look()
         value = json.dumps({"Version": 1, "Status": NOT_READY})
         if found is None:
@@ -75,11 +107,7 @@ class SecretsManager:
             await self._put(value, sentinel, [CURRENT])
 
     async def put_pending(self, value: Secret, token: str) -> None:
-        """Keep a value as the version `token`, which is not the current one yet; the same one again does nothing.
-
-        Raises:
-            AwsFailure: it is not kept, or nobody knows.
-        """
+        """See `SecretStore`."""
         await self._put(value.reveal(), token, [PENDING])
 
     async def _put(self, value: str, token: str, stages: list[str]) -> None:
@@ -93,11 +121,7 @@ class SecretsManager:
         )
 
     async def read(self, version: str | None = None) -> Secret:
-        """The value of a version, or of the one that applications read.
-
-        Raises:
-            AwsFailure: it cannot be read.
-        """
+        """See `SecretStore`."""
         which = {"VersionId": version} if version else {"VersionStage": CURRENT}
         told = await self.caller.call("secretsmanager", "get_secret_value", SecretId=self.name, **which)
         if not isinstance(told.get("SecretString"), str):
@@ -106,7 +130,7 @@ class SecretsManager:
         return Secret(told["SecretString"])
 
     async def publish(self, version: str, instead_of: str | None) -> None:
-        """Make a version the current one in place of another; raises AwsFailure, also where another is current now."""
+        """See `SecretStore`."""
         moved = {"RemoveFromVersionId": instead_of} if instead_of else {}
         await self.caller.call(
             "secretsmanager",

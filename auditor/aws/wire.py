@@ -32,6 +32,7 @@ NEEDS_NOTHING = {
     "iam": "get_account_summary",
     "organizations": "describe_organization",
     "secretsmanager": "list_secrets",
+    "ssm": "describe_parameters",
     "sts": "get_caller_identity",
 }
 """A method of each service that takes no parameters: what is asked to find out where the service is."""

@@ -136,5 +136,6 @@ def _print_remediation_policy(for_: Principal, partition: Partition, config: Pat
     from auditor.aws.permissions import remediation_policy
     from auditor.config import load_config
 
-    secrets = load_config(config_file(config)).remediation.secrets.name.partition("{user}")[0]
-    print_json(remediation_policy(partition.value, for_.value, secrets))
+    secrets = load_config(config_file(config)).remediation.secrets
+    begin = secrets.name_of("{user}").partition("{user}")[0]
+    print_json(remediation_policy(partition.value, for_.value, secrets.store.value, begin))

@@ -185,7 +185,7 @@ def _steps(item: "Item") -> Iterator[str]:
 
     waits = item.waits
     if item.delivery is not None:
-        yield f"+ a second key is made, its secret kept as {item.delivery.secret} in Secrets Manager, and proved"
+        yield f"+ a second key is made, its secret kept as {item.delivery.secret} ({item.delivery.store}), and proved"
     if item.covers(Kind.DEACTIVATE):
         when = (
             f"when the new one is in use, {waits.grace_days} days later at the earliest, and " if item.delivery else ""

@@ -108,8 +108,18 @@ class ApprovalConfig(Section):
     """How long a plan may be begun."""
 
 
+class Store(StrEnum):
+    """A service of AWS that keeps secrets."""
+
+    SECRETS_MANAGER = "secretsmanager"
+    PARAMETER_STORE = "ssm"
+
+
 class SecretsConfig(Section):
-    """Where the secrets of new keys are kept: AWS Secrets Manager, in each user's own account."""
+    """Where the secrets of new keys are kept, in each user's own account."""
+
+    store: Choice[Store] = Store.SECRETS_MANAGER
+    """Secrets Manager, or the Parameter Store of Systems Manager, whose readers must ask for the label current."""
 
     name: Annotated[str, SECRET_NAME] = "auditor/{user}"
     """The secret's name; {user} stands for the user's name."""
@@ -119,6 +129,12 @@ class SecretsConfig(Section):
     """The KMS key of new secrets, by id, ARN or alias; not set, the account's default."""
     smtp_regions: Many[Annotated[str, REGION]] = ()
     """Regions for which keys that Amazon SES uses get SMTP passwords, besides that of their last use."""
+
+    def name_of(self, user: str) -> str:
+        """The name of a user's secret; Parameter Store wants a slash first where there is one at all."""
+        name = self.name.replace("{user}", user)
+        has_path = "/" in name and self.store is Store.PARAMETER_STORE
+        return f"/{name.removeprefix('/')}" if has_path else name
 
 
 class RolesConfig(Section):

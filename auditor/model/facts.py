@@ -196,12 +196,14 @@ class ServiceCredentials:
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A secret of Secrets Manager, without its values (DescribeSecret)."""
+    """A place where secrets are kept, without its values (DescribeSecret, GetParameterHistory)."""
 
     versions: Mapping[str, frozenset[str]]
     """Stages by version id."""
     rotates_itself: bool = False
     is_deleted: bool = False
+    is_foreign: bool = False
+    """Nothing of it is ours, and who reads it takes the newest version: a new one would be read before it is proved."""
 
     @property
     def current(self) -> str | None:

@@ -5,7 +5,7 @@ that what is stored works. Nowhere else.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -16,11 +16,12 @@ from auditor.aws.identity import caller_identity
 from auditor.aws.key_writes import create_access_key, created_by, delete_access_key, set_key_status
 from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
-from auditor.aws.secret_stores import SecretsManager, key_in
+from auditor.aws.parameter_store import ParameterStore
+from auditor.aws.secret_stores import SecretsManager, SecretStore, key_in
 from auditor.aws.ses import smtp_password
 from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.lifecycle import Live, sentinel_of, version_of
-from auditor.remediation.plan import Item
+from auditor.remediation.plan import Delivery, Item
 from auditor.remediation.protection import Person, Protection
 from auditor.secret import Secret
 
@@ -76,6 +77,17 @@ async def see(
     return Person(account_id, user, str(told["UserId"]), str(told["Arn"]), tags, groups), found.keys
 
 
+STORES: Mapping[str, type[SecretsManager] | type[ParameterStore]] = {
+    "secretsmanager": SecretsManager,
+    "ssm": ParameterStore,
+}
+
+
+def store_of(caller: Caller, delivery: Delivery) -> SecretStore:
+    """Where the secret of a key goes, as this caller reaches it."""
+    return STORES[delivery.store](replace(caller, region=delivery.region), delivery.secret, delivery.kms_key)
+
+
 @dataclass(frozen=True)
 class Hands:
     """One item's user and secret."""
@@ -93,7 +105,7 @@ class Hands:
         store = self._store() if self.item.delivery else None
         return run(self._look(self.callers.reading(self.item), store))
 
-    async def _look(self, reading: Caller, store: SecretsManager | None) -> Live:
+    async def _look(self, reading: Caller, store: SecretStore | None) -> Live:
         item = self.item
         seen = await see(reading, item.account_id, item.user, with_groups=bool(self.protection.groups))
         if seen is None:
@@ -104,11 +116,10 @@ class Hands:
         stored = await store.look() if store else None
         return Live(person.id, keys, stored, stopped)
 
-    def _store(self) -> SecretsManager:
+    def _store(self) -> SecretStore:
         delivery = self.item.delivery
         assert delivery is not None
-        caller = replace(self.callers.rotating(self.item), region=delivery.region)
-        return SecretsManager(caller, delivery.secret, delivery.kms_key)
+        return store_of(self.callers.rotating(self.item), delivery)
 
     def prepare(self, intent: str) -> None:
         """Prove that a secret can be stored, before there is one; raises AwsFailure where it cannot."""
@@ -165,7 +176,7 @@ class Hands:
         """
         return run(self._verify(self.callers.rotating(self.item), self._store(), key_id, version))
 
-    async def _verify(self, caller: Caller, store: SecretsManager, key_id: str, version: str) -> str | None:
+    async def _verify(self, caller: Caller, store: SecretStore, key_id: str, version: str) -> str | None:
         held = key_in(await store.read(version))
         if held is None or held.id != key_id:
             return f"the stored version does not hold {key_id}"

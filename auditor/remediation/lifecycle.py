@@ -221,6 +221,8 @@ def _unusable(item: Item, live: Live) -> Iterator[Refuse]:
         yield Refuse("SECRET_DELETED", "the secret is scheduled for deletion")
     if stored.rotates_itself:
         yield Refuse("SECRET_ROTATES", "Secrets Manager rotates the secret by itself")
+    if stored.is_foreign:
+        yield Refuse("SECRET_CHANGED", "the parameter is somebody else's: its readers take whatever is put into it")
     if stored.current not in {seen, sentinel_of(item), None}:
         yield Refuse("SECRET_CHANGED", "another version of the secret is current than when the plan was made")
 
@@ -239,6 +241,8 @@ def _bring(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Dec
     yield from _new_key_lost(done, live, terms)
     stored = live.stored
     if stored is None or done.version not in stored.versions:
+        if _settling(done, terms):
+            yield Wait("the store does not show the new secret yet", terms.at + SETTLES)
         yield Ask("SECRET_LOST", "the version of the secret that holds the new key is gone")
         return
     if done.verified_at is None:

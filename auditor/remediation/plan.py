@@ -72,7 +72,7 @@ class Waits(Record):
 class Delivery(Record):
     """Where the secret of a new key goes."""
 
-    store: Literal["secretsmanager"] = "secretsmanager"
+    store: Literal["secretsmanager", "ssm"] = "secretsmanager"
     secret: str
     region: str | None = None
     kms_key: str | None = None

@@ -4,6 +4,7 @@ Nothing is planned on the report's word: each user is read live. What is ambiguo
 managed by a program, unknown, or beyond a cap is told with what somebody can do about it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,12 @@ WANTED: Mapping[ControlId, Kind] = {
     ControlId.INACTIVE_KEY_RETAINED: Kind.DELETE,
 }
 """What a finding of a control asks for; of several about one key the first here counts."""
+
+NAMES: Mapping[str, str] = {
+    "secretsmanager": "[A-Za-z0-9/_+=.@-]{1,512}",
+    "ssm": "[A-Za-z0-9_.-]+|(/[A-Za-z0-9_.-]+)+",
+}
+"""What a secret may be called (Secrets Manager API reference, CreateSecret; Systems Manager, PutParameter)."""
 
 SES = frozenset({"ses", "ses-smtp", "email"})
 """What AWS calls Amazon SES as the service of a key's last use."""
@@ -227,11 +234,14 @@ def _planned(key: LiveKey) -> PlannedKey | None:
 def _delivery(candidate: Candidate, seen: Seen, key: PlannedKey, settings: Settings) -> Delivery:
     if len(seen.keys) > 1:
         raise _BlockedError("TWO_KEYS", "the user has two keys, and AWS allows no third")
-    stored = seen.stored
+    delivery, stored = settings.delivery(candidate.user), seen.stored
+    if not re.fullmatch(NAMES[delivery.store], delivery.secret):
+        raise _BlockedError("SECRET", f"{delivery.secret!r} is no name that a secret can have")
+    if stored is not None and stored.is_foreign:
+        raise _BlockedError("SECRET", f"the parameter {delivery.secret} is somebody else's")
     if stored is not None and (stored.is_deleted or stored.rotates_itself):
         why = "is scheduled for deletion" if stored.is_deleted else "is rotated by Secrets Manager itself"
         raise _BlockedError("SECRET", f"the secret that the new key would go to {why}")
-    delivery = settings.delivery(candidate.user)
     regions = {*delivery.smtp_regions, *filter(None, [key.last_used.region])}
     sends_mail = key.last_used.service in SES or candidate.user.startswith(SES_CONSOLE)
     smtp = tuple(sorted(regions)) if sends_mail else ()

@@ -80,6 +80,7 @@ def test_what_is_no_key_yet_is_said_and_nothing_is_printed(cli: CommandLine, clo
         finished = cli.run("credential-process", "--secret", secret, *place)
         assert (finished.code, finished.out) == (4, ""), finished.err
         assert said in " ".join(finished.err.split())
+    assert cli.run("credential-process").code == 2
     wrong = cli.run("credential-process", "--secret", arn, "--region", "us-east-1")
     assert (wrong.code, wrong.out) == (2, "")
     assert "eu-west-1" in wrong.err
@@ -113,3 +114,20 @@ def test_a_terminal_is_shown_no_secret(cli: CommandLine, cloud: EmbeddedOrganisa
     assert process.returncode == 2
     assert b"not shown on a terminal" in process.stderr
     assert len(cloud.call_log) == before
+
+
+def test_a_parameter_is_read_by_its_label(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """The newest version may be one that was not proved yet."""
+    client = boto3.client(
+        "ssm",
+        region_name="eu-west-1",
+        endpoint_url=cloud.endpoint_url,
+        aws_access_key_id=cloud.access_key_id,
+        aws_secret_access_key=cloud.secret_access_key,
+    )
+    for key in (OLD, NEW):
+        text = json.dumps(value_of(key))
+        client.put_parameter(Name="/auditor/app", Value=text, Type="SecureString", Overwrite=True)
+    client.label_parameter_version(Name="/auditor/app", ParameterVersion=1, Labels=["current"])
+    finished = cli.run("credential-process", "--parameter", "/auditor/app", "--region", "eu-west-1")
+    assert (finished.json["AccessKeyId"], finished.json["SecretAccessKey"]) == OLD

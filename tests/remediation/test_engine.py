@@ -1,11 +1,13 @@
 """The engine: a whole rotation, and what the world around it does meanwhile."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from moto.ssm.models import ssm_backends
 
 from auditor.aws.ses import smtp_password
 from auditor.demo import ErrorFault, LostFault
@@ -18,7 +20,7 @@ from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.protection import Protection
 from auditor.secret import Secret
 from tests.builders import AS_OF
-from tests.remediation.world import SameCaller, World, claim, item_of, plan_of, tick, tracked
+from tests.remediation.world import OTHER, SameCaller, World, claim, item_of, plan_of, tick, tracked
 
 USER = "user-0"
 
@@ -323,3 +325,18 @@ def test_who_sends_mail_by_smtp_gets_the_password_that_comes_from_the_new_secret
         region: smtp_password(Secret(value["SecretAccessKey"]), region).reveal() for region in delivery.smtp_regions
     }
     assert "SmtpPasswords" not in (world.stored("auditor/user-1") or {})
+
+
+def test_a_rotation_into_parameter_store_is_read_by_its_label(world: World, tmp_path: Path) -> None:
+    """The same engine: proved, pending, verified, and only then current."""
+    item = item_of(world, "user-0", delivery=Delivery(store="ssm", secret="/auditor/user-0"))
+    claim(world, tmp_path, plan_of(item), through=Kind.ROTATE)
+    (outcome,) = tick(world, tmp_path)
+    assert [step.value for step in outcome.steps] == ["prepare", "create", "verify", "publish"]
+    (held,) = [
+        json.loads(one.value.removeprefix("kms:alias/aws/ssm:"))
+        for one in ssm_backends[OTHER]["us-east-1"]._parameters["/auditor/user-0"]
+        if "current" in one.labels
+    ]
+    assert held["AccessKeyId"] == tracked(world, tmp_path, item).done.new_key
+    assert set(world.keys("user-0")) == {item.key.id, held["AccessKeyId"]}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, UnknownUse, UsedAt
+from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, StoredSecret, UnknownUse, UsedAt
 from auditor.remediation.plan import Basis, Delivery, Kind, Limits, Waits
 from auditor.remediation.planning import Candidate, Seen, Settings, plan_items
 from auditor.remediation.protection import Person, Protection
@@ -74,6 +74,27 @@ def test_what_cannot_be_told_for_sure_is_not_planned(keys: tuple[LiveKey, ...], 
     """Two keys of one second, no room for a new one, a use that nobody knows, a key that is not what it was."""
     items, (blocked,) = plan_items([candidate("app")], lambda _one: seen("app", *keys), SETTINGS)
     assert (items, blocked.code) == ((), code)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "stored", "said"),
+    [
+        (Delivery(store="ssm", secret="/auditor/app+x"), None, "no name that a secret can have"),
+        (Delivery(store="ssm", secret="auditor/app"), None, "no name that a secret can have"),
+        (Delivery(secret="auditor/app,x"), None, "no name that a secret can have"),
+        (Delivery(store="ssm", secret="/auditor/app"), StoredSecret({}, is_foreign=True), "somebody else's"),
+        (Delivery(secret="auditor/app"), StoredSecret({}, rotates_itself=True), "rotated by Secrets Manager"),
+    ],
+)
+def test_a_secret_that_cannot_be_kept_there_is_not_planned(
+    delivery: Delivery, stored: StoredSecret | None, said: str
+) -> None:
+    """A name that the store does not know, and a place that is somebody else's."""
+    live = replace(seen("app", key()), stored=stored)
+    settings = replace(SETTINGS, delivery=lambda _user: delivery)
+    items, (blocked,) = plan_items([candidate("app")], lambda _one: live, settings)
+    assert (items, blocked.code) == ((), "SECRET")
+    assert said in blocked.reason
 
 
 def test_caps_hold_and_what_is_beyond_them_is_told() -> None:
