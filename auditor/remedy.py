@@ -39,7 +39,7 @@ from auditor.remediation.engine import Outcome as ItemOutcome
 from auditor.remediation.hands import Hands, see, store_of
 from auditor.remediation.journal import Event, Journal, open_journal
 from auditor.remediation.lifecycle import Step, Terms
-from auditor.remediation.plan import Author, Delivery, Item, Kind, Limits, Plan, Waits, read_plan
+from auditor.remediation.plan import Author, Delivery, Item, Kind, Limits, Plan, Waits, days, read_plan
 from auditor.remediation.planning import Candidate, Seen, Settings, candidates_of, plan_items
 from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remediation.protection import Protection
@@ -101,6 +101,16 @@ class _Entering:
     timing: Timing
     session_seconds: int = SESSION_SECONDS
     attempts: int = ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """An account of a run: what it found, and how many keys there are active, and in use."""
+
+    id: str
+    candidates: tuple[Candidate, ...]
+    active_keys: int
+    in_use: int
 
 
 @dataclass
@@ -198,8 +208,9 @@ class Remedy:
             raise UsageError(what, where=folder.name, next_step="Run `auditor audit`, and plan with that run.")
         approvers, (who, own_keys) = self.approvers(), self.identity()
         accounts, config = self.accounts(folder), self.config.remediation
-        settings = self._settings(kinds, through, accounts, own_keys, manifest.coverage.keys)
-        chosen = [one for one in self._candidates(folder, manifest.as_of) if not only or one.account_id in only]
+        judged = list(self._judged(folder, manifest.as_of))
+        settings = self._settings(kinds, through, accounts, own_keys, judged)
+        chosen = [one for account in judged for one in account.candidates if not only or account.id in only]
         items, blocked = plan_items(chosen, lambda candidate: self._seen(candidate, accounts), settings)
         return Plan(
             id=f"plan-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
@@ -218,7 +229,12 @@ class Remedy:
         )
 
     def _settings(
-        self, kinds: frozenset[Kind], through: Kind, accounts: Accounts, own_keys: frozenset[str], active_keys: int
+        self,
+        kinds: frozenset[Kind],
+        through: Kind,
+        accounts: Accounts,
+        own_keys: frozenset[str],
+        judged: Sequence["_Judged"],
     ) -> Settings:
         config = self.config.remediation
         return Settings(
@@ -235,13 +251,15 @@ class Remedy:
                 max_percent=config.max_percent,
                 max_disruptions_per_tick=config.max_disruptions_per_tick,
             ),
-            active_keys=active_keys,
+            active_keys=sum(account.active_keys for account in judged),
+            in_use={account.id: account.in_use for account in judged},
             own_keys=own_keys,
             open_users=frozenset((it.item.account_id, it.item.user) for it in self.ledger().open()),
             now=self.timing.now(),
         )
 
-    def _candidates(self, folder: Path, as_of: datetime) -> Iterator[Candidate]:
+    def _judged(self, folder: Path, as_of: datetime) -> Iterator["_Judged"]:
+        quiet = as_of - days(self.config.remediation.quiet_days)
         policy = load_manifest(folder).policy
         for account_id, _ in done_accounts(folder):
             kept = Kept.read(folder, [account_id], as_of)
@@ -253,13 +271,16 @@ class Remedy:
             rows = failing.merge(since, how="left", on=["user_arn", "slot"]).astype(object)
             for column in rows:
                 rows[column] = rows[column].where(rows[column].notna(), None)
-            yield from candidates_of(
+            active = facts.keys["key_status"].eq(KeyStatus.ACTIVE.value).fillna(value=False)
+            in_use = active & facts.keys["last_used_at"].gt(quiet).fillna(value=False)
+            found = candidates_of(
                 {
                     str(name): value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
                     for name, value in row.items()
                 }
                 for row in rows.to_dict("records")
             )
+            yield _Judged(account_id, tuple(found), int(active.sum()), int(in_use.sum()))
 
     def _seen(self, candidate: Candidate, accounts: Accounts) -> Seen | None:
         groups = bool(self.config.remediation.protected.groups)

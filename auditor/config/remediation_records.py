@@ -156,7 +156,7 @@ class RemediationConfig(Section):
     max_per_account: int = Field(default=5, ge=1, le=1000)
     """The most keys of one account in a plan."""
     max_percent: int = Field(default=10, ge=1, le=100)
-    """The most keys in a plan, in percent of all active keys of the run; one is always allowed."""
+    """The most keys in a plan, in percent of the run's active keys; one is always allowed."""
     max_disruptions_per_tick: int = Field(default=5, ge=1, le=1000)
     """The most keys that are switched off or deleted at a time."""
     grace_days: int = Field(default=7, ge=0, le=365)

@@ -33,6 +33,10 @@ NOTICE_HOLDS = timedelta(days=14)
 """How long after its due time what was announced may still be done: later, nobody thinks of it any more."""
 
 
+ESCALATES = timedelta(days=30)
+"""How long after its new key was published an application may go on with the old one before a person is asked."""
+
+
 class Step(StrEnum):
     """What changes something in AWS."""
 
@@ -328,10 +332,12 @@ def _adoption(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[
     used = new.last_used if new else None
     if isinstance(used, UsedAt) and used.at > done.verified_at + MARGIN and used.service != "sts":
         yield Adopted(f"the new key was used by {used.service or 'a service'} at {used.at.isoformat()}")
+    if terms.at >= done.published_at + ESCALATES:
+        yield Ask("NOT_ADOPTED", f"nobody used the new key in {ESCALATES.days} days; ask {whose}, then `confirm`")
     yield Wait("the new key has not been used yet", who=whose)
 
 
-def _quiet(item: Item, done: Progress, old: LiveKey, terms: Terms) -> Iterator[Wait]:
+def _quiet(item: Item, done: Progress, old: LiveKey, terms: Terms) -> Iterator[Wait | Ask]:
     """What is missing before the old key counts as not needed any more."""
     if item.urgent:
         return
@@ -342,6 +348,8 @@ def _quiet(item: Item, done: Progress, old: LiveKey, terms: Terms) -> Iterator[W
     if terms.at < until:
         place = f" in {used.region}" if used and used.region else ""
         by = f"; last used by {used.service or 'a service'}{place} at {used.at.isoformat()}" if used else ""
+        if done.published_at and used and used.at > done.published_at + ESCALATES:
+            yield Ask("STILL_USED", f"{ESCALATES.days} days after the new key was published the old one is in use{by}")
         yield Wait(f"the old key must be quiet for {item.waits.quiet_days} days{by}", until, item.owner or "its owner")
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, StoredSecret
-from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, Limits, PlannedKey, Waits, use_of
+from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, Limits, PlannedKey, Waits, days, use_of
 from auditor.remediation.protection import Person, Protection
 
 WANTED: Mapping[ControlId, Kind] = {
@@ -102,6 +102,8 @@ class Settings:
     limits: Limits
     active_keys: int
     """Of the run, for the cap in percent."""
+    in_use: Mapping[str, int]
+    """How many active keys of an account were used in the last `waits.quiet_days`."""
     own_keys: frozenset[str]
     open_users: frozenset[tuple[str, str]]
     """Account and user name of items that are under way."""
@@ -255,18 +257,30 @@ def _canaries_first(item: Item) -> tuple[object, ...]:
 
 
 def _within(items: Sequence[Item], settings: Settings) -> Iterator[Item]:
-    """As many as the caps allow, one key of a user at a time."""
+    """As many as the caps allow, one key of a user at a time, and never all that an account uses, where it has more."""
     limits = settings.limits
     most = min(limits.max_items, max(1, settings.active_keys * limits.max_percent // 100))
-    per_account = Counter[str]()
+    per_account, used = Counter[str](), Counter[str]()
     users: set[tuple[str, str]] = set()
     for item in items:
         if sum(per_account.values()) >= most:
             return
-        if per_account[item.account_id] < limits.max_per_account and (item.account_id, item.user) not in users:
-            per_account[item.account_id] += 1
-            users.add((item.account_id, item.user))
+        account, is_used = item.account_id, _is_in_use(item, settings)
+        most_used = max(1, settings.in_use.get(account, 0) - 1)
+        if (
+            per_account[account] < limits.max_per_account
+            and (account, item.user) not in users
+            and not (is_used and used[account] >= most_used)
+        ):
+            per_account[account] += 1
+            used[account] += is_used
+            users.add((account, item.user))
             yield item
+
+
+def _is_in_use(item: Item, settings: Settings) -> bool:
+    at = item.key.last_used.at
+    return at is not None and at > settings.now - days(settings.waits.quiet_days)
 
 
 def candidates_of(rows: Iterable[Mapping[str, object]]) -> Iterator[Candidate]:

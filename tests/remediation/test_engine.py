@@ -64,7 +64,7 @@ def test_a_rotation_from_its_begin_to_its_end(world: World, tmp_path: Path) -> N
 def test_our_own_check_of_the_new_key_is_no_adoption(world: World, tmp_path: Path) -> None:
     """Nobody but us used the new key: the old one stays, whatever time passes."""
     item = begun(world, tmp_path)
-    outcome = days(world, tmp_path, item, 30, runs=False)
+    outcome = days(world, tmp_path, item, 29, runs=False)
     assert outcome.told == "the new key has not been used yet"
     assert world.keys(USER)[item.key.id] == "Active"
 
@@ -340,3 +340,23 @@ def test_a_rotation_into_parameter_store_is_read_by_its_label(world: World, tmp_
     ]
     assert held["AccessKeyId"] == tracked(world, tmp_path, item).done.new_key
     assert set(world.keys("user-0")) == {item.key.id, held["AccessKeyId"]}
+
+
+@pytest.mark.parametrize(("moves", "code"), [(False, "NOT_ADOPTED"), (True, "STILL_USED")])
+def test_what_does_not_move_is_asked_about_and_never_forced(
+    world: World, tmp_path: Path, *, moves: bool, code: str
+) -> None:
+    """Thirty days after publishing: nobody used the new key, or something still uses the old one. Both stay active."""
+    item = item_of(world, "user-0")
+    claim(world, tmp_path, plan_of(item))
+    tick(world, tmp_path)
+    for days_on, standing in ((29, Standing.WAITS), (2, Standing.NEEDS_PERSON)):
+        world.clock.pass_(days=days_on)
+        if moves:
+            world.application_runs(item)
+        world.cloud.record_use(item.key.id, UsedAt(world.clock.now, "ses", "eu-west-1"))
+        (outcome,) = tick(world, tmp_path)
+        assert outcome.standing is standing
+        assert (code in outcome.told) == (standing is Standing.NEEDS_PERSON)
+    assert set(world.keys("user-0").values()) == {"Active"}
+    assert len(world.keys("user-0")) == 2

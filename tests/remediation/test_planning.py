@@ -20,6 +20,7 @@ SETTINGS = Settings(
     waits=Waits(grace_days=7, quiet_days=14, quarantine_days=14),
     limits=Limits(max_items=25, max_per_account=5, max_percent=100, max_disruptions_per_tick=5),
     active_keys=100,
+    in_use={},
     own_keys=frozenset(),
     open_users=frozenset(),
     now=AS_OF,
@@ -108,10 +109,28 @@ def test_caps_hold_and_what_is_beyond_them_is_told() -> None:
 
     limits = Limits(max_items=7, max_per_account=3, max_percent=5, max_disruptions_per_tick=5)
     for active, most in ((1000, 7), (100, 5), (1, 1)):
-        settings = replace(SETTINGS, limits=limits, active_keys=active)
+        in_use = dict.fromkeys(accounts, 10)
+        settings = replace(SETTINGS, limits=limits, active_keys=active, in_use=in_use)
         items, blocked = plan_items(found, see, settings)
         assert len(items) == most
         assert max(sum(item.account_id == account for item in items) for account in accounts) <= 3
         assert items[0].user == "user-3"
         assert {one.code for one in blocked} == {"CAP"}
         assert len(items) + len(blocked) == len(found)
+
+
+@pytest.mark.parametrize(("in_use", "most"), [(1, 1), (2, 1), (3, 2), (4, 3), (9, 3)])
+def test_never_all_that_an_account_uses(in_use: int, most: int) -> None:
+    """Whatever the policy finds at once, one of the keys in use is left for another plan; one alone may be planned."""
+    found = [candidate(f"user-{number}") for number in range(3)]
+    settings = replace(SETTINGS, in_use={ACCOUNT: in_use})
+    items, _ = plan_items(found, lambda one: seen(one.user, key()), settings)
+    assert len(items) == most
+
+
+def test_all_that_nobody_uses_may_be_planned() -> None:
+    """The cap on what is in use does not count keys that nobody uses."""
+    idle = replace(key(), last_used=UsedAt(ago(100)))
+    found = [candidate(f"user-{number}") for number in range(3)]
+    items, _ = plan_items(found, lambda one: seen(one.user, idle), replace(SETTINGS, in_use={ACCOUNT: 1}))
+    assert len(items) == 3
