@@ -39,6 +39,7 @@ from auditor.remediation.engine import Outcome as ItemOutcome
 from auditor.remediation.hands import Hands, see, store_of
 from auditor.remediation.journal import Event, Journal, open_journal
 from auditor.remediation.lifecycle import Step, Terms
+from auditor.remediation.orphans import Orphan, find_orphans
 from auditor.remediation.plan import Author, Delivery, Item, Kind, Limits, Plan, Waits, days, read_plan
 from auditor.remediation.planning import Candidate, Seen, Settings, candidates_of, plan_items
 from auditor.remediation.progress import Ledger, Tracked, fold
@@ -407,6 +408,13 @@ class Remedy:
                 item.account_id, item.account_name, item.partition, role_name=role, external_id=external
             )
         return Accounts(self.config, self.connection, self.timing, found)
+
+    def orphans(self, only: Sequence[str] = ()) -> list[Orphan]:
+        """Keys that were made here and whose secret nobody can have; of these accounts, or of all. Reads only."""
+        ledger = self.ledger()
+        accounts = self._accounts_of(ledger)
+        chosen = [one for one in ledger.items.values() if not only or one.item.account_id in only]
+        return find_orphans(chosen, lambda item: Hands(item, accounts, Protection()))
 
     # ------------------------------------------------------------------------------------------------- by hand
 

@@ -10,6 +10,7 @@ import typer
 
 from auditor.cli.options import EndpointUrl, Profile, now
 from auditor.errors import NothingAuditedError, UsageError
+from auditor.secret import forbid_dumps
 
 LASTS = timedelta(minutes=15)
 """After this an SDK asks again, though the key does not expire: so a long-lived program follows a rotation."""
@@ -48,6 +49,7 @@ def credential_process(
     - `credential_process = auditor credential-process --secret auditor/ci-deploy --profile reader`
     """
     name = _asked_for(secret, parameter)
+    forbid_dumps()
     os.environ[ASKING] = "1"
     from auditor.aws.calls import Caller
     from auditor.aws.clients import Connection, shared_clients

@@ -15,14 +15,16 @@ import typer
 from auditor.cli.options import Accounts, ConfigPath, EndpointUrl, Json, Output, Profile, RunName, Verbose, config_file
 from auditor.cli.output import print_json, say, set_up_logging
 from auditor.errors import NothingAuditedError, UsageError
+from auditor.secret import forbid_dumps
 
 if TYPE_CHECKING:
     from auditor.remediation.engine import Notice, Outcome
+    from auditor.remediation.orphans import Orphan
     from auditor.remediation.plan import Item, Plan
     from auditor.remediation.progress import Tracked
     from auditor.remedy import Remedy
 
-EXIT_WAITS, EXIT_PERSON = 5, 8
+EXIT_UNREAD, EXIT_WAITS, EXIT_PERSON = 3, 5, 8
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -277,6 +279,7 @@ def apply(
     set_up_logging(verbose)
     from auditor.remedy import load_approvals, load_plan
 
+    forbid_dumps()
     found = load_plan(plan)
     remedy = _remedy(config, profile, endpoint_url, None)
     with _aws():
@@ -301,6 +304,7 @@ def tick(
     needed.
     """
     set_up_logging(verbose)
+    forbid_dumps()
     remedy = _remedy(config, profile, endpoint_url, None)
     with _aws():
         _advance(remedy, None, simulate=simulate, json=json)
@@ -436,6 +440,55 @@ def _status_document(tracked: "Tracked") -> dict[str, Any]:
         "until": waiting.told.get("until") if waiting else None,
         "who": (waiting.told.get("who") or "") if waiting else "",
         "failed": tracked.failed,
+    }
+
+
+@app.command("orphans")
+def orphans(
+    account: Accounts = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Look for keys that were made here and whose secret nobody can have: after a crash, or a secret that was deleted.
+
+    Reads only, and asks AWS about every key of the journal.
+
+    Exit codes: 0 there are none, 3 some could not be looked at, 8 there are some.
+    """
+    set_up_logging(verbose)
+    from auditor.cli.audit import confirm_ids
+
+    confirm_ids(account or (), where="--account")
+    with _aws():
+        found = _remedy(config, profile, endpoint_url, None).orphans(account or ())
+    if json:
+        print_json([_orphan_document(orphan) for orphan in found])
+    elif not found:
+        say("There are none: every key that was made here has its secret where its application reads it.")
+    for orphan in () if json else found:
+        what = "nobody can use it" if orphan.is_known else "not known"
+        say(f"{orphan.item.id}  {orphan.item.where}  {orphan.key or 'a key'}: {what}", "bold")
+        say(f"{orphan.why}.", indent=4)
+        say(f"Next: {orphan.next_step}", indent=4)
+    if any(orphan.is_known for orphan in found):
+        raise typer.Exit(EXIT_PERSON)
+    if found:
+        raise typer.Exit(EXIT_UNREAD)
+
+
+def _orphan_document(orphan: "Orphan") -> dict[str, Any]:
+    item = orphan.item
+    return {
+        "item": item.id,
+        "account_id": item.account_id,
+        "user": item.user,
+        "key": orphan.key,
+        "is_known": orphan.is_known,
+        "why": orphan.why,
+        "next_step": orphan.next_step,
     }
 
 

@@ -132,6 +132,7 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
         "leaked": ["deactivate"],
     }
     assert "Announced: prod/idle" in applied.err
+    assert (cli.run("remediate", "orphans", "--json").json, cli.run("remediate", "orphans").code) == ([], 0)
     states = {one["user"]: one for one in cli.run("remediate", "status", "--json").json}
     assert {user: one["state"] for user, one in states.items()} == {
         "ci-deploy": "published",

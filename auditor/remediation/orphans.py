@@ -1,0 +1,61 @@
+"""Keys that were made here and whose secret nobody can have: by the journal, and by what AWS shows. Reads only."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from auditor.aws.failures import AwsFailure
+from auditor.remediation.hands import Hands
+from auditor.remediation.plan import Item
+from auditor.remediation.progress import Tracked
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A key of an item, why it may be nobody's, and what to do; without a key where it cannot be known."""
+
+    item: Item
+    key: str | None
+    why: str
+    next_step: str
+    is_known: bool = True
+    """Whether AWS could be asked; where not, it may be one."""
+
+
+def find_orphans(tracked: Iterable[Tracked], hands: Callable[[Item], Hands]) -> list[Orphan]:
+    """Every orphan among the keys of these items, and what could not be looked at."""
+    found: list[Orphan] = []
+    for one in tracked:
+        is_creating = one.intent is not None and one.intent.told["step"] == "create"
+        if not is_creating and one.done.new_key is None:
+            continue
+        try:
+            found += _unfinished(one, hands(one.item)) if is_creating else _unreadable(one, hands(one.item))
+        except AwsFailure as failure:
+            step = "Allow what is refused, and look again."
+            found.append(Orphan(one.item, one.made or one.done.new_key, str(failure), step, is_known=False))
+    return found
+
+
+def _unfinished(tracked: Tracked, hands: Hands) -> list[Orphan]:
+    """Keys that appeared since one was to be made of which no result is known."""
+    assert tracked.intent is not None
+    before = set(tracked.intent.told["keys"])
+    appeared = [key.access_key_id for key in hands.look().keys if key.access_key_id not in before]
+    why = f"it appeared after {tracked.intent.at:%Y-%m-%d %H:%M}Z, when a key was to be made, and no secret is known"
+    step = "`auditor remediate tick` deletes it where it is proved to be ours, and else says what to do."
+    return [Orphan(tracked.item, key, why, step) for key in appeared]
+
+
+def _unreadable(tracked: Tracked, hands: Hands) -> list[Orphan]:
+    """The new key, where it is there and its version of the secret is not, or holds another."""
+    done, live = tracked.done, hands.look()
+    assert done.new_key is not None
+    if live.key(done.new_key) is None:
+        return []
+    kept = live.stored is not None and done.version in live.stored.versions
+    if kept and done.version is not None and hands.stored_key(done.version) == done.new_key:
+        return []
+    delivery = tracked.item.delivery
+    why = f"{delivery.secret if delivery else 'the store'} does not hold its secret any more"
+    step = "Nobody new can read it: see that the application has it, or switch it off and plan a rotation."
+    return [Orphan(tracked.item, done.new_key, why, step)]
