@@ -66,7 +66,12 @@ def print_error(error: AuditorError) -> None:
 
 def print_json(document: Any) -> None:
     """The answer for a program, on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """A document as programs and people read it."""
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def set_up_logging(verbose: int) -> None:

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auditor.cli.options import Accounts, ConfigPath, EndpointUrl, Json, Output, Profile, RunName, Verbose, config_file
-from auditor.cli.output import print_json, say, set_up_logging
+from auditor.cli.output import json_text, print_json, say, set_up_logging
 from auditor.errors import NothingAuditedError, UsageError
 from auditor.secret import forbid_dumps
 
 if TYPE_CHECKING:
     from auditor.remediation.engine import Notice, Outcome
     from auditor.remediation.orphans import Orphan
-    from auditor.remediation.plan import Item, Plan
+    from auditor.remediation.plan import Plan
     from auditor.remediation.progress import Tracked
     from auditor.remedy import Remedy
 
@@ -111,7 +111,9 @@ def plan_(
     if json:
         print_json({"plan": str(path), "sha256": plan.digest, **plan.model_dump(mode="json", by_alias=True)})
         return
-    _say_plan(plan)
+    from auditor.cli.plan_words import say_plan
+
+    say_plan(plan)
     say("")
     say(f"Plan  {path}", "bold")
     if plan.items:
@@ -135,73 +137,57 @@ def _login() -> str:
         raise UsageError("Who you are is not known.", next_step="Say so with --as NAME.") from None
 
 
+class PlanFormat(StrEnum):
+    """How a plan is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
+
+
 @app.command("show")
-def show(plan: PlanFile, json: Json = False) -> None:
-    """Show a plan: what would be done, why, when, and how it is undone."""
+def show(
+    plan: PlanFile,
+    format_: Annotated[PlanFormat, typer.Option("--format", "-f", help="Text, JSON, or a page.")] = PlanFormat.TEXT,
+    out: Annotated[Path | None, typer.Option("--out", help="A file for it, instead of stdout.")] = None,
+    json: Json = False,
+) -> None:
+    """Show a plan: what would be done, why, when, and how it is undone. AWS is not called.
+
+    **Examples**
+
+    - `auditor remediate show PLAN`
+    - `auditor remediate show PLAN --format html --out plan.html` - a page for those who approve it
+    """
+    from auditor.history.disk import write_whole
     from auditor.remedy import load_plan
 
     found = load_plan(plan)
-    if json:
-        print_json({"sha256": found.digest, **found.model_dump(mode="json", by_alias=True)})
+    if format_ is PlanFormat.TEXT and not json:
+        if out is not None:
+            step = "Add --format html or --format json, or leave --out out."
+            raise UsageError("Text is for the terminal.", where="--out", next_step=step)
+        from auditor.cli.plan_words import say_plan
+
+        say_plan(found)
         return
-    _say_plan(found)
+    content = _plan_as_html(found) if format_ is PlanFormat.HTML else _plan_as_json(found)
+    if out is None:
+        sys.stdout.write(content.decode())
+        return
+    write_whole(out, content)
+    say(f"Plan  {out}", "bold")
 
 
-def _say_plan(plan: "Plan") -> None:
-    from auditor.formats.words import counted
+def _plan_as_html(plan: "Plan") -> bytes:
+    from auditor.cli.plan_words import page_of
+    from auditor.formats.plan_page import render_plan
 
-    say(f"{plan.id}, code {plan.code}", "bold")
-    made, until = (f"{at:%Y-%m-%d %H:%M}Z" for at in (plan.created_at, plan.expires_at))
-    say(f"By {plan.author.person} ({plan.author.arn}), {made}; may be begun until {until}. From run {plan.run_id}.")
-    if plan.accounts_not_read:
-        say(f"Not planned for, because the run could not read them: {', '.join(plan.accounts_not_read)}.")
-    if not plan.items:
-        say("Nothing is to be done.")
-    for item in plan.items:
-        say("")
-        _say_item(item)
-    if plan.blocked:
-        say("")
-        say(f"Not planned: {counted(len(plan.blocked), 'key')}", "bold")
-    for blocked in plan.blocked:
-        where = f"{blocked.account_name or blocked.account_id}/{blocked.user}"
-        say(f"{where} {blocked.key_id or ''}: {blocked.reason} ({blocked.code})", indent=2)
-        say(f"Next: {blocked.advice}", indent=4)
+    return render_plan(page_of(plan))
 
 
-def _say_item(item: "Item") -> None:
-    what = item.kind.value if item.kind is item.through else f"{item.kind.value}, through {item.through.value}"
-    say(f"{item.id}  {what}  {item.where}  {item.key.id}", "bold")
-    for basis in item.basis:
-        say(f"because  {basis.control}: {basis.reason}", indent=4)
-    used = item.key.last_used
-    last = f"{used.at:%Y-%m-%d %H:%M}Z by {used.service or 'a service'}" if used.at else "never"
-    say(f"last used {last}; owner {item.owner or 'not known'}", "dim", indent=4)
-    for line in _steps(item):
-        say(line, indent=4)
-
-
-def _steps(item: "Item") -> Iterator[str]:
-    from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION
-    from auditor.remediation.plan import Kind
-
-    waits = item.waits
-    if item.delivery is not None:
-        yield f"+ a second key is made, its secret kept as {item.delivery.secret} ({item.delivery.store}), and proved"
-    if item.covers(Kind.DEACTIVATE):
-        when = (
-            f"when the new one is in use, {waits.grace_days} days later at the earliest, and " if item.delivery else ""
-        )
-        quiet = (
-            "at once: AWS found it exposed" if item.urgent else f"{when}the key was quiet for {waits.quiet_days} days"
-        )
-        told = "" if item.urgent else f", and told {NOTICE // timedelta(hours=1)} hours before"
-        yield f"~ {item.key.id} is switched off {quiet}{told}"
-        yield f"  undo: auditor remediate rollback {item.id} --reason TEXT"
-    if item.covers(Kind.DELETE):
-        hours = NOTICE_OF_DELETION // timedelta(hours=1)
-        yield f"- {item.key.id} is deleted after {waits.quarantine_days} days inactive, told {hours} hours before"
-        yield "  this cannot be undone"
+def _plan_as_json(plan: "Plan") -> bytes:
+    return json_text({"sha256": plan.digest, **plan.model_dump(mode="json", by_alias=True)}).encode()
 
 
 # ------------------------------------------------------------------------------------------------- approve, apply

@@ -39,7 +39,8 @@ def test_a_key_that_appeared_while_one_was_made_is_named(world: World, tmp_path:
     """Its answer was lost, and CloudTrail cannot be asked yet; what was there before is nobody's orphan."""
     item = item_of(world, "user-0")
     claim(world, tmp_path, plan_of(item))
-    faults: dict[str, Fault] = {"CreateAccessKey": LostFault(), "LookupEvents": ErrorFault(403, "AccessDeniedException")}
+    denied = ErrorFault(403, "AccessDeniedException")
+    faults: dict[str, Fault] = {"CreateAccessKey": LostFault(), "LookupEvents": denied}
     world.fault = lambda call: faults.get(call.action)
     tick(world, tmp_path)
     (orphan,) = orphans(world, tmp_path, item)

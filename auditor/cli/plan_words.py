@@ -1,0 +1,125 @@
+"""A plan in words: as lines of the terminal, and as the page that is rendered of it."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from auditor.cli.output import say
+from auditor.formats.plan_page import Change, NotPlanned, PlannedItem, PlanPage
+from auditor.formats.words import counted, minute
+from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION
+from auditor.remediation.plan import Item, Kind, Plan
+
+_STORES = {"secretsmanager": "Secrets Manager", "ssm": "Parameter Store"}
+
+
+def say_plan(plan: Plan) -> None:
+    """The plan on the terminal."""
+    page = page_of(plan)
+    say(f"{page.id}, code {page.code}", "bold")
+    made = f"{minute(plan.created_at)}Z"
+    say(
+        f"By {plan.author.person} ({plan.author.arn}), {made}; may be begun until {minute(plan.expires_at)}Z. "
+        f"From run {plan.run_id}."
+    )
+    if plan.accounts_not_read:
+        say(f"Not planned for, because the run could not read them: {', '.join(plan.accounts_not_read)}.")
+    if not plan.items:
+        say("Nothing is to be done.")
+    for item in page.items:
+        say("")
+        _say_item(item)
+    if page.not_planned:
+        say("")
+        say(f"Not planned: {counted(len(page.not_planned), 'key')}", "bold")
+    for one in page.not_planned:
+        say(f"{one.where} {one.key}: {one.reason} ({one.code})", indent=2)
+        say(f"Next: {one.advice}", indent=4)
+
+
+def _say_item(item: PlannedItem) -> None:
+    say(f"{item.id}  {item.what}  {item.where}  {item.key}", "bold")
+    for control, reason in item.because:
+        say(f"because  {control}: {reason}", indent=4)
+    say("; ".join(f"{label.lower()} {value}" for label, value in item.facts), "dim", indent=4)
+    for change in item.changes:
+        say(f"{change.sign} {change.what}", indent=4)
+        if change.undo:
+            say(f"  undo: {change.undo}", indent=4)
+
+
+def page_of(plan: Plan) -> PlanPage:
+    """All that is to be said of a plan."""
+    limits = plan.limits
+    caps = f"{counted(limits.max_items, 'key')}, {limits.max_per_account} in an account, {limits.max_percent} % of all"
+    facts = [
+        ("Planned by", f"{plan.author.person} ({plan.author.arn})"),
+        ("At", f"{minute(plan.created_at)}Z"),
+        ("May be begun until", f"{minute(plan.expires_at)}Z"),
+        ("From run", plan.run_id),
+        ("Caps", f"{caps}; {limits.max_disruptions_per_tick} switched off or deleted at a time"),
+    ]
+    if plan.accounts_not_read:
+        facts.append(("Not planned for, because not read", ", ".join(plan.accounts_not_read)))
+    return PlanPage(
+        id=plan.id,
+        code=plan.code,
+        sha256=plan.digest,
+        headline=_headline(plan),
+        facts=facts,
+        items=[_item(item) for item in plan.items],
+        not_planned=[
+            NotPlanned(
+                where=f"{one.account_name or one.account_id}/{one.user}",
+                key=one.key_id or "",
+                code=one.code,
+                reason=one.reason,
+                advice=one.advice,
+            )
+            for one in plan.blocked
+        ],
+    )
+
+
+def _headline(plan: Plan) -> str:
+    words = {Kind.ROTATE: "to rotate", Kind.DEACTIVATE: "to switch off", Kind.DELETE: "to delete"}
+    counts = {kind: sum(item.covers(kind) for item in plan.items) for kind in Kind}
+    told = [f"{counted(count, 'key')} {words[kind]}" for kind, count in counts.items() if count]
+    return ", ".join(told) or "Nothing is to be done"
+
+
+def _item(item: Item) -> PlannedItem:
+    used = item.key.last_used
+    last = f"{minute(used.at)}Z by {used.service or 'a service'}" if used.at else "never"
+    return PlannedItem(
+        id=item.id,
+        what=item.kind.value if item.kind is item.through else f"{item.kind.value}, through {item.through.value}",
+        where=item.where,
+        key=item.key.id,
+        because=[(basis.control, basis.reason) for basis in item.basis],
+        facts=[
+            ("Last used", last),
+            ("Owner", item.owner or "not known"),
+            ("Created", f"{minute(item.key.created_at)}Z"),
+        ],
+        changes=list(_changes(item)),
+    )
+
+
+def _changes(item: Item) -> Iterator[Change]:
+    waits, key = item.waits, item.key.id
+    if item.delivery is not None:
+        place = f"{item.delivery.secret} in {_STORES[item.delivery.store]}"
+        mail = (
+            f", with SMTP passwords for {', '.join(item.delivery.smtp_regions)}" if item.delivery.smtp_regions else ""
+        )
+        yield Change("+", f"a second key is made, its secret kept as {place}{mail}, and proved")
+    if item.covers(Kind.DEACTIVATE):
+        moved = f"when the new one is in use, {waits.grace_days} days later at the earliest, and "
+        quiet = f"the key was quiet for {waits.quiet_days} days, announced {NOTICE // timedelta(hours=1)} hours before"
+        when = f"{moved if item.delivery else 'when '}{quiet}"
+        when = "at once: AWS found it exposed" if item.urgent else when
+        yield Change("~", f"{key} is switched off {when}", f"auditor remediate rollback {item.id} --reason TEXT")
+    if item.covers(Kind.DELETE):
+        hours = NOTICE_OF_DELETION // timedelta(hours=1)
+        when = f"after {waits.quarantine_days} days inactive, announced {hours} hours before"
+        yield Change("-", f"{key} is deleted {when}; this cannot be undone")

@@ -1,0 +1,128 @@
+"""`auditor remediate show` as a page: all that the plan says, and nothing that a name makes of it."""
+
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+from auditor.model import KeyStatus
+from auditor.remediation.plan import (
+    Author,
+    Basis,
+    Blocked,
+    Delivery,
+    Item,
+    Kind,
+    Limits,
+    Plan,
+    PlannedKey,
+    Use,
+    Waits,
+)
+from tests.conftest import CommandLine
+
+AT = datetime(2026, 11, 22, 19, tzinfo=UTC)
+HOSTILE = '<script>alert("x")</script>&amp;'
+
+
+def plan() -> Plan:
+    """A rotation through deletion of a hostile user's key, and one that nothing is planned for."""
+    item = Item(
+        id="item1",
+        kind=Kind.ROTATE,
+        through=Kind.DELETE,
+        account_id="111122223333",
+        account_name=HOSTILE,
+        partition="aws",
+        user="app",
+        user_id="AIDA1",
+        key=PlannedKey(
+            id="AKIAEXAMPLE",
+            created_at=AT - timedelta(days=200),
+            status=KeyStatus.ACTIVE,
+            last_used=Use(at=AT, service="ses"),
+        ),
+        basis=(Basis(control="key-age", severity="high", reason="200 days old"),),
+        owner=HOSTILE,
+        delivery=Delivery(secret="auditor/app", smtp_regions=("eu-central-1",)),
+        waits=Waits(grace_days=7, quiet_days=14, quarantine_days=15),
+    )
+    return Plan(
+        id="plan-1",
+        created_at=AT,
+        expires_at=AT + timedelta(hours=72),
+        author=Author(person="ann@example.com", arn="arn:aws:iam::111122223333:user/ann", account_id="111122223333"),
+        tool_version="0",
+        run_id="20261122T190000Z-00000000",
+        run_sha256="0" * 64,
+        approvers_sha256="0" * 64,
+        accounts_read=1,
+        limits=Limits(max_items=25, max_per_account=5, max_percent=10, max_disruptions_per_tick=5),
+        items=(item,),
+        blocked=(
+            Blocked(
+                account_id="111122223333",
+                account_name=None,
+                user="two",
+                key_id="AKIATWO",
+                code="TWO_KEYS",
+                reason="the user has two keys",
+                advice="Find out which.",
+            ),
+        ),
+    )
+
+
+class Page(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, text: str) -> None:
+        """Reads it."""
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """See `HTMLParser`."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        """See `HTMLParser`."""
+        self.text += f"{data} "
+
+
+def test_the_page_says_what_the_terminal_says(cli: CommandLine) -> None:
+    """What is done, why, when, how it is undone, and what is not planned; names are text, and nothing is loaded."""
+    made = plan()
+    path = cli.folder / "plan.json"
+    path.write_bytes(made.content)
+    done = cli.run("remediate", "show", str(path), "--format", "html", "--out", "plan.html")
+    assert done.code == 0, done.err
+    page = Page((cli.folder / "plan.html").read_text())
+    text = " ".join(page.text.split())
+    for said in (
+        "1 key to rotate, 1 key to switch off, 1 key to delete",
+        made.digest,
+        f"code {made.code}",
+        "its secret kept as auditor/app in Secrets Manager, with SMTP passwords for eu-central-1, and proved",
+        "AKIAEXAMPLE is switched off when the new one is in use, 7 days later at the earliest",
+        "undo: auditor remediate rollback item1 --reason TEXT",
+        "AKIAEXAMPLE is deleted after 15 days inactive, announced 72 hours before; this cannot be undone",
+        "200 days old",
+        "the user has two keys TWO_KEYS Find out which.",
+        HOSTILE,
+    ):
+        assert said in text
+    assert not [tag for tag, _ in page.tags if tag in {"script", "img", "link", "iframe"}]
+    assert not [attributes for _, attributes in page.tags if {"src", "href", "onclick"} & set(attributes)]
+    told = " ".join(cli.run("remediate", "show", str(path)).out.split())
+    assert "this cannot be undone" in told
+    assert cli.run("remediate", "show", str(path), "--json").json["sha256"] == made.digest
+
+
+def test_text_goes_to_no_file(cli: CommandLine, tmp_path: Path) -> None:
+    """A file of a name that somebody relies on is not left unwritten in silence."""
+    path = tmp_path / "plan.json"
+    path.write_bytes(plan().content)
+    finished = cli.run("remediate", "show", str(path), "--out", "plan.txt")
+    assert (finished.code, (cli.folder / "plan.txt").exists()) == (2, False)
