@@ -1,0 +1,79 @@
+"""Bugs that rotators in the field have, put into the engine: the tests that are to find them do.
+
+Those of single checks are in `test_lifecycle`; these are about what is done, and written down, around a step.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from auditor.remediation import lifecycle
+from auditor.remediation.engine import Engine
+from auditor.remediation.hands import Hands
+from auditor.remediation.journal import Event, Journal, Row
+from auditor.remediation.lifecycle import Decision, Live, Progress, Terms
+from auditor.remediation.plan import Item
+from auditor.remediation.progress import Tracked
+from tests.remediation.test_engine import (
+    test_two_keys_are_refused_and_none_is_removed as two_keys_are_refused,
+)
+from tests.remediation.test_engine import (
+    test_without_proof_a_strangers_key_is_left_alone as a_strangers_key_is_left_alone,
+)
+from tests.remediation.test_kill_matrix import calm, rotation
+from tests.remediation.world import Death, World, item_of
+
+
+def test_a_guess_whose_key_it_is_is_found(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key that appeared is taken for ours without CloudTrail's proof, and a colleague's is deleted."""
+
+    def guess(engine: Engine, tracked: Tracked, _intent: Row, strangers: list[str], hands: Hands) -> Decision | None:
+        return engine._discard(tracked, strangers[0], hands, "it must be ours")
+
+    monkeypatch.setattr(Engine, "_whose", guess)
+    with pytest.raises(AssertionError):
+        a_strangers_key_is_left_alone(world, tmp_path)
+
+
+def test_making_room_is_found(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are two keys, the other one is deleted so that a new one fits."""
+    decided, create = lifecycle._begin, Hands.create
+
+    def begin(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+        alone = tuple(key for key in live.keys if key.access_key_id == item.key.id)
+        yield from decided(item, done, replace(live, keys=alone), terms)
+
+    def evict(hands: Hands, *arguments: object) -> str:
+        for key in hands.look().keys:
+            if key.access_key_id != hands.item.key.id:
+                hands.delete(key.access_key_id)
+        return create(hands, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lifecycle, "_begin", begin)
+    monkeypatch.setattr(Hands, "create", evict)
+    with pytest.raises(AssertionError):
+        two_keys_are_refused(world, tmp_path)
+
+
+@pytest.mark.parametrize("has_bug", [False, True])
+def test_a_key_that_nothing_announced_is_found(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_bug: bool
+) -> None:
+    """Nothing is written before a step: killed right after CreateAccessKey, the new key is nobody's."""
+    world.fault = calm
+    calls = Death()
+    rotation(world, item_of(world, "user-0"), tmp_path / "clean", calls)
+    add = Journal.add
+
+    def forgets(journal: Journal, plan: str, item: str, event: Event, /, **told: object) -> Row:
+        return journal.rows[-1] if event is Event.INTENT else add(journal, plan, item, event, **told)
+
+    if has_bug:
+        monkeypatch.setattr(Journal, "add", forgets)
+    death = Death(calls.names.index("create_access_key"), after=True)
+    expected = pytest.raises(AssertionError, match="is nobody's") if has_bug else nullcontext()
+    with expected:
+        rotation(world, item_of(world, "user-1"), tmp_path / "killed", death)
