@@ -251,13 +251,16 @@ def _delivery(candidate: Candidate, seen: Seen, key: PlannedKey, settings: Setti
 
 
 def _canaries_first(item: Item) -> tuple[object, ...]:
-    """Keys that were not used for long first: what goes wrong with them hurts least; then account by account."""
+    """Exposed keys first; then those that were not used for long, which hurt least, account by account."""
     used = item.key.last_used.at
-    return (item.kind.rank, item.account_id, used.timestamp() if used else 0.0, item.user, item.key.id)
+    return (not item.urgent, item.kind.rank, item.account_id, used.timestamp() if used else 0.0, item.user, item.key.id)
 
 
 def _within(items: Sequence[Item], settings: Settings) -> Iterator[Item]:
-    """As many as the caps allow, one key of a user at a time, and never all that an account uses, where it has more."""
+    """As many as the caps allow, one key of a user at a time, and never all that an account uses, where it has more.
+
+    A key that is exposed is switched off all the same.
+    """
     limits = settings.limits
     most = min(limits.max_items, max(1, settings.active_keys * limits.max_percent // 100))
     per_account, used = Counter[str](), Counter[str]()
@@ -270,7 +273,7 @@ def _within(items: Sequence[Item], settings: Settings) -> Iterator[Item]:
         if (
             per_account[account] < limits.max_per_account
             and (account, item.user) not in users
-            and not (is_used and used[account] >= most_used)
+            and (item.urgent or not is_used or used[account] < most_used)
         ):
             per_account[account] += 1
             used[account] += is_used

@@ -134,3 +134,13 @@ def test_all_that_nobody_uses_may_be_planned() -> None:
     found = [candidate(f"user-{number}") for number in range(3)]
     items, _ = plan_items(found, lambda one: seen(one.user, idle), replace(SETTINGS, in_use={ACCOUNT: 1}))
     assert len(items) == 3
+
+
+def test_an_exposed_key_is_planned_first_and_whatever_the_account_uses() -> None:
+    """It is of no use to wait with it."""
+    exposed = Basis(control=ControlId.QUARANTINED_KEY.value, severity="critical", reason="exposed")
+    found = [candidate("app"), replace(candidate("leaked"), basis=(exposed,), owner=None)]
+    items, _ = plan_items(found, lambda one: seen(one.user, key()), replace(SETTINGS, in_use={ACCOUNT: 2}))
+    assert [item.user for item in items] == ["leaked"]
+    items, _ = plan_items(found, lambda one: seen(one.user, key()), replace(SETTINGS, in_use={ACCOUNT: 3}))
+    assert [item.user for item in items] == ["leaked", "app"]
