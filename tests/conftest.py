@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import pytest
@@ -20,9 +21,12 @@ from auditor.demo import Call, EmbeddedOrganisation, Fault, OrganisationSeed
 from auditor.gather import GatherSettings, audit_account
 from auditor.model import Account, AccountResult, NotAudited, Policy
 from tests.builders import AS_OF
+from tests.forking import Forks
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, and so would be all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+FORKS = Forks()
 
 LEFT_OUT = ("AWS_", "AUDITOR_", "MOTO_")
 
@@ -171,12 +175,17 @@ class CommandLine:
             "AWS_SECRET_ACCESS_KEY": cloud.secret_access_key,
         }
 
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """What the command's process finds in its environment."""
+        return dict(os.environ) | {"COLUMNS": "120", "NO_COLOR": "1"} | self.environment
+
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start the command."""
         return subprocess.Popen(
             [sys.executable, "-W", "error::ResourceWarning", "-m", "auditor", *arguments],
             cwd=self.folder,
-            env=dict(os.environ) | {"COLUMNS": "120", "NO_COLOR": "1"} | self.environment,
+            env=self.whole_environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -185,13 +194,20 @@ class CommandLine:
 
     def run(self, *arguments: str) -> Finished:
         """Run the command to its end."""
-        process = self.start(*arguments)
-        try:
+        if any(name.startswith("PYTHON") for name in self.environment):  # the interpreter is to start with these
+            process = self.start(*arguments)
             out, err = process.communicate(timeout=120)
-        except BaseException:
-            process.kill()
-            raise
-        return Finished(process.returncode, out, err)
+            return Finished(process.returncode, out, err)
+        with TemporaryFile() as out_file, TemporaryFile() as err_file:
+            code = FORKS.run(arguments, self.whole_environment, self.folder, (out_file, err_file))
+            told = [(stream.seek(0), stream.read().decode())[1] for stream in (out_file, err_file)]
+        return Finished(code, *told)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    yield
+    FORKS.stop()
 
 
 @pytest.fixture

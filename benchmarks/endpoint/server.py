@@ -5,7 +5,8 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -47,6 +48,7 @@ class Server:
         self.cloud = Cloud(settings)
         self.tally = Tally(settings)
         self._calls = 0
+        self._slowed: dict[int, tuple[asyncio.TimerHandle, Callable[[], None]]] = {}
 
     async def listen(self, port: int) -> asyncio.Server:
         """Listen on a port of loopback, 0 for any that is free; raises OSError where it is taken."""
@@ -75,11 +77,22 @@ class Server:
         elif fault is not None:
             self.tally.faults[fault] += 1
         answer = self._answer(call, fault, request_id, is_json=request.is_json)
-        delay = self.settings.latency + slow
-        if delay > 0:
-            self._loop.call_later(delay, self._finish, connection, account, fault, answer)
+        if slow > 0:
+            self._slow_down(slow, partial(self._finish, connection, account, fault, answer))
+        elif self.settings.latency > 0:
+            self._loop.call_later(self.settings.latency, self._finish, connection, account, fault, answer)
         else:
             self._finish(connection, account, fault, answer)
+
+    def _slow_down(self, seconds: float, finish: Callable[[], None]) -> None:
+        """Answer later, or when the rules change."""
+        number = self._calls
+
+        def now() -> None:
+            del self._slowed[number]
+            finish()
+
+        self._slowed[number] = self._loop.call_later(self.settings.latency + seconds, now), now
 
     def _about(self, request: wire.Request, number: int) -> int:
         """The account that a call is for."""
@@ -157,6 +170,9 @@ class Server:
                     self.tally.change_rules(rules_from(json.loads(body)))
                 except (TypeError, ValueError) as error:
                     return wire.refusal(RefusedError(400, "BadRules", str(error)), request_id, is_json=True)
+                for timer, finish in tuple(self._slowed.values()):
+                    timer.cancel()
+                    finish()
             case _:
                 return wire.refusal(RefusedError(404, "NoSuchPath", "There is no such path."), request_id, is_json=True)
         return wire.json_answer(done, request_id)

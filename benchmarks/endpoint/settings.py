@@ -28,7 +28,7 @@ class Fault(StrEnum):
     GARBAGE = "garbage"
     """200 with bytes that are neither XML nor JSON."""
     SLOW = "slow"
-    """The true answer, or what another rule makes of it, so many seconds later."""
+    """The true answer, or what another rule makes of it, so many seconds later; at once when the rules are changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def endpoint(served: Endpoint, cli: CommandLine) -> Endpoint:
     return served
 
 
-def stopped(cli: CommandLine, number: signal.Signals) -> Finished:
+def stopped(cli: CommandLine, endpoint: Endpoint, number: signal.Signals) -> Finished:
     """A run that got a signal when all accounts but the slow ones were done."""
     process = cli.start(*AUDIT, "--as-of", STAMP)
     deadline = time.monotonic() + 60
@@ -45,6 +45,8 @@ def stopped(cli: CommandLine, number: signal.Signals) -> Finished:
         assert time.monotonic() < deadline, process.poll()
         time.sleep(0.05)
     process.send_signal(number)
+    time.sleep(0.5)  # what comes next is to come after the signal
+    endpoint.set_rules([])
     return _finished(process)
 
 
@@ -68,7 +70,7 @@ def findings(folder: Path) -> Any:
 
 def test_a_killed_run_is_resumed(cli: CommandLine, endpoint: Endpoint) -> None:
     """Kill -9 in the middle: the accounts that were done are not asked again, and the result is as if nothing was."""
-    killed = stopped(cli, signal.SIGKILL)
+    killed = stopped(cli, endpoint, signal.SIGKILL)
     assert killed.code == -signal.SIGKILL
     freed(endpoint)
     resumed = cli.run(*AUDIT, "--resume", "latest")
@@ -90,7 +92,7 @@ def test_an_interrupted_run_is_resumed_into_a_new_one(
     cli: CommandLine, endpoint: Endpoint, number: signal.Signals
 ) -> None:
     """The first Ctrl-C, or the end of the service, finishes an incomplete run; it stays, and the new one is whole."""
-    interrupted = stopped(cli, number)
+    interrupted = stopped(cli, endpoint, number)
     assert interrupted.code == 3, interrupted.err
     assert {missing["code"] for missing in interrupted.json["coverage"]["not_audited"]} == {"interrupted"}
     before = {path: path.read_bytes() for path in run_of(cli, interrupted).rglob("*") if path.is_file()}
@@ -105,7 +107,7 @@ def test_an_interrupted_run_is_resumed_into_a_new_one(
 
 def test_a_run_is_resumed_only_under_the_policy_it_was_begun_with(cli: CommandLine, endpoint: Endpoint) -> None:
     """Another policy flags other keys, which nobody looked up: exit 2, and the answers stay for the right one."""
-    stopped(cli, signal.SIGKILL)
+    stopped(cli, endpoint, signal.SIGKILL)
     freed(endpoint)
     strict = (cli.folder / "config.toml").read_text() + "[policy.key-age]\nmax_age_days = 30\n"
     (cli.folder / "strict.toml").write_text(strict)
@@ -120,7 +122,7 @@ def test_a_run_is_resumed_only_under_the_policy_it_was_begun_with(cli: CommandLi
 
 def test_a_run_of_other_accounts_is_not_resumed(cli: CommandLine, endpoint: Endpoint) -> None:
     """Nothing of it is in scope: an error, and it stays as it is."""
-    interrupted = stopped(cli, signal.SIGINT)
+    interrupted = stopped(cli, endpoint, signal.SIGINT)
     freed(endpoint)
     folder = run_of(cli, interrupted)
     for place in (folder / "raw").iterdir():
@@ -146,6 +148,7 @@ def test_a_run_that_is_under_way_is_left_alone(cli: CommandLine, endpoint: Endpo
     assert second.code == 2
     assert "under way" in second.err
     process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
     endpoint.set_rules([])
     assert _finished(process).code == 3
 
@@ -238,7 +241,7 @@ def test_a_disk_that_fills_up_in_mid_run_costs_no_answer(cli: CommandLine, endpo
 
 def test_a_run_is_resumed_only_with_the_scope_it_was_begun_with(cli: CommandLine, endpoint: Endpoint) -> None:
     """Without the role it would be one account's run and look complete; narrowed, the others would be lost."""
-    stopped(cli, signal.SIGKILL)
+    stopped(cli, endpoint, signal.SIGKILL)
     freed(endpoint)
     alone = cli.run("audit", "--resume", "latest", "--json")
     assert alone.code == 2
