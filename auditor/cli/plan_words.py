@@ -9,7 +9,7 @@ from auditor.formats.words import counted, minute
 from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION
 from auditor.remediation.plan import Item, Kind, Plan
 
-_STORES = {"secretsmanager": "Secrets Manager", "ssm": "Parameter Store"}
+_STORES = {"secretsmanager": "in Secrets Manager", "ssm": "in Parameter Store", "profile": "in the credentials file"}
 
 
 def say_plan(plan: Plan) -> None:
@@ -19,7 +19,7 @@ def say_plan(plan: Plan) -> None:
     made = f"{minute(plan.created_at)}Z"
     say(
         f"By {plan.author.person} ({plan.author.arn}), {made}; may be begun until {minute(plan.expires_at)}Z. "
-        f"From run {plan.run_id}."
+        f"{_origin(plan)}."
     )
     if plan.accounts_not_read:
         say(f"Not planned for, because the run could not read them: {', '.join(plan.accounts_not_read)}.")
@@ -55,7 +55,7 @@ def page_of(plan: Plan) -> PlanPage:
         ("Planned by", f"{plan.author.person} ({plan.author.arn})"),
         ("At", f"{minute(plan.created_at)}Z"),
         ("May be begun until", f"{minute(plan.expires_at)}Z"),
-        ("From run", plan.run_id),
+        ("Origin", _origin(plan)),
         ("Caps", f"{caps}; {limits.max_disruptions_per_tick} switched off or deleted at a time"),
     ]
     if plan.accounts_not_read:
@@ -78,6 +78,10 @@ def page_of(plan: Plan) -> PlanPage:
             for one in plan.blocked
         ],
     )
+
+
+def _origin(plan: Plan) -> str:
+    return f"From run {plan.run_id}" if plan.run_id else "Asked for by a person"
 
 
 def _headline(plan: Plan) -> str:
@@ -108,7 +112,7 @@ def _item(item: Item) -> PlannedItem:
 def _changes(item: Item) -> Iterator[Change]:
     waits, key = item.waits, item.key.id
     if item.delivery is not None:
-        place = f"{item.delivery.secret} in {_STORES[item.delivery.store]}"
+        place = f"{item.delivery.secret} {_STORES[item.delivery.store]}"
         mail = (
             f", with SMTP passwords for {', '.join(item.delivery.smtp_regions)}" if item.delivery.smtp_regions else ""
         )

@@ -5,7 +5,7 @@ and has no result is looked at first, and only what AWS shows settles it.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ from auditor.remediation.lifecycle import (
     version_of,
 )
 from auditor.remediation.plan import Item
-from auditor.remediation.progress import Ledger, Tracked, fold
+from auditor.remediation.progress import Ledger, Tracked
 
 log = logging.getLogger(__name__)
 
@@ -97,22 +97,28 @@ class Engine:
     simulates: bool = False
     """Nothing is written, in AWS or here: what would be done is told."""
     _disruptions: int = field(default=0, init=False)
+    _known: Ledger = field(default_factory=Ledger, init=False)
+    _taken: int = field(default=0, init=False)
+    """Rows of the journal that are known."""
 
-    def tick(self, items: Iterable[str] | None = None) -> Iterator[Outcome]:
+    def tick(self, items: Collection[str] | None = None) -> Iterator[Outcome]:
         """Take items as far as they may go now: these, or all that are open; what a crash left open comes first.
 
         Raises:
             OutputError: the journal cannot be written; nothing more is done.
         """
         ledger = self._ledger()
-        chosen = [tracked for tracked in ledger.open() if items is None or tracked.item.id in set(items)]
+        chosen = [tracked for tracked in ledger.open() if items is None or tracked.item.id in items]
         for tracked in sorted(chosen, key=lambda one: one.intent is None):
             if self.stopping():
                 return
             yield self._advance(tracked.item)
 
     def _ledger(self) -> Ledger:
-        return fold(self.journal.rows)
+        for row in self.journal.rows[self._taken :]:
+            self._known.take(row)
+        self._taken = len(self.journal.rows)
+        return self._known
 
     def _tracked(self, item: Item) -> Tracked:
         return self._ledger().items[item.id]

@@ -205,7 +205,7 @@ def _begin(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Dec
     """Until there is a new key."""
     if not terms.may_begin:
         yield Refuse("EXPIRED", "the plan expired before it was begun")
-    if item.key.id in terms.own_keys:
+    if item.key.id in terms.own_keys and not item.own:
         yield Refuse("SELF", "the key signs the auditor's own calls")
     yield from _changed(item, live)
     if len(live.keys) > 1:
@@ -303,6 +303,8 @@ def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Ter
     if not _is_approved(Kind.DEACTIVATE, terms):
         yield Wait("to be switched off, which is not approved", who="an approver")
     if item.key.id in terms.own_keys:
+        if item.own:
+            yield Wait("the key signs these calls; call with the new one", who=item.user)
         yield Refuse("SELF", "the key signs the auditor's own calls")
     if item.kind is Kind.ROTATE:
         yield from _adoption(item, done, live, terms)
@@ -391,8 +393,8 @@ def _used_since(item: Item, done: Progress, old: LiveKey) -> Iterator[Ask]:
 
 
 def _announced(item: Item, step: Step, notice: timedelta, done: Progress, terms: Terms) -> Iterator[Decision]:
-    """The step itself, when it was told of in time and may be made now."""
-    if item.urgent:
+    """The step itself, when it was told of in time and may be made now; to one's own key one needs no notice."""
+    if item.urgent or item.own:  # nobody has to be told of it
         yield Do(step)
     if done.announced is None:
         yield Announce(step, terms.at + notice)

@@ -100,6 +100,8 @@ class Item(Record):
     urgent: bool = False
     """A key that AWS found exposed: it is switched off without waiting for it to be quiet."""
     inactive_since: AwareDatetime | None = None
+    own: bool = False
+    """The key is the operator's own, and changed with the operator's own rights."""
     delivery: Delivery | None = None
     waits: Waits
 
@@ -151,11 +153,12 @@ class Plan(Record):
     expires_at: AwareDatetime
     author: Author
     tool_version: str
-    run_id: str
-    run_sha256: str
-    """Of the run's run.json, which the plan's findings come from."""
-    approvers_sha256: str
-    """Of the file of who may approve, as it was when the plan was made."""
+    run_id: str | None
+    """The run that the plan's findings come from; None where a person asked for it."""
+    run_sha256: str | None
+    """Of its run.json."""
+    approvers_sha256: str | None
+    """Of the file of who may approve, as it was when the plan was made; None for what nobody else approves."""
     accounts_read: int
     accounts_not_read: tuple[str, ...] = ()
     limits: Limits

@@ -66,19 +66,14 @@ class Candidate:
     created_at: datetime | None
     basis: tuple[Basis, ...]
     owner: str | None
+    kind: Kind
+    """What is to be done."""
     inactive_since: datetime | None = None
     is_root: bool = False
-
-    @property
-    def control(self) -> ControlId:
-        """The control that decides what is to be done."""
-        found = {basis.control for basis in self.basis}
-        return next(control for control in WANTED if control.value in found)
-
-    @property
-    def kind(self) -> Kind:
-        """What is to be done."""
-        return WANTED[self.control]
+    is_urgent: bool = False
+    """The key is exposed."""
+    is_own: bool = False
+    """The key is the operator's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +174,7 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     planned = _planned(key)
     if planned is None:
         raise _BlockedError("UNKNOWN_USE", "the key's last use is not known")
-    if key.access_key_id in settings.own_keys:
+    if key.access_key_id in settings.own_keys and not (candidate.is_own and candidate.kind is Kind.ROTATE):
         raise _BlockedError("SELF", "the key signs the auditor's own calls")
     controls = {basis.control for basis in candidate.basis}
     stopped = settings.protection(candidate).stops(seen.person, key.access_key_id, controls, settings.now)
@@ -187,7 +182,7 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         raise _BlockedError("PROTECTED", stopped.why)
     kind = candidate.kind
     through = max(kind, settings.through, key=lambda one: one.rank) if kind is not Kind.DELETE else Kind.DELETE
-    is_urgent = candidate.control is ControlId.QUARANTINED_KEY
+    is_urgent = candidate.is_urgent
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
         raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
     return Item(
@@ -204,6 +199,7 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         basis=candidate.basis,
         owner=candidate.owner,
         urgent=is_urgent,
+        own=candidate.is_own,
         inactive_since=candidate.inactive_since if kind is Kind.DELETE else None,
         delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
         waits=settings.waits,
@@ -308,8 +304,16 @@ def candidates_of(rows: Iterable[Mapping[str, object]]) -> Iterator[Candidate]:
             key_id=str(key_id) if key_id else None,
             created_at=created if isinstance(created, datetime) else None,
             basis=(basis,),
+            kind=Kind.ROTATE,
             owner=str(owner) if owner else None,
             inactive_since=since if isinstance(since, datetime) else None,
             is_root=row["user"] == ROOT_USER,
         )
-    yield from found.values()
+    yield from map(_asked_for, found.values())
+
+
+def _asked_for(candidate: Candidate) -> Candidate:
+    """With what the gravest of its findings asks for."""
+    found = {basis.control for basis in candidate.basis}
+    control = next(control for control in WANTED if control.value in found)
+    return replace(candidate, kind=WANTED[control], is_urgent=control is ControlId.QUARANTINED_KEY)

@@ -41,22 +41,25 @@ class Ledger:
         """Items that are not at their end."""
         return [tracked for tracked in self.items.values() if tracked.ended is None]
 
+    def take(self, row: Row) -> None:
+        """Know what the journal's next row tells of."""
+        if row.event is Event.CLAIMED:
+            plan = Plan.model_validate(row.told["plan"])
+            self.plans[plan.id] = plan
+            for item in plan.items:
+                self.items[item.id] = Tracked(item, plan.id, plan.expires_at)
+        elif row.event is Event.APPROVED:
+            for item_id, kind in row.told["through"].items():
+                self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
+        else:
+            self.items[row.item] = _told(self.items[row.item], row)
+
 
 def fold(rows: Iterable[Row]) -> Ledger:
     """The ledger that these rows tell of."""
     ledger = Ledger()
     for row in rows:
-        if row.event is Event.CLAIMED:
-            plan = Plan.model_validate(row.told["plan"])
-            ledger.plans[plan.id] = plan
-            for item in plan.items:
-                ledger.items[item.id] = Tracked(item, plan.id, plan.expires_at)
-        elif row.event is Event.APPROVED:
-            for item_id, kind in row.told["through"].items():
-                tracked = ledger.items[item_id]
-                ledger.items[item_id] = replace(tracked, approved=Kind(kind))
-        else:
-            ledger.items[row.item] = _told(ledger.items[row.item], row)
+        ledger.take(row)
     return ledger
 
 

@@ -29,7 +29,7 @@ SETTINGS = Settings(
 
 def candidate(user: str, account: str = ACCOUNT) -> Candidate:
     """A finding: the user's key is too old."""
-    return Candidate(account, "prod", "aws", user, None, ago(200), (OLD,), "payments")
+    return Candidate(account, "prod", "aws", user, None, ago(200), (OLD,), "payments", Kind.ROTATE)
 
 
 def seen(user: str, *keys: LiveKey, account: str = ACCOUNT) -> Seen:
@@ -139,7 +139,10 @@ def test_all_that_nobody_uses_may_be_planned() -> None:
 def test_an_exposed_key_is_planned_first_and_whatever_the_account_uses() -> None:
     """It is of no use to wait with it."""
     exposed = Basis(control=ControlId.QUARANTINED_KEY.value, severity="critical", reason="exposed")
-    found = [candidate("app"), replace(candidate("leaked"), basis=(exposed,), owner=None)]
+    found = [
+        candidate("app"),
+        replace(candidate("leaked"), basis=(exposed,), owner=None, kind=Kind.DEACTIVATE, is_urgent=True),
+    ]
     items, _ = plan_items(found, lambda one: seen(one.user, key()), replace(SETTINGS, in_use={ACCOUNT: 2}))
     assert [item.user for item in items] == ["leaked"]
     items, _ = plan_items(found, lambda one: seen(one.user, key()), replace(SETTINGS, in_use={ACCOUNT: 3}))

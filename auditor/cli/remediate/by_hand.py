@@ -1,0 +1,114 @@
+"""`auditor remediate orphans|hold|release|confirm|rollback`: what a person does in between."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from auditor.cli.options import Accounts, ConfigPath, EndpointUrl, Json, Profile, Verbose
+from auditor.cli.output import print_json, say, set_up_logging
+from auditor.cli.remediate.shared import (
+    EXIT_PERSON,
+    EXIT_UNREAD,
+    ItemId,
+    Reason,
+    Who,
+    login,
+    means_of,
+    telling_aws,
+)
+
+if TYPE_CHECKING:
+    from auditor.remediation.orphans import Orphan
+
+
+def orphans(
+    account: Accounts = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Look for keys that were made here and whose secret nobody can have: after a crash, or a secret that was deleted.
+
+    Reads only, and asks AWS about every key of the journal.
+
+    Exit codes: 0 there are none, 3 some could not be looked at, 8 there are some.
+    """
+    set_up_logging(verbose)
+    from auditor.cli.audit import confirm_ids
+    from auditor.remedy.by_hand import orphans_in
+
+    confirm_ids(account or (), where="--account")
+    with telling_aws():
+        found = orphans_in(means_of(config, profile, endpoint_url, None), account or ())
+    if json:
+        print_json([_orphan_document(orphan) for orphan in found])
+    elif not found:
+        say("There are none: every key that was made here has its secret where its application reads it.")
+    for orphan in () if json else found:
+        what = "nobody can use it" if orphan.is_known else "not known"
+        say(f"{orphan.item.id}  {orphan.item.where}  {orphan.key or 'a key'}: {what}", "bold")
+        say(f"{orphan.why}.", indent=4)
+        say(f"Next: {orphan.next_step}", indent=4)
+    if any(orphan.is_known for orphan in found):
+        raise typer.Exit(EXIT_PERSON)
+    if found:
+        raise typer.Exit(EXIT_UNREAD)
+
+
+def _orphan_document(orphan: "Orphan") -> dict[str, Any]:
+    item = orphan.item
+    return {
+        "item": item.id,
+        "account_id": item.account_id,
+        "user": item.user,
+        "key": orphan.key,
+        "is_known": orphan.is_known,
+        "why": orphan.why,
+        "next_step": orphan.next_step,
+    }
+
+
+def hold(item: ItemId, reason: Reason, who: Who = None, config: ConfigPath = None) -> None:
+    """Hold an item: nothing is done about it until somebody releases it."""
+    from auditor.remediation.journal import Event
+    from auditor.remedy.by_hand import tell_journal
+
+    tell_journal(means_of(config, None, None, None), item, Event.HELD, reason=reason, by=who or login())
+    say(f"{item} is held.")
+
+
+def release(item: ItemId, reason: Reason, who: Who = None, config: ConfigPath = None) -> None:
+    """Release an item that is held, or say that what a person was asked for is settled; waits begin anew."""
+    from auditor.remediation.journal import Event
+    from auditor.remedy.by_hand import tell_journal
+
+    tell_journal(means_of(config, None, None, None), item, Event.RELEASED, reason=reason, by=who or login())
+    say(f"{item} goes on with the next tick.")
+
+
+def confirm(item: ItemId, reason: Reason, who: Who = None, config: ConfigPath = None) -> None:
+    """Say that the application uses the new key, where that cannot be seen. The old one must be quiet all the same."""
+    from auditor.remediation.journal import Event
+    from auditor.remedy.by_hand import tell_journal
+
+    tell_journal(means_of(config, None, None, None), item, Event.CONFIRMED, reason=reason, by=who or login())
+    say(f"{item}: the new key counts as adopted, by your word.")
+
+
+def rollback(
+    item: Annotated[str, typer.Argument(metavar="ITEM|KEY", help="An item's id, or an access key id.")],
+    reason: Reason,
+    account: Annotated[str | None, typer.Option("--account", help="The account of the access key.")] = None,
+    user: Annotated[str | None, typer.Option("--user", help="The user of the access key.")] = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """Switch a key on again, at once. Needs no approval, and with a key id no journal; what is deleted is gone."""
+    from auditor.remedy.by_hand import switch_on
+
+    with telling_aws():
+        key = switch_on(means_of(config, profile, endpoint_url, None), item, (account, user), reason)
+    say(f"{key} is active again.", "bold")

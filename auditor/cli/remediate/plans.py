@@ -1,0 +1,170 @@
+"""`auditor remediate plan|show|approve`: what is to be done, and who wants it."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditor.cli.options import Accounts, ConfigPath, EndpointUrl, Json, Output, Profile, RunName, Verbose
+from auditor.cli.output import json_text, print_json, say, set_up_logging
+from auditor.cli.remediate.shared import PlanFile, Reason, Who, kind_of, login, means_of, telling_aws
+from auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditor.remediation.plan import Plan
+
+
+def plan_(
+    run: RunName,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="rotate, deactivate or delete; may be given several times. All by default."),
+    ] = None,
+    through: Annotated[
+        str, typer.Option("--through", help="How far a key is taken: rotate, deactivate or delete.")
+    ] = "rotate",
+    account: Accounts = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The plan's file; in remediation/ by default.")] = None,
+    who: Who = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+    output: Output = None,
+    json: Json = False,
+    verbose: Verbose = 0,
+) -> None:
+    """Plan what to do about a run's findings, as AWS shows the keys now. Reads only.
+
+    What is ambiguous, protected, exempt, your own, managed by a program, unknown, or beyond a cap is not planned, and
+    the plan says why. Its file has no secret in it, and is not edited: its digest is what is approved.
+
+    **Examples**
+
+    - `auditor remediate plan latest` - rotate keys that are too old, switch off those that nobody uses
+    - `auditor remediate plan latest --kind rotate --through deactivate` - and switch the old ones off, once adopted
+    - `auditor remediate plan latest --kind delete` - keys that are inactive for long
+    """
+    set_up_logging(verbose)
+    from auditor.history import find_run
+    from auditor.history.disk import write_whole
+    from auditor.remedy.of_run import plan_of_run
+
+    kinds = frozenset(kind_of(name) for name in kind or ("rotate", "deactivate", "delete"))
+    means = means_of(config, profile, endpoint_url, output)
+    with telling_aws():
+        folder = find_run(run, Path(means.config.output.folder))
+        plan = plan_of_run(means, folder, who or login(), (kinds, kind_of(through)), account or ())
+    path = out or means.folder / f"{plan.id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_whole(path, plan.content)
+    if json:
+        print_json({"plan": str(path), "sha256": plan.digest, **plan.model_dump(mode="json", by_alias=True)})
+        return
+    from auditor.cli.plan_words import say_plan
+
+    say_plan(plan)
+    say("")
+    say(f"Plan  {path}", "bold")
+    if plan.items:
+        say(f"Next: auditor remediate approve {path} --sign-with ~/.ssh/id_ed25519 --reason TEXT")
+
+
+class PlanFormat(StrEnum):
+    """How a plan is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
+
+
+def show(
+    plan: PlanFile,
+    format_: Annotated[PlanFormat, typer.Option("--format", "-f", help="Text, JSON, or a page.")] = PlanFormat.TEXT,
+    out: Annotated[Path | None, typer.Option("--out", help="A file for it, instead of stdout.")] = None,
+    json: Json = False,
+) -> None:
+    """Show a plan: what would be done, why, when, and how it is undone. AWS is not called.
+
+    **Examples**
+
+    - `auditor remediate show PLAN`
+    - `auditor remediate show PLAN --format html --out plan.html` - a page for those who approve it
+    """
+    from auditor.history.disk import write_whole
+    from auditor.remedy.files import load_plan
+
+    found = load_plan(plan)
+    if format_ is PlanFormat.TEXT and not json:
+        if out is not None:
+            step = "Add --format html or --format json, or leave --out out."
+            raise UsageError("Text is for the terminal.", where="--out", next_step=step)
+        from auditor.cli.plan_words import say_plan
+
+        say_plan(found)
+        return
+    content = _plan_as_html(found) if format_ is PlanFormat.HTML else _plan_as_json(found)
+    if out is None:
+        sys.stdout.write(content.decode())
+        return
+    write_whole(out, content)
+    say(f"Plan  {out}", "bold")
+
+
+def _plan_as_html(plan: "Plan") -> bytes:
+    from auditor.cli.plan_words import page_of
+    from auditor.formats.plan_page import render_plan
+
+    return render_plan(page_of(plan))
+
+
+def _plan_as_json(plan: "Plan") -> bytes:
+    return json_text({"sha256": plan.digest, **plan.model_dump(mode="json", by_alias=True)}).encode()
+
+
+def approve(
+    plan: PlanFile,
+    sign_with: Annotated[
+        Path, typer.Option("--sign-with", help="Your SSH key: the private one, or one of your agent.")
+    ],
+    reason: Reason,
+    through: Annotated[
+        str | None, typer.Option("--through", help="No further than this: rotate, deactivate, delete.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="ITEM", help="Only this item.")] = None,
+    who: Who = None,
+    json: Json = False,
+) -> None:
+    """Approve a plan, or a part of it: signs its digest with your SSH key. AWS is not called.
+
+    Who planned may not approve. Deleting needs two persons.
+    """
+    from auditor.cli.options import now
+    from auditor.history.disk import write_whole
+    from auditor.remediation.approval import Statement, sign
+    from auditor.remedy.files import load_plan
+
+    found = load_plan(plan)
+    name = who or login()
+    unknown = set(only or ()) - {item.id for item in found.items}
+    if unknown:
+        raise UsageError(f"The plan has no item {', '.join(sorted(unknown))}.", next_step="`show` lists them.")
+    statement = Statement(
+        plan_id=found.id,
+        plan_sha256=found.digest,
+        approver=name,
+        through=kind_of(through) if through else found.highest,
+        items=tuple(only or ()),
+        reason=reason,
+        at=now(),
+    )
+    approval = sign(statement, sign_with)
+    number = 1 + len(list(plan.parent.glob(f"{plan.stem}.approval-*.json")))
+    path = plan.with_name(f"{plan.stem}.approval-{number}.json")
+    write_whole(path, approval.model_dump_json(by_alias=True, indent=2).encode())
+    if json:
+        print_json({"approval": str(path), "plan_sha256": found.digest, "through": statement.through.value})
+        return
+    say(f"{name} approves {found.id}, code {found.code}, through {statement.through.value}.")
+    say(f"Approval  {path}", "bold")

@@ -1,0 +1,68 @@
+"""What the commands of remediation share: their options, what they work with, and who the person is."""
+
+import getpass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditor.cli.options import config_file
+from auditor.errors import NothingAuditedError, UsageError
+
+if TYPE_CHECKING:
+    from auditor.remediation.plan import Kind
+    from auditor.remedy.means import Means
+
+EXIT_UNREAD, EXIT_WAITS, EXIT_UNAPPROVED, EXIT_PERSON = 3, 5, 6, 8
+
+PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan's file.")]
+ItemId = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id; `auditor remediate status` lists them.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.")]
+Who = Annotated[
+    str | None, typer.Option("--as", metavar="NAME", help="Who you are, as approvers are named; your login by default.")
+]
+
+
+def means_of(config: Path | None, profile: str | None, endpoint_url: str | None, output: Path | None) -> "Means":
+    """What remediation works with, by these options; UsageError where the configuration is wrong."""
+    from auditor.config import load_config
+    from auditor.gather import connection_for
+    from auditor.remedy.means import Means
+
+    path = config_file(config)
+    folder = {"folder": str(output) if output else None}
+    settings = load_config(path, {"aws": {"profile": profile, "endpoint_url": endpoint_url}, "output": folder})
+    return Means(settings, connection_for(settings), path.parent if path else Path())
+
+
+@contextmanager
+def telling_aws() -> Iterator[None]:
+    """What AWS refuses outside any item is told as the end of the command."""
+    from auditor.aws.failures import AwsFailure
+
+    try:
+        yield
+    except AwsFailure as failure:
+        step = "Check the credentials and the network; `auditor doctor` tells more."
+        raise NothingAuditedError(str(failure), next_step=step) from failure
+
+
+def kind_of(name: str) -> "Kind":
+    """The kind of this name; UsageError where there is none."""
+    from auditor.remediation.plan import Kind
+
+    try:
+        return Kind(name)
+    except ValueError:
+        step = f"Choose from {', '.join(Kind)}."
+        raise UsageError(f"There is no kind {name!r}.", next_step=step) from None
+
+
+def login() -> str:
+    """The name of who runs this on this machine; UsageError where it is not known."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise UsageError("Who you are is not known.", next_step="Say so with --as NAME.") from None

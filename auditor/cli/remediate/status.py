@@ -1,0 +1,73 @@
+"""`auditor remediate status`: where every key stands."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from auditor.cli.options import ConfigPath, Json
+from auditor.cli.output import print_json, say
+from auditor.cli.remediate.shared import means_of
+from auditor.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditor.remediation.progress import Tracked
+
+
+def status(
+    item: Annotated[str | None, typer.Argument(metavar="ITEM", help="One item.")] = None,
+    config: ConfigPath = None,
+    json: Json = False,
+) -> None:
+    """Where every item stands, what it waits for, since when, and who must act. AWS is not called."""
+    ledger = means_of(config, None, None, None).ledger()
+    chosen = [tracked for tracked in ledger.items.values() if item in {None, tracked.item.id}]
+    if item and not chosen:
+        raise UsageError(f"There is no item {item}.", next_step="Leave it out to see all.")
+    if json:
+        print_json([_status_document(tracked) for tracked in chosen])
+        return
+    if not chosen:
+        say("No plan was applied yet.")
+    for tracked in chosen:
+        told = _status_document(tracked)
+        say(f"{told['item']}  {tracked.item.where}  {told['key']}  {told['state']}", "bold")
+        if told["waits_for"]:
+            whose = f" ({told['who']})" if told["who"] else ""
+            say(f"{told['waits_for']}, since {told['since'][:16]}Z{whose}", indent=4)
+        if told["failed"]:
+            say(f"the last step failed: {told['failed']}", indent=4)
+
+
+def _status_document(tracked: "Tracked") -> dict[str, Any]:
+    done, waiting = tracked.done, tracked.waiting
+    reached = [
+        ("deleted", done.deleted_at),
+        ("inactive", done.inactive_at),
+        ("adopted", done.adopted_at),
+        ("published", done.published_at),
+        ("verified", done.verified_at),
+        ("created", done.created_at),
+        ("prepared", done.prepared_at),
+    ]
+    state = tracked.ended or next((name for name, at in reached if at), "claimed")
+    if done.held is not None:
+        state = f"held: {done.held}"
+    return {
+        "item": tracked.item.id,
+        "plan": tracked.plan_id,
+        "account_id": tracked.item.account_id,
+        "user": tracked.item.user,
+        "key": tracked.item.key.id,
+        "new_key": done.new_key,
+        "kind": tracked.item.kind.value,
+        "through": tracked.item.through.value,
+        "approved": tracked.approved.value if tracked.approved else None,
+        "state": state,
+        "ended": tracked.ended is not None,
+        "open_intent": tracked.intent.told["step"] if tracked.intent else None,
+        "waits_for": waiting.told["reason"] if waiting else None,
+        "since": waiting.at.isoformat() if waiting else None,
+        "until": waiting.told.get("until") if waiting else None,
+        "who": (waiting.told.get("who") or "") if waiting else "",
+        "failed": tracked.failed,
+    }

@@ -1,0 +1,70 @@
+"""Callers in the accounts of plans: entered as the audit enters them, each with the rights of one task only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from auditor.aws.calls import Caller
+from auditor.aws.clients import Connection
+from auditor.aws.loop import run
+from auditor.aws.spending import Ledger as Spending
+from auditor.aws.timing import Timing
+from auditor.config import Config
+from auditor.errors import UsageError
+from auditor.gather.entering import enter
+from auditor.model import Account
+from auditor.remediation.plan import Item
+
+ATTEMPTS = 6
+SESSION_SECONDS = 3600
+
+
+@dataclass
+class Accounts:
+    """Callers in accounts, one for each task; made when they are first needed."""
+
+    config: Config
+    connection: Connection
+    timing: Timing
+    found: Mapping[str, Account]
+    """The accounts as they are entered."""
+    _callers: dict[tuple[str, str | None], Caller] = field(default_factory=dict)
+
+    def reading(self, item: Item) -> Caller:
+        """See `auditor.remediation.hands.Callers`."""
+        return self.caller(item.account_id, None, own=item.own)
+
+    def rotating(self, item: Item) -> Caller:
+        """See `auditor.remediation.hands.Callers`."""
+        return self.caller(item.account_id, self.config.remediation.roles.rotate, own=item.own)
+
+    def retiring(self, item: Item) -> Caller:
+        """See `auditor.remediation.hands.Callers`."""
+        return self.caller(item.account_id, self.config.remediation.roles.retire, own=item.own)
+
+    def caller(self, account_id: str, role: str | None, *, own: bool = False) -> Caller:
+        """A caller in the account, in this role or in the one that reads; `own` is the caller itself, in no role.
+
+        Raises:
+            AwsFailure: the account cannot be entered.
+            UsageError: the account is not known.
+        """
+        if account_id not in self.found:
+            what = f"How account {account_id} is entered is not known."
+            raise UsageError(what, next_step="Name it in the configuration, or audit it first.")
+        account = self.found[account_id]
+        account = replace(account, role_name=None if own else role or account.role_name)
+        if (account_id, account.role_name) not in self._callers:
+            entering = _Entering(self.connection, self.config.accounts.session_name, self.timing)
+            self._callers[account_id, account.role_name] = run(enter(account, entering, Spending()))
+        return self._callers[account_id, account.role_name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entering:
+    """How accounts are entered; see `auditor.gather.entering.EnteringSettings`."""
+
+    connection: Connection
+    session_name: str
+    timing: Timing
+    session_seconds: int = SESSION_SECONDS
+    attempts: int = ATTEMPTS

@@ -1,0 +1,93 @@
+"""What a person does in between: look for orphans, hold, release, confirm, and switch a key on again."""
+
+import os
+from collections.abc import Sequence
+
+from auditor.aws.key_writes import set_key_status
+from auditor.aws.loop import run
+from auditor.errors import ApprovalError, OutputError, UsageError
+from auditor.model import KeyStatus
+from auditor.remediation.hands import Hands
+from auditor.remediation.journal import Event
+from auditor.remediation.lifecycle import Step
+from auditor.remediation.orphans import Orphan, find_orphans
+from auditor.remediation.progress import Ledger, Tracked, fold
+from auditor.remediation.protection import Protection
+from auditor.remedy.means import Means
+
+
+def orphans_in(means: Means, only: Sequence[str] = ()) -> list[Orphan]:
+    """Keys that were made here and whose secret nobody can have; of these accounts, or of all. Reads only."""
+    ledger = means.ledger()
+    accounts = means.accounts_of(ledger)
+    chosen = [one for one in ledger.items.values() if not only or one.item.account_id in only]
+    return find_orphans(chosen, lambda item: Hands(item, accounts, Protection()))
+
+
+def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Tracked:
+    """Write down what a person says of an item: hold, release, confirm.
+
+    Raises:
+        UsageError: there is no such item, or it is at its end.
+    """
+    with means.journal() as journal:
+        tracked = _item(fold(journal.rows), item_id)
+        if tracked.ended is not None:
+            raise UsageError(f"It is at its end: {tracked.ended}.", where=item_id, next_step="Plan anew.")
+        if event is Event.RELEASED and tracked.intent is not None:
+            step = str(tracked.intent.told["step"])
+            journal.add(tracked.plan_id, item_id, Event.RESULT, step=step, outcome="failed", why="settled by hand")
+        journal.add(tracked.plan_id, item_id, event, **told)
+        return _item(fold(journal.rows), item_id)
+
+
+def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], reason: str) -> str:
+    """Switch a key on again, which needs no approval; the key's id.
+
+    Args:
+        means: what it is done with.
+        name: an item, whose old key it is; or a key's id.
+        whose: the key's account and user; without them it is an item.
+        reason: why, for the journal.
+
+    Raises:
+        UsageError: which key is meant is not known.
+        AwsFailure: it cannot be switched on.
+    """
+    account_id, user = whose
+    if account_id is not None and user is not None:  # the journal may be lost, or changed
+        operator = means.operator
+        accounts = means.accounts([means.account(account_id, operator.who.partition)])
+        role, own = means.config.remediation.roles.retire, operator.is_user(account_id, user)
+        caller = accounts.caller(account_id, role, own=own)
+        run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
+        return name
+    tracked = means.ledger().items.get(name)
+    if tracked is None:
+        step = "Give the id of an item, or a key id with --account and --user."
+        raise UsageError(f"There is no item {name}.", next_step=step)
+    item = tracked.item
+    accounts = means.accounts_of(means.ledger())
+    run(set_key_status(accounts.retiring(item), item.user, item.key.id, KeyStatus.ACTIVE))
+    try:  # what matters is done; the journal is told of it where it can be
+        with means.journal() as journal:
+            step = Step.REACTIVATE.value
+            journal.add(tracked.plan_id, name, Event.INTENT, step=step, intent="rollback", keys=[item.key.id])
+            journal.add(tracked.plan_id, name, Event.RESULT, step=step, outcome="done")
+            if tracked.ended is None:
+                journal.add(tracked.plan_id, name, Event.HELD, reason=reason, by=_os_user())
+    except (OutputError, ApprovalError) as error:
+        error.add_note(f"{item.key.id} is active again all the same.")
+        raise
+    return item.key.id
+
+
+def _item(ledger: Ledger, item_id: str) -> Tracked:
+    if item_id not in ledger.items:
+        step = "`auditor remediate status` lists them."
+        raise UsageError(f"There is no item {item_id}.", next_step=step)
+    return ledger.items[item_id]
+
+
+def _os_user() -> str:
+    return os.environ.get("USER") or os.environ.get("LOGNAME") or f"uid {os.getuid()}"

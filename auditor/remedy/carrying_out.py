@@ -1,0 +1,128 @@
+"""Approved plans, taken into the journal and carried out as far as they may be now."""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from auditor.config.remediation_records import Day, WindowConfig
+from auditor.errors import ApprovalError, CapError, UsageError
+from auditor.remediation.approval import Approval, Rules, approved
+from auditor.remediation.engine import Engine, Notice, Outcome
+from auditor.remediation.hands import Hands
+from auditor.remediation.journal import Event, Journal, open_journal
+from auditor.remediation.lifecycle import Terms
+from auditor.remediation.plan import Item, Kind, Plan
+from auditor.remediation.progress import Tracked, fold
+from auditor.remedy.means import Means, Operator
+
+
+def claim(means: Means, plan: Plan, approvals: Sequence[Approval]) -> dict[str, Kind]:
+    """Take an approved plan into the journal, or more approvals of one that is there; how far items are approved.
+
+    Raises:
+        UsageError: the plan is empty.
+        ApprovalError: the plan is not approved, changed, expired, or of other approvers.
+        CapError: it has more keys than the configuration allows now.
+    """
+    if not plan.items:
+        raise UsageError("The plan has nothing in it.", where=plan.id, next_step="Nothing is to be done.")
+    now, config, operator = means.timing.now(), means.config.remediation, means.operator.who.arn
+    rules = Rules(config.approval.persons, config.approval.persons_for_deletion, plan.author.person)
+    through = approved(plan, approvals, means.approvers(), rules, now)
+    if not through:
+        what = "Not enough persons approved this plan, or any part of it."
+        step = f"`auditor remediate approve` it; code {plan.code}."
+        raise ApprovalError(what, where=plan.id, next_step=step)
+    per_account = max((sum(it.account_id == one.account_id for it in plan.items) for one in plan.items), default=0)
+    if len(plan.items) > config.max_items or per_account > config.max_per_account:
+        what = f"The plan has {len(plan.items)} keys, up to {per_account} in an account: more than the caps allow."
+        raise CapError(what, where=plan.id, next_step="Plan anew with today's caps; nothing was done.")
+    with means.journal() as journal:
+        ledger = fold(journal.rows)
+        known = ledger.plans.get(plan.id)
+        if known is None:
+            if now >= plan.expires_at:
+                step = "Plan anew, and have it approved."
+                raise ApprovalError("The plan has expired.", where=plan.id, next_step=step)
+            journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True), by=operator)
+        elif known.digest != plan.digest:
+            raise ApprovalError("Another plan of this name was applied.", where=plan.id, next_step="Plan anew.")
+        before = {item.id: ledger.items[item.id].approved for item in plan.items if item.id in ledger.items}
+        if {name: kind for name, kind in before.items() if kind} != through:
+            journal.add(
+                plan.id,
+                "",
+                Event.APPROVED,
+                through={name: kind.value for name, kind in through.items()},
+                by=sorted({one.statement.approver for one in approvals}),
+                signatures=[json.loads(one.model_dump_json()) for one in approvals],
+            )
+    return through
+
+
+def advance(
+    means: Means,
+    tell: Callable[[Notice], None],
+    *,
+    plan: Plan | None = None,
+    simulates: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[Outcome]:
+    """Take the items of a plan, or all that are open, as far as they may go now.
+
+    Raises:
+        ApprovalError: somebody else is at work.
+        AwsFailure: AWS does not know the caller.
+    """
+    operator = means.operator
+    with _journal(means, plan if simulates else None, writes=not simulates) as journal:
+        ledger = fold(journal.rows)
+        accounts = means.accounts_of(ledger)
+
+        def hands(item: Item) -> Hands:
+            return Hands(item, accounts, means.protection(accounts.found.get(item.account_id)))
+
+        def terms(tracked: Tracked) -> Terms:
+            now = means.timing.now()
+            closed = closed_at(now, means.config.remediation.window)
+            return Terms(now, tracked.approved, now < tracked.expires_at, closed, (operator.key,))
+
+        most = means.config.remediation.max_disruptions_per_tick
+        engine = Engine(journal, hands, terms, tell, most, stopping, simulates)
+        chosen = [tracked.item for tracked in ledger.open()] if plan is None else plan.items
+        yield from engine.tick({item.id for item in chosen if _is_theirs(item, operator)})
+
+
+def _is_theirs(item: Item, operator: Operator) -> bool:
+    """Whether the operator may go on with it: a user's own key is gone on with by that user alone."""
+    return not item.own or operator.is_user(item.account_id, item.user)
+
+
+@contextmanager
+def _journal(means: Means, simulated: Plan | None, *, writes: bool) -> Iterator[Journal]:
+    """The journal; or one for a moment, in which a plan that is simulated is claimed and wholly approved."""
+    if simulated is None:
+        with means.journal(writes=writes) as journal:
+            yield journal
+        return
+    with tempfile.TemporaryDirectory() as folder, open_journal(Path(folder), means.timing.now) as journal:
+        journal.add(simulated.id, "", Event.CLAIMED, plan=simulated.model_dump(mode="json", by_alias=True))
+        through = {item.id: item.through.value for item in simulated.items}
+        journal.add(simulated.id, "", Event.APPROVED, through=through)
+        yield journal
+
+
+def closed_at(now: datetime, window: WindowConfig) -> str | None:
+    """Why no key may be switched off or deleted at this instant; None where one may."""
+    local = now.astimezone(ZoneInfo(window.time_zone))
+    for freeze in window.freeze:
+        if freeze.starts <= local.date() <= freeze.ends:
+            return f"frozen until {freeze.ends.isoformat()}: {freeze.reason}"
+    if list(Day)[local.weekday()] not in window.days or not window.starts <= f"{local:%H:%M}" < window.ends:
+        days = ", ".join(day.value for day in window.days)
+        return f"only {days} from {window.starts} to {window.ends} ({window.time_zone})"
+    return None

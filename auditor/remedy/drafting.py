@@ -1,0 +1,98 @@
+"""What every plan is made with, whether a run's findings ask for it or a person."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import uuid4
+
+from auditor import __version__
+from auditor.aws.loop import run
+from auditor.remediation.hands import see, store_of
+from auditor.remediation.plan import Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits
+from auditor.remediation.planning import Candidate, Seen, Settings
+from auditor.remedy.accounts import Accounts
+from auditor.remedy.means import Means
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """The keys among which a plan chooses, for caps that go by their number."""
+
+    active_keys: int = 0
+    in_use: Mapping[str, int] = field(default_factory=dict)
+    """By account."""
+
+
+def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, accounts: Accounts, among: Population) -> Settings:
+    """What planning goes by; raises as `Means.operator`."""
+    config = means.config.remediation
+    return Settings(
+        through=through,
+        kinds=kinds,
+        protection=lambda candidate: means.protection(accounts.found[candidate.account_id]),
+        delivery=means.delivery,
+        waits=Waits(grace_days=config.grace_days, quiet_days=config.quiet_days, quarantine_days=config.quarantine_days),
+        limits=Limits(
+            max_items=config.max_items,
+            max_per_account=config.max_per_account,
+            max_percent=config.max_percent,
+            max_disruptions_per_tick=config.max_disruptions_per_tick,
+        ),
+        active_keys=among.active_keys,
+        in_use=among.in_use,
+        own_keys=frozenset({means.operator.key}),
+        open_users=frozenset((it.item.account_id, it.item.user) for it in means.ledger().open()),
+        now=means.timing.now(),
+    )
+
+
+def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Delivery) -> Seen | None:
+    """The candidate's user as it is now, with the secret that a new key would go to; None where it is gone.
+
+    Raises:
+        AwsFailure: it cannot be read.
+    """
+    groups = bool(means.config.remediation.protected.groups)
+    reading = accounts.caller(candidate.account_id, None, own=candidate.is_own)
+    found = run(see(reading, candidate.account_id, candidate.user, with_groups=groups))
+    if found is None:
+        return None
+    stored = None
+    if candidate.kind is Kind.ROTATE:
+        role = means.config.remediation.roles.rotate
+        rotating = accounts.caller(candidate.account_id, role, own=candidate.is_own)
+        stored = run(store_of(rotating, delivery).look())
+    return Seen(*found, stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a plan comes from: a run, or None for what a person asked for; and the accounts that were read for it."""
+
+    run_id: str | None = None
+    run_sha256: str | None = None
+    approvers_sha256: str | None = None
+    accounts_read: int = 1
+    accounts_not_read: tuple[str, ...] = ()
+
+
+def drafted(
+    means: Means, author: str, planned: tuple[Sequence[Item], Sequence[Blocked]], limits: Limits, origin: Origin
+) -> Plan:
+    """The plan of these items, by this person."""
+    now, who = means.timing.now(), means.operator.who
+    return Plan(
+        id=f"plan-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
+        created_at=now,
+        expires_at=now + timedelta(hours=means.config.remediation.approval.plan_hours),
+        author=Author(person=author, arn=who.arn, account_id=who.account_id),
+        tool_version=__version__,
+        run_id=origin.run_id,
+        run_sha256=origin.run_sha256,
+        approvers_sha256=origin.approvers_sha256,
+        accounts_read=origin.accounts_read,
+        accounts_not_read=origin.accounts_not_read,
+        limits=limits,
+        items=tuple(planned[0]),
+        blocked=tuple(planned[1]),
+    )

@@ -1,0 +1,146 @@
+"""What remediation works with: the configuration, AWS, the clock, who runs it, and the journal."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+from auditor.aws.calls import Caller
+from auditor.aws.clients import Connection, shared_clients
+from auditor.aws.identity import Identity, caller_identity
+from auditor.aws.loop import run
+from auditor.aws.timing import Timing
+from auditor.config import AccountEntry, AccountOverride, Config
+from auditor.errors import ApprovalError, UsageError
+from auditor.model import Account
+from auditor.policy.scopes import Place
+from auditor.remediation.approval import Approvers
+from auditor.remediation.journal import Journal, open_journal
+from auditor.remediation.plan import Delivery
+from auditor.remediation.progress import Ledger, fold
+from auditor.remediation.protection import Protection
+from auditor.remedy.accounts import Accounts
+
+CLOCK_MAY_BE_OFF = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who runs this, as AWS says, and the key that signs the calls."""
+
+    who: Identity
+    key: str
+
+    @property
+    def user(self) -> str | None:
+        """The IAM user's name; None for a role or the root user."""
+        return self.who.arn.rpartition("/")[2] if ":user/" in self.who.arn else None
+
+    def is_user(self, account_id: str, user: str) -> bool:
+        """Whether it is this IAM user."""
+        return (self.who.account_id, self.user) == (account_id, user)
+
+
+@dataclass
+class Means:
+    """See the module."""
+
+    config: Config
+    connection: Connection
+    home: Path
+    """What paths of the configuration are relative to."""
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def folder(self) -> Path:
+        """Of the journal and of plans."""
+        return Path(self.config.remediation.folder)
+
+    def approvers(self) -> Approvers:
+        """Who may approve; UsageError where the configuration does not say."""
+        path = self.config.remediation.approval.allowed_signers
+        if path is None:
+            step = "Name a file of OpenSSH's allowed_signers form in remediation.approval.allowed_signers."
+            raise UsageError("Nobody may approve plans.", where="remediation.approval", next_step=step)
+        return Approvers.read(self.home / path)
+
+    @cached_property
+    def operator(self) -> Operator:
+        """Who runs this.
+
+        Raises:
+            ApprovalError: this machine's clock is wrong, so that nothing here would be when it says.
+            AwsFailure: AWS does not know the caller.
+        """
+        clients = shared_clients(self.connection)
+        ambient = clients.ambient()
+        who = run(caller_identity(Caller(clients, ambient, "", self.timing, 2)))
+        if who.answered_at is not None and abs(who.answered_at - self.timing.now()) > CLOCK_MAY_BE_OFF:
+            what = "This machine's clock is off by more than a minute from AWS's."
+            raise ApprovalError(what, next_step="Set the clock: expiry, age and waiting depend on it.")
+        return Operator(who, str(run(ambient.frozen()).access_key))
+
+    def accounts(self, found: Iterable[Account]) -> Accounts:
+        """Callers in these accounts."""
+        return Accounts(self.config, self.connection, self.timing, {account.id: account for account in found})
+
+    def accounts_of(self, ledger: Ledger) -> Accounts:
+        """Callers in the accounts of items, entered as the configuration says now; raises as `operator`."""
+        items = [tracked.item for tracked in ledger.items.values()]
+        return self.accounts(self.account(item.account_id, item.partition, item.account_name) for item in items)
+
+    def account(self, account_id: str, partition: str, name: str | None = None) -> Account:
+        """An account and how the configuration says that it is entered: the caller's own without a role.
+
+        Raises:
+            AwsFailure: AWS does not know the caller.
+        """
+        role, external = self.entry(account_id)
+        return Account(account_id, name, partition, role_name=role, external_id=external)
+
+    def entry(self, account_id: str) -> tuple[str | None, str | None]:
+        """The role that reads an account, and its external id; raises as `operator`."""
+        accounts = self.config.accounts
+        entries: tuple[AccountEntry | AccountOverride, ...] = (*accounts.override, *accounts.list)
+        entry = next((one for one in entries if one.id == account_id), None)
+        role, external = (entry.role_name, entry.external_id) if entry else (None, None)
+        if role is None and accounts.role_name is not None and self.operator.who.account_id != account_id:
+            role = accounts.role_name
+        return role, external or accounts.external_id
+
+    def protection(self, account: Account | None) -> Protection:
+        """Who is protected, in an account."""
+        protected, policy = self.config.remediation.protected, self.config.to_policy()
+        place = Place(account.units, account.unit_names) if account else Place()
+        return Protection(protected.to_scopes(), protected.groups, policy.exemptions, place)
+
+    def delivery(self, user: str) -> Delivery:
+        """Where the secret of a user's new key goes."""
+        secrets = self.config.remediation.secrets
+        return Delivery(
+            store=secrets.store.value,
+            secret=secrets.name_of(user),
+            region=secrets.region,
+            kms_key=secrets.kms_key,
+            smtp_regions=secrets.smtp_regions,
+        )
+
+    def ledger(self) -> Ledger:
+        """All that was ever claimed, and how it stands; nothing where there is no journal yet."""
+        if not (self.folder / "journal.sqlite").exists():
+            return Ledger()
+        with self.journal(writes=False) as journal:
+            return fold(journal.rows)
+
+    @contextmanager
+    def journal(self, *, writes: bool = True) -> Iterator[Journal]:
+        """The journal; who writes has it alone.
+
+        Raises:
+            ApprovalError: somebody else is at work.
+            OutputError: it cannot be used.
+        """
+        with open_journal(self.folder, self.timing.now, writes=writes) as journal:
+            yield journal
