@@ -49,6 +49,7 @@ HOMES = {
     "weasyprint": ("auditor.formats.pdf",),
     "pydantic": ("auditor.config", "auditor.remediation"),
     "pydantic_core": ("auditor.config",),
+    "configupdater": ("auditor.aws.credentials_file",),
     "sshsig": ("auditor.remediation.approval",),
     "duckdb": ("auditor.history",),
 }

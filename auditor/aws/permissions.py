@@ -115,6 +115,23 @@ def remediation_policy(partition: str, task: str, store: str, secrets: str) -> d
     )
 
 
+OWN_KEYS = (
+    *("iam:CreateAccessKey", "iam:DeleteAccessKey", "iam:GetAccessKeyLastUsed", "iam:GetUser", "iam:ListAccessKeys"),
+    "iam:UpdateAccessKey",
+)
+"""What a user needs to rotate its own keys."""
+
+
+def own_keys_policy(partition: str) -> dict[str, Any]:
+    """The policy of users who rotate their own keys.
+
+    The version matters: in one without it, or of 2008, ${aws:username} is no variable, and means nobody (IAM user
+    guide, policy variables; "Allows IAM users to manage their own access keys").
+    """
+    own = f"arn:{partition}:iam::*:user/${{aws:username}}"
+    return _document([_statement("OwnKeys", OWN_KEYS, own)])
+
+
 def read_policy(partition: str) -> dict[str, Any]:
     """The read role's policy, as a document of IAM's."""
     return _document(_read_statements(partition))

@@ -20,6 +20,7 @@ from auditor.cli import (
     doctor,
     exemptions,
     iam_policy,
+    key,
     remediate,
     report,
     runs,
@@ -57,7 +58,7 @@ def root(
     Start with `auditor demo`: the whole job on an embedded organisation, no AWS account needed.
     Then `auditor iam-policy` for the read role, `auditor doctor` to see that all is in place, and `auditor audit` with
     your own credentials. It reads; nothing is changed in AWS but by `auditor remediate`, on a plan that
-    others approved.
+    others approved, and by `auditor key`, which rotates your own.
 
     Exit codes: 0 all compliant, 1 violations found, 2 wrong usage or configuration, 3 incomplete: something in scope
     could not be audited, 4 nothing could be audited.
@@ -74,6 +75,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(controls.app, name="controls")
 app.add_typer(exemptions.app, name="exemptions")
 app.add_typer(remediate.app, name="remediate")
+app.add_typer(key.app, name="key")
 app.add_typer(config.app, name="config")
 
 

@@ -27,7 +27,7 @@ class PolicyFormat(StrEnum):
 
 
 class Principal(StrEnum):
-    """Whose policy: the read role's in every account, of whoever runs the audit, or of a role that remediates."""
+    """Whose policy: the read role's in every account, of whoever audits, of a role that remediates, or of a user."""
 
     MEMBER = "member"
     CALLER = "caller"
@@ -35,6 +35,7 @@ class Principal(StrEnum):
     ROTATE = "rotate"
     RETIRE = "retire"
     ROLLBACK = "rollback"
+    SELF = "self"
 
 
 class Partition(StrEnum):
@@ -54,7 +55,8 @@ def iam_policy(
         typer.Option(
             "--for",
             help="The read role in every account; the principal that runs the audit; what the read role needs "
-            "on top to plan remediation; or the roles that rotate, retire, or switch keys on again.",
+            "on top to plan remediation; the roles that rotate, retire, or switch keys on again; or users who rotate "
+            "their own keys.",
         ),
     ] = Principal.MEMBER,
     partition: Annotated[Partition, typer.Option(help="The partition in the ARNs.")] = Partition.AWS,
@@ -79,6 +81,7 @@ def iam_policy(
     - `auditor iam-policy --format cloudformation --trust 111122223333` - a template of that role, for a stack set
     - `auditor iam-policy --for caller --role-name auditor-read` - what the principal that runs the audit needs
     - `auditor iam-policy --for rotate` - what the role needs that makes new keys and keeps their secrets
+    - `auditor iam-policy --for self` - what users need who rotate their own keys with `auditor key`
     """
     confirm_ids([trust] if trust else [], where="--trust")
     if for_ not in {Principal.MEMBER, Principal.CALLER}:
@@ -133,9 +136,12 @@ def _print_remediation_policy(for_: Principal, partition: Partition, config: Pat
     if has_more:
         step = f"Leave out the other options: --for {for_.value} prints the policy alone."
         raise UsageError("Only the policy itself is printed of this role.", where="--for", next_step=step)
-    from auditor.aws.permissions import remediation_policy
+    from auditor.aws.permissions import own_keys_policy, remediation_policy
     from auditor.config import load_config
 
+    if for_ is Principal.SELF:
+        print_json(own_keys_policy(partition.value))
+        return
     secrets = load_config(config_file(config)).remediation.secrets
     begin = secrets.name_of("{user}").partition("{user}")[0]
     print_json(remediation_policy(partition.value, for_.value, secrets.store.value, begin))

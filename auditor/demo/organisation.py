@@ -51,6 +51,7 @@ class EmbeddedOrganisation:
         """Nothing is started yet."""
         self._seed = seed
         self._as_of = as_of
+        self._given_clock = clock
         self._clock: Clock = clock or (lambda: as_of)
         self._fault = fault
         self._report_seconds = report_seconds
@@ -85,7 +86,7 @@ class EmbeddedOrganisation:
                 page_size=self._page_size,
                 report_seconds=self._report_seconds,
             )
-            self._server = LoopbackServer(self._aws)
+            self._server = LoopbackServer(self._aws, self._given_clock)
         except BaseException:
             clear_backends()
             _ONE_AT_A_TIME.release()

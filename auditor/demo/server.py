@@ -2,8 +2,9 @@
 
 import io
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 from threading import Lock, Thread
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -21,9 +22,10 @@ _STOP_SECONDS = 5.0
 class LoopbackServer:
     """Serves a WSGI application on a free port of 127.0.0.1 from construction until `stop`."""
 
-    def __init__(self, application: WSGIApplication) -> None:
-        """Bind, listen and serve; raises OSError when no port is to be had."""
+    def __init__(self, application: WSGIApplication, clock: Callable[[], datetime] | None = None) -> None:
+        """Bind, listen and serve, with this time in answers' Date; raises OSError when no port is to be had."""
         self._server = _Server(LOOPBACK, 0, application, _Handler)
+        self._server.clock = clock
         self._thread = Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="embedded-aws", daemon=True
         )
@@ -43,6 +45,8 @@ class LoopbackServer:
 
 class _Server(ThreadedWSGIServer):
     """Keeps track of its connections: with keep-alive they outlast their requests."""
+
+    clock: Callable[[], datetime] | None = None
 
     def __init__(self, *args: Any) -> None:
         self._connections: dict[socket.socket, Thread] = {}
@@ -80,6 +84,11 @@ class _Handler(MotoRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     """Head and body are two packets: without this, the second waits for the client's delayed acknowledgement."""
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """What the Date of an answer says: the clock's time, or the machine's."""
+        clock = self.server.clock if isinstance(self.server, _Server) else None
+        return super().date_time_string(clock().timestamp() if clock else timestamp)
 
     def run_wsgi(self) -> None:
         """Answer one request; a ConnectionError of the application drops the connection without an answer."""

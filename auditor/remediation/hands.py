@@ -8,9 +8,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 from auditor.aws.calls import Caller
+from auditor.aws.credentials_file import CredentialsFile, credentials_path
 from auditor.aws.failures import AwsFailure, Kind, raise_if_over
 from auditor.aws.identity import caller_identity
 from auditor.aws.key_writes import create_access_key, created_by, delete_access_key, set_key_status
@@ -49,9 +51,17 @@ class Callers(Protocol):
 
 
 async def see(
-    caller: Caller, account_id: str, user: str, *, with_groups: bool
+    caller: Caller, account_id: str, user: str, *, with_groups: bool, own: bool = False
 ) -> tuple[Person, tuple[LiveKey, ...]] | None:
     """A user as it is now, and its keys; None where it is gone.
+
+    Args:
+        caller: in the account.
+        account_id: the account's.
+        user: the user's name.
+        with_groups: whether the user's groups are read.
+        own: the caller is that user, who may do no more than AWS's policy for one's own keys says: that has no
+            iam:ListUserTags, and GetUser tells the tags as well (IAM API reference, User).
 
     Raises:
         AwsFailure: the user or its keys cannot be read. Tags and groups that cannot are None in what is returned.
@@ -74,6 +84,8 @@ async def see(
             raise_if_over(failure)
             groups = None
     tags = None if found.tags_failed else found.tags
+    if own and tags is None:
+        tags = {str(tag["Key"]): str(tag["Value"]) for tag in told.get("Tags", ())}
     return Person(account_id, user, str(told["UserId"]), str(told["Arn"]), tags, groups), found.keys
 
 
@@ -85,6 +97,8 @@ STORES: Mapping[str, type[SecretsManager] | type[ParameterStore]] = {
 
 def store_of(caller: Caller, delivery: Delivery) -> SecretStore:
     """Where the secret of a key goes, as this caller reaches it."""
+    if delivery.store == "profile":
+        return CredentialsFile(Path(delivery.file or credentials_path()), delivery.secret)
     return STORES[delivery.store](replace(caller, region=delivery.region), delivery.secret, delivery.kms_key)
 
 
@@ -107,7 +121,8 @@ class Hands:
 
     async def _look(self, reading: Caller, store: SecretStore | None) -> Live:
         item = self.item
-        seen = await see(reading, item.account_id, item.user, with_groups=bool(self.protection.groups))
+        groups = bool(self.protection.groups)
+        seen = await see(reading, item.account_id, item.user, with_groups=groups, own=item.own)
         if seen is None:
             return Live(None)
         person, keys = seen

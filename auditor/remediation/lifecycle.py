@@ -308,7 +308,7 @@ def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Ter
         yield Refuse("SELF", "the key signs the auditor's own calls")
     if item.kind is Kind.ROTATE:
         yield from _adoption(item, done, live, terms)
-    elif not terms.may_begin and done.announced is None:
+    elif _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
     yield from _quiet(item, done, old, terms)
     yield from _announced(item, Step.DEACTIVATE, NOTICE, done, terms)
@@ -362,7 +362,7 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
         yield Done("inactive")
     if not _is_approved(Kind.DELETE, terms):
         yield Wait("to be deleted, which is not approved", who="approvers")
-    if item.kind is Kind.DELETE and not terms.may_begin and done.announced is None:
+    if item.kind is Kind.DELETE and _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
     yield from _used_since(item, done, old)
     if done.published_at is not None:
@@ -407,6 +407,11 @@ def _announced(item: Item, step: Step, notice: timedelta, done: Progress, terms:
     if terms.closed is not None:
         yield Wait(f"to {step.value}; {terms.closed}")
     yield Do(step)
+
+
+def _is_over(item: Item, done: Progress, terms: Terms) -> bool:
+    """Whether it was not begun while it might be; to one's own key it is begun by asking for it."""
+    return not (terms.may_begin or done.announced or item.own)
 
 
 def _is_approved(kind: Kind, terms: Terms) -> bool:

@@ -72,8 +72,11 @@ class Waits(Record):
 class Delivery(Record):
     """Where the secret of a new key goes."""
 
-    store: Literal["secretsmanager", "ssm"] = "secretsmanager"
+    store: Literal["secretsmanager", "ssm", "profile"] = "secretsmanager"
     secret: str
+    """Its name; of a store that is a credentials file, the profile's."""
+    file: str | None = None
+    """That file."""
     region: str | None = None
     kms_key: str | None = None
     smtp_regions: tuple[str, ...] = ()

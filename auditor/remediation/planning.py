@@ -233,7 +233,7 @@ def _delivery(candidate: Candidate, seen: Seen, key: PlannedKey, settings: Setti
     if len(seen.keys) > 1:
         raise _BlockedError("TWO_KEYS", "the user has two keys, and AWS allows no third")
     delivery, stored = settings.delivery(candidate.user), seen.stored
-    if not re.fullmatch(NAMES[delivery.store], delivery.secret):
+    if delivery.store in NAMES and not re.fullmatch(NAMES[delivery.store], delivery.secret):
         raise _BlockedError("SECRET", f"{delivery.secret!r} is no name that a secret can have")
     if stored is not None and stored.is_foreign:
         raise _BlockedError("SECRET", f"the parameter {delivery.secret} is somebody else's")

@@ -67,19 +67,27 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval]) -> dict[str, 
 def advance(
     means: Means,
     tell: Callable[[Notice], None],
+    chosen: Plan | Item | None = None,
     *,
-    plan: Plan | None = None,
     simulates: bool = False,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
-    """Take the items of a plan, or all that are open, as far as they may go now.
+    """Take items as far as they may go now.
+
+    Args:
+        means: what it is done with.
+        tell: told of what comes.
+        chosen: a plan's items, or one; None means all that are open.
+        simulates: nothing is written, and a plan is taken as if it were approved.
+        stopping: asked before every step whether to end.
 
     Raises:
         ApprovalError: somebody else is at work.
         AwsFailure: AWS does not know the caller.
     """
     operator = means.operator
-    with _journal(means, plan if simulates else None, writes=not simulates) as journal:
+    simulated = chosen if simulates and isinstance(chosen, Plan) else None
+    with _journal(means, simulated, writes=not simulates) as journal:
         ledger = fold(journal.rows)
         accounts = means.accounts_of(ledger)
 
@@ -93,8 +101,8 @@ def advance(
 
         most = means.config.remediation.max_disruptions_per_tick
         engine = Engine(journal, hands, terms, tell, most, stopping, simulates)
-        chosen = [tracked.item for tracked in ledger.open()] if plan is None else plan.items
-        yield from engine.tick({item.id for item in chosen if _is_theirs(item, operator)})
+        named = chosen.items if isinstance(chosen, Plan) else [chosen] if chosen else [it.item for it in ledger.open()]
+        yield from engine.tick({item.id for item in named if _is_theirs(item, operator)})
 
 
 def _is_theirs(item: Item, operator: Operator) -> bool:

@@ -54,7 +54,7 @@ def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Deliv
     """
     groups = bool(means.config.remediation.protected.groups)
     reading = accounts.caller(candidate.account_id, None, own=candidate.is_own)
-    found = run(see(reading, candidate.account_id, candidate.user, with_groups=groups))
+    found = run(see(reading, candidate.account_id, candidate.user, with_groups=groups, own=candidate.is_own))
     if found is None:
         return None
     stored = None

@@ -17,7 +17,7 @@ from auditor.secret import forbid_dumps
 
 if TYPE_CHECKING:
     from auditor.remediation.engine import Notice, Outcome
-    from auditor.remediation.plan import Plan
+    from auditor.remediation.plan import Item, Plan
     from auditor.remedy.means import Means
 
 
@@ -74,8 +74,8 @@ def tick(
         carry_out(means, None, simulate=simulate, json=json)
 
 
-def carry_out(means: "Means", plan: "Plan | None", *, simulate: bool, json: bool) -> None:
-    """Take the plan's items, or all, as far as they may go now, and tell how each stands.
+def carry_out(means: "Means", plan: "Plan | Item | None", *, simulate: bool, json: bool) -> None:
+    """Take a plan's items, one item, or all that are open, as far as they may go now, and tell how each stands.
 
     Raises:
         typer.Exit: some wait, or need a person.
@@ -85,7 +85,7 @@ def carry_out(means: "Means", plan: "Plan | None", *, simulate: bool, json: bool
 
     outcomes = []
     with _stoppable() as stopping:
-        for outcome in advance(means, _tell, plan=plan, simulates=simulate, stopping=stopping):
+        for outcome in advance(means, _tell, plan, simulates=simulate, stopping=stopping):
             outcomes.append(outcome)
             if not json:
                 _say_outcome(outcome)

@@ -1,0 +1,232 @@
+"""One user's keys, at a person's word: what there is, and a plan for one of them under the same guards as any other."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from auditor.aws.credentials_file import CredentialsFile, credentials_path
+from auditor.aws.loop import run
+from auditor.aws.secret_stores import key_in
+from auditor.errors import ApprovalError, OutputError, UsageError
+from auditor.model import KeyStatus, LiveKey
+from auditor.remediation.approval import Approval
+from auditor.remediation.hands import see
+from auditor.remediation.journal import Event
+from auditor.remediation.plan import Basis, Delivery, Kind, Plan
+from auditor.remediation.planning import Candidate, plan_items
+from auditor.remediation.progress import Tracked, fold
+from auditor.remediation.protection import Person
+from auditor.remedy.accounts import Accounts
+from auditor.remedy.carrying_out import claim
+from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
+from auditor.remedy.files import load_approvals, load_plan
+from auditor.remedy.means import Means
+
+ASKED = "asked-for"
+"""Stands where a finding's control would: a person wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A user as it is now, and its keys, the oldest first."""
+
+    person: Person
+    keys: tuple[LiveKey, ...]
+    own: bool
+    """It is who asks."""
+    accounts: Accounts
+    partition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants to be done about a key of a user."""
+
+    kind: Kind
+    through: Kind
+    reason: str
+    author: str
+    key_id: str | None = None
+    """None for the only one that it can be."""
+    owner: str | None = None
+    """Who is told; None for whom the user's tags name."""
+    leaked: bool = False
+    profile: str = "default"
+    """Of the credentials file that an own key is rotated in."""
+
+
+def subject_of(means: Means, user: str | None, account_id: str | None) -> Subject:
+    """The user, or who asks; read live.
+
+    Raises:
+        UsageError: there is no such user, or who asks is none.
+        AwsFailure: it cannot be read.
+    """
+    operator = means.operator
+    name = user or operator.user
+    if name is None:
+        what = f"These credentials are of no IAM user: {operator.who.arn}."
+        raise UsageError(what, next_step="Name a user with --user.")
+    account_id = account_id or operator.who.account_id
+    own = operator.is_user(account_id, name)
+    accounts = means.accounts([means.account(account_id, operator.who.partition)])
+    caller = accounts.caller(account_id, None, own=own)
+    groups = bool(means.config.remediation.protected.groups)
+    found = run(see(caller, account_id, name, with_groups=groups, own=own))
+    if found is None:
+        step = "See how the name is spelt, and name the account with --account."
+        raise UsageError(f"Account {account_id} has no user {name}.", next_step=step)
+    person, keys = found
+    keys = tuple(sorted(keys, key=lambda key: (key.created_at, key.access_key_id)))
+    return Subject(person, keys, own, accounts, operator.who.partition)
+
+
+def under_way(means: Means, subject: Subject) -> Tracked | None:
+    """What is open about a key of the user."""
+    person = subject.person
+    whose = (person.account_id, person.name)
+    found = (one for one in means.ledger().open() if (one.item.account_id, one.item.user) == whose)
+    return next(found, None)
+
+
+def can_give_way(tracked: Tracked) -> bool:
+    """Whether what is under way may end where it is: nothing of it is half done, and it is not the urgent one."""
+    done = tracked.done
+    is_half_made = done.new_key is not None and done.published_at is None
+    return not (tracked.item.urgent or is_half_made or tracked.intent)
+
+
+def give_way(means: Means, tracked: Tracked, reason: str) -> None:
+    """End what is under way in favour of a key that leaked."""
+    with means.journal() as journal:
+        told = fold(journal.rows).items[tracked.item.id]
+        if told.ended is None and can_give_way(told):
+            journal.add(told.plan_id, told.item.id, Event.ENDED, how=f"gave way, since the key leaked: {reason}")
+
+
+def track_of(means: Means, key_id: str) -> Tracked | None:
+    """The last item about a key; None where there was none, or no journal can be read."""
+    with suppress(OutputError):  # to switch a key on again one needs no journal
+        found = [tracked for tracked in means.ledger().items.values() if tracked.item.key.id == key_id]
+        return found[-1] if found else None
+    return None
+
+
+def waiting_plan(means: Means, subject: Subject, wish: Wish) -> tuple[Plan, Sequence[Approval]] | None:
+    """A plan for this wish that was made before, and may still be begun, with its approvals."""
+    now, known = means.timing.now(), means.ledger().plans
+    for path in sorted(means.folder.glob("plan-*.json"), reverse=True):
+        if ".approval-" in path.name:
+            continue
+        plan = load_plan(path)
+        fits = [
+            item
+            for item in plan.items
+            if (item.account_id, item.user, item.user_id)
+            == (subject.person.account_id, subject.person.name, subject.person.id)
+            and (item.kind, item.through) == (wish.kind, wish.through)
+            and wish.key_id in {None, item.key.id}
+        ]
+        if fits and plan.run_id is None and now < plan.expires_at and plan.id not in known:
+            return plan, load_approvals(path)
+    return None
+
+
+def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
+    """A plan of one key.
+
+    Raises:
+        UsageError: which key is meant is not clear, or its profile is not.
+        AwsFailure: AWS cannot be asked.
+    """
+    key = _meant(subject, wish)
+    person = subject.person
+    delivery = means.delivery(person.name)
+    if subject.own and wish.kind is Kind.ROTATE:
+        delivery = _profile(wish.profile, key)
+    tags = person.tags or {}
+    owner = wish.owner or next((tags[tag] for tag in means.config.to_policy().owner_tags if tag in tags), None)
+    candidate = Candidate(
+        account_id=person.account_id,
+        account_name=None,
+        partition=subject.partition,
+        user=person.name,
+        key_id=key.access_key_id,
+        created_at=key.created_at,
+        basis=(Basis(control=ASKED, severity="-", reason=wish.reason),),
+        owner=person.name if subject.own else owner,
+        kind=wish.kind,
+        inactive_since=_inactive_since(means, key) if wish.kind is Kind.DELETE else None,
+        is_urgent=wish.leaked,
+        is_own=subject.own,
+    )
+    settings = settings_of(means, frozenset(Kind), wish.through, subject.accounts, Population())
+    settings = replace(settings, delivery=lambda _: delivery)
+    if wish.leaked:  # what is under way gives way
+        settings = replace(settings, open_users=frozenset())
+    if subject.own:
+        settings = replace(settings, waits=settings.waits.model_copy(update={"grace_days": 0}))
+    planned = plan_items([candidate], lambda one: look(means, one, subject.accounts, delivery), settings)
+    origin = Origin(approvers_sha256=None if subject.own else means.approvers().sha256)
+    return drafted(means, wish.author, planned, settings.limits, origin)
+
+
+def _meant(subject: Subject, wish: Wish) -> LiveKey:
+    user = subject.person.name
+    if wish.key_id is not None:
+        found = [key for key in subject.keys if key.access_key_id == wish.key_id]
+        if not found:
+            raise UsageError(f"{user} has no key {wish.key_id}.", next_step="`auditor key list` shows its keys.")
+        return found[0]
+    wanted = KeyStatus.INACTIVE if wish.kind is Kind.DELETE else KeyStatus.ACTIVE
+    found = [key for key in subject.keys if key.status is wanted]
+    if len(found) != 1:
+        what = f"{user} has {len(found) or 'no'} {wanted.value.lower()} key{'s' if len(found) > 1 else ''}."
+        step = "Name the key; `auditor key list` shows them." if found else "Nothing is to be done."
+        raise UsageError(what, next_step=step)
+    return found[0]
+
+
+def _profile(profile: str, key: LiveKey) -> Delivery:
+    """The profile that holds the key, in the shared credentials file."""
+    path = credentials_path()
+    stored = CredentialsFile(path, profile)
+    found = run(stored.look())
+    held = key_in(run(stored.read())) if found and found.current else None
+    if held is None or held.id != key.access_key_id:
+        what = f"The profile {profile} does not hold {key.access_key_id}, so nobody would read the new key there."
+        step = "Name the profile that does with --profile, or ask somebody to rotate it into a secret store."
+        raise UsageError(what, where=str(path), next_step=step)
+    return Delivery(store="profile", secret=profile, file=str(path.absolute()))
+
+
+def _inactive_since(means: Means, key: LiveKey) -> datetime | None:
+    """Since when the key is inactive, by the journal: AWS does not say so."""
+    found = [it.done.inactive_at for it in means.ledger().items.values() if it.item.key.id == key.access_key_id]
+    return max((at for at in found if at is not None), default=None)
+
+
+def claim_own(means: Means, plan: Plan) -> None:
+    """Take a plan into the journal that changes nothing but the operator's own key: nobody else has to approve it.
+
+    Raises:
+        ApprovalError: it is somebody else's key.
+    """
+    operator = means.operator
+    if not all(item.own and operator.is_user(item.account_id, item.user) for item in plan.items):
+        raise ApprovalError("It is not your own key.", where=plan.id, next_step="Have the plan approved.")
+    with means.journal() as journal:
+        if plan.id not in fold(journal.rows).plans:
+            told = plan.model_dump(mode="json", by_alias=True)
+            journal.add(plan.id, "", Event.CLAIMED, plan=told, by=operator.who.arn)
+            through = {item.id: item.through.value for item in plan.items}
+            journal.add(plan.id, "", Event.APPROVED, through=through, by=[operator.who.arn], signatures=[])
+
+
+def claim_for(means: Means, plan: Plan, approvals: Sequence[Approval], *, own: bool) -> None:
+    """Take a plan into the journal: an own key's at once, another's where it is approved; raises as `claim`."""
+    if own:
+        claim_own(means, plan)
+    else:
+        claim(means, plan, approvals)

@@ -1,0 +1,192 @@
+"""A user's own key over weeks, with the user's own rights; and the credentials file that it is kept in."""
+
+import asyncio
+import configparser
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.iam.models import iam_backends
+
+from auditor.aws.clients import Connection, StaticCredentials
+from auditor.aws.credentials_file import CredentialsFile
+from auditor.aws.failures import AwsFailure
+from auditor.aws.permissions import OWN_KEYS
+from auditor.config import load_config
+from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, OrganisationSeed
+from auditor.errors import ApprovalError
+from auditor.model import UsedAt
+from auditor.remediation.engine import Outcome, Standing
+from auditor.remediation.plan import Kind
+from auditor.remedy.carrying_out import advance
+from auditor.remedy.means import Means
+from auditor.remedy.of_user import Wish, claim_own, plan_for, subject_of
+from auditor.secret import Secret
+from tests.conftest import StartCloud
+from tests.remediation.world import MAIN, OTHER, Clock, user_seed
+
+FILE = "# mine\n[default]\naws_access_key_id = {}\naws_secret_access_key = old\nregion = eu-west-1\n\n[b]\nx = y\n"
+
+
+def keys_of(user: str) -> list[str]:
+    """As moto has them."""
+    return [str(key.access_key_id) for key in iam_backends[OTHER]["aws"].users[user].access_keys]
+
+
+class Alice:
+    """Who has nothing but her key, her credentials file, and the six permissions."""
+
+    def __init__(self, start_cloud: StartCloud, folder: Path) -> None:
+        """Her key is in her file."""
+        self.clock, self.folder = Clock(), folder
+        users = (user_seed("alice"), user_seed("bob"))
+        seed = OrganisationSeed((AccountSeed(MAIN, "management"), AccountSeed(OTHER, "prod", users)))
+        self.cloud: EmbeddedOrganisation = start_cloud(seed, clock=lambda: self.clock.now, fault=self.refuses)
+        self.old = keys_of("alice")[0]
+        self.path = folder / "credentials"
+        self.path.write_text(FILE.format(self.old))
+
+    @staticmethod
+    def refuses(call: Call) -> ErrorFault | None:
+        """What the printed policy does not allow."""
+        is_allowed = f"iam:{call.action}" in OWN_KEYS and call.params.get("UserName", "alice") == "alice"
+        refused = call.account_id == OTHER and call.service == "iam" and not is_allowed
+        return ErrorFault(403, "AccessDenied") if refused else None
+
+    @property
+    def key(self) -> str:
+        """The key in her profile."""
+        found = configparser.RawConfigParser()
+        found.read_string(self.path.read_text())
+        return found["default"]["aws_access_key_id"]
+
+    def means(self) -> Means:
+        """As the next command has them."""
+        connection = Connection(self.cloud.endpoint_url, isolated=StaticCredentials(self.key, "x"))
+        config = load_config(None, {"remediation": {"folder": str(self.folder / "journal")}})
+        return Means(config, connection, self.folder, self.clock.timing)
+
+    def asks(self, kind: Kind, key: str | None = None) -> Outcome:
+        """She wants this; what came of it."""
+        means = self.means()
+        plan = plan_for(means, subject_of(means, None, None), Wish(kind, kind, "asked", "alice", key))
+        assert plan.items, plan.blocked
+        claim_own(means, plan)
+        return self.goes_on()
+
+    def goes_on(self) -> Outcome:
+        """What is under way."""
+        (outcome,) = advance(self.means(), lambda _: pytest.fail("nobody has to be told"))
+        return outcome
+
+    def days_pass(self, days: float, *used: str) -> None:
+        """With these keys in use to their end."""
+        self.clock.pass_(days=days)
+        for key in used:
+            self.cloud.record_use(key, UsedAt(self.clock.now, "s3", "eu-west-1"))
+
+
+@pytest.fixture
+def alice(start_cloud: StartCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Alice:
+    found = Alice(start_cloud, tmp_path)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(found.path))
+    return found
+
+
+def test_the_six_permissions_are_enough_to_the_end(alice: Alice) -> None:
+    """Rotated, quiet, switched off, quarantined, deleted: with the six actions, each of which is called."""
+    assert alice.asks(Kind.ROTATE).standing is Standing.DONE
+    assert alice.key != alice.old
+    alice.days_pass(1, alice.key, alice.old)
+    assert alice.asks(Kind.DEACTIVATE, alice.old).standing is Standing.WAITS
+    alice.days_pass(13, alice.key)
+    assert alice.goes_on().standing is Standing.WAITS
+    alice.days_pass(2, alice.key)
+    assert alice.goes_on().standing is Standing.DONE
+    assert alice.asks(Kind.DELETE, alice.old).standing is Standing.WAITS
+    alice.days_pass(15, alice.key)
+    assert alice.goes_on().standing is Standing.DONE
+    assert keys_of("alice") == [alice.key]
+    called = {f"iam:{call.action}" for call in alice.cloud.call_log if call.service == "iam"}
+    assert called - {"iam:ListUserTags"} == set(OWN_KEYS)
+
+
+def test_nobody_else_goes_on_with_it_nor_claims_it(alice: Alice) -> None:
+    """What is under way for a user's own key needs that user's own rights."""
+    alice.asks(Kind.ROTATE)
+    alice.days_pass(1, alice.key, alice.old)
+    alice.asks(Kind.DEACTIVATE, alice.old)
+    means = alice.means()
+    means.connection = Connection(alice.cloud.endpoint_url, isolated=StaticCredentials(keys_of("bob")[0], "x"))
+    assert list(advance(means, lambda _: None)) == []
+    plan = next(iter(means.ledger().plans.values()))
+    with pytest.raises(ApprovalError):
+        claim_own(means, plan)
+
+
+# ------------------------------------------------------------------------------------------------- the file
+
+NAMES = st.text("abcXYZ-_ 9", min_size=1, max_size=8).map(str.strip).filter(bool)
+VALUES = st.text("abc/+=%#;$ 1", max_size=12).map(str.strip)
+SECTIONS = st.dictionaries(NAMES, st.dictionaries(st.sampled_from(["region", "role_arn", "x"]), VALUES), max_size=4)
+
+
+@given(sections=SECTIONS, secret=st.text("abcdefgh/+=0123456789", min_size=1, max_size=40))
+def test_only_the_profile_changes(
+    tmp_path_factory: pytest.TempPathFactory, sections: dict[str, dict[str, str]], secret: str
+) -> None:
+    """Whatever else is in the file, AWS's tools read it as before, and the profile with its new key."""
+    path = tmp_path_factory.mktemp("file") / "credentials"
+    text = "".join(f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in told.items()) for name, told in sections.items())
+    path.write_text(f"; top\n{text}[app]\naws_access_key_id=AKIAOLD\naws_secret_access_key=x\n# end\n")
+    before = configparser.RawConfigParser()
+    before.read_string(path.read_text())
+    store = CredentialsFile(path, "app")
+
+    async def replaced() -> None:
+        seen = await store.look()
+        assert seen is not None
+        await store.prove("s", "m")
+        await store.put_pending(Secret(json.dumps({"AccessKeyId": "AKIANEW", "SecretAccessKey": secret})), "token")
+        await store.publish("token", seen.current)
+
+    asyncio.run(replaced())
+    after = configparser.RawConfigParser()
+    after.read_string(path.read_text())
+    assert after["app"]["aws_access_key_id"] == "AKIANEW"
+    assert after["app"]["aws_secret_access_key"] == secret
+    after["app"] = before["app"]
+    assert {name: dict(after[name]) for name in after} == {name: dict(before[name]) for name in before}
+    assert "; top" in path.read_text()
+    assert [one.name for one in path.parent.iterdir()] == ["credentials"]
+
+
+def test_what_somebody_else_put_into_the_profile_is_not_overwritten(tmp_path: Path) -> None:
+    """Nor is a file that cannot be read, whose lines are told to nobody."""
+    path = tmp_path / "credentials"
+    path.write_text("[app]\naws_access_key_id=AKIAOLD\naws_secret_access_key=x\n")
+    store = CredentialsFile(path, "app")
+    value = Secret(json.dumps({"AccessKeyId": "AKIANEW", "SecretAccessKey": "y"}))
+    asyncio.run(store.put_pending(value, "token"))
+    path.write_text(path.read_text().replace("AKIAOLD", "AKIATHEIRS"))
+    with pytest.raises(AwsFailure, match="another key by now"):
+        asyncio.run(store.publish("token", "key AKIAOLD"))
+    path.write_text("[app\nsecret line")
+    with pytest.raises(AwsFailure) as failure:
+        asyncio.run(store.look())
+    assert "secret line" not in str(failure.value)
+
+
+def test_a_link_stays_a_link_and_a_forbidden_folder_is_said(tmp_path: Path) -> None:
+    """The file may be kept elsewhere; a folder that nothing can be put into is found out before there is a key."""
+    real = tmp_path / "kept"
+    real.mkdir()
+    (real / "credentials").write_text("[app]\naws_access_key_id=AKIAOLD\naws_secret_access_key=x\n")
+    link = tmp_path / "credentials"
+    link.symlink_to(real / "credentials")
+    asyncio.run(CredentialsFile(link, "app").prove("s", "m"))
+    assert link.is_symlink()
+    with pytest.raises(AwsFailure, match="cannot be written"):
+        asyncio.run(CredentialsFile(tmp_path / "nowhere" / "credentials", "app").prove("s", "m"))
