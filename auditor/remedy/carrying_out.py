@@ -13,7 +13,8 @@ from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.remediation.approval import Approval, Rules, approved
 from auditor.remediation.engine import Engine, Notice, Outcome
 from auditor.remediation.hands import Hands
-from auditor.remediation.journal import Event, Journal, open_journal
+from auditor.remediation.journal import Event, Journal
+from auditor.remediation.journal_file import open_journal
 from auditor.remediation.lifecycle import Terms
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.progress import Tracked, fold

@@ -17,7 +17,8 @@ from auditor.errors import ApprovalError, UsageError
 from auditor.model import Account
 from auditor.policy.scopes import Place
 from auditor.remediation.approval import Approvers
-from auditor.remediation.journal import Journal, open_journal
+from auditor.remediation.journal import Journal
+from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Delivery
 from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection

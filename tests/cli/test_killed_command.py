@@ -21,7 +21,8 @@ from auditor.demo import (
     UserSeed,
 )
 from auditor.model import KeyStatus
-from auditor.remediation.journal import Event, open_journal
+from auditor.remediation.journal import Event
+from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Item, Kind, Plan
 from tests.cli.test_remediate_command import BOB, MAIN, OTHER, OWNED, ago, approve, key, planned, set_up
 from tests.conftest import CommandLine

@@ -14,7 +14,8 @@ from auditor.demo import ErrorFault, LostFault
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.engine import NotToldError, Outcome, Standing
 from auditor.remediation.hands import Hands
-from auditor.remediation.journal import Event, open_journal
+from auditor.remediation.journal import Event
+from auditor.remediation.journal_file import open_journal
 from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.protection import Protection
