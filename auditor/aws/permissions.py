@@ -115,6 +115,18 @@ def remediation_policy(partition: str, task: str, store: str, secrets: str) -> d
     )
 
 
+SHARING = (
+    *("dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"),
+)
+"""What keeping the journal in a table needs."""
+
+
+def journal_policy(partition: str, table: str) -> dict[str, Any]:
+    """The policy of who keeps the journal in a table, which is named, or given as an ARN."""
+    arn = table if table.startswith("arn:") else f"arn:{partition}:dynamodb:*:*:table/{table}"
+    return _document([_statement("KeepJournal", SHARING, arn)])
+
+
 OWN_KEYS = (
     *("iam:CreateAccessKey", "iam:DeleteAccessKey", "iam:GetAccessKeyLastUsed", "iam:GetUser", "iam:ListAccessKeys"),
     "iam:UpdateAccessKey",

@@ -29,6 +29,7 @@ from auditor.errors import UsageError
 
 NEEDS_NOTHING = {
     "cloudtrail": "describe_trails",
+    "dynamodb": "list_tables",
     "iam": "get_account_summary",
     "organizations": "describe_organization",
     "secretsmanager": "list_secrets",

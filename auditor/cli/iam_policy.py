@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from auditor.aws.permissions import ReadRole
     from auditor.config import AccountsConfig
 
+JOURNAL_TABLE = "auditor-journal"
+"""What deploy/journal.yaml calls the table."""
+
 ROLE_NAME = "auditor-read"
 """What the role is called where nobody named it."""
 
@@ -36,6 +39,7 @@ class Principal(StrEnum):
     RETIRE = "retire"
     ROLLBACK = "rollback"
     SELF = "self"
+    JOURNAL = "journal"
 
 
 class Partition(StrEnum):
@@ -55,8 +59,8 @@ def iam_policy(
         typer.Option(
             "--for",
             help="The read role in every account; the principal that runs the audit; what the read role needs "
-            "on top to plan remediation; the roles that rotate, retire, or switch keys on again; or users who rotate "
-            "their own keys.",
+            "on top to plan remediation; the roles that rotate, retire, or switch keys on again; users who rotate "
+            "their own keys; or who keeps the journal in a table.",
         ),
     ] = Principal.MEMBER,
     partition: Annotated[Partition, typer.Option(help="The partition in the ARNs.")] = Partition.AWS,
@@ -136,12 +140,16 @@ def _print_remediation_policy(for_: Principal, partition: Partition, config: Pat
     if has_more:
         step = f"Leave out the other options: --for {for_.value} prints the policy alone."
         raise UsageError("Only the policy itself is printed of this role.", where="--for", next_step=step)
-    from auditor.aws.permissions import own_keys_policy, remediation_policy
+    from auditor.aws.permissions import journal_policy, own_keys_policy, remediation_policy
     from auditor.config import load_config
 
     if for_ is Principal.SELF:
         print_json(own_keys_policy(partition.value))
         return
-    secrets = load_config(config_file(config)).remediation.secrets
+    remediation = load_config(config_file(config)).remediation
+    if for_ is Principal.JOURNAL:
+        print_json(journal_policy(partition.value, remediation.journal.table or JOURNAL_TABLE))
+        return
+    secrets = remediation.secrets
     begin = secrets.name_of("{user}").partition("{user}")[0]
     print_json(remediation_policy(partition.value, for_.value, secrets.store.value, begin))

@@ -146,6 +146,17 @@ class RolesConfig(Section):
     """Switches keys off and on, and deletes them; `auditor iam-policy --for retire` prints what it needs."""
 
 
+class JournalConfig(Section):
+    """A table of DynamoDB that a team's machines keep the journal in; without one it is a file of the folder."""
+
+    table: OptionalLine = None
+    """The table's name or ARN; `deploy/journal.yaml` makes one."""
+    region: Annotated[Annotated[str, REGION] | None, UNSET] = None
+    """The table's Region; not set, the one whose endpoints are called."""
+    name: Annotated[str, LINE] = "default"
+    """Which of the journals in the table, such as one for each organisation."""
+
+
 class RemediationConfig(Section):
     """How keys are rotated, switched off and deleted, where somebody plans it and others approve."""
 
@@ -168,5 +179,6 @@ class RemediationConfig(Section):
     protected: ProtectedConfig = table(ProtectedConfig)
     window: WindowConfig = table(WindowConfig)
     approval: ApprovalConfig = table(ApprovalConfig)
+    journal: JournalConfig = table(JournalConfig)
     secrets: SecretsConfig = table(SecretsConfig)
     roles: RolesConfig = table(RolesConfig)

@@ -1,5 +1,6 @@
 """What remediation works with: the configuration, AWS, the clock, who runs it, and the journal."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,13 +19,17 @@ from auditor.model import Account
 from auditor.policy.scopes import Place
 from auditor.remediation.approval import Approvers
 from auditor.remediation.journal import Journal
-from auditor.remediation.journal_file import open_journal
+from auditor.remediation.journal_file import FILE, open_journal
+from auditor.remediation.journal_table import open_shared_journal
 from auditor.remediation.plan import Delivery
 from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection
-from auditor.remedy.accounts import Accounts
+from auditor.remedy.accounts import ATTEMPTS, Accounts
 
 CLOCK_MAY_BE_OFF = timedelta(seconds=60)
+
+IN_CI = frozenset({"1", "true", "yes"})
+"""What the variable CI says in a job of a pipeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ class Means:
 
     def ledger(self) -> Ledger:
         """All that was ever claimed, and how it stands; nothing where there is no journal yet."""
-        if not (self.folder / "journal.sqlite").exists():
+        if self.config.remediation.journal.table is None and not (self.folder / FILE).exists():
             return Ledger()
         with self.journal(writes=False) as journal:
             return fold(journal.rows)
@@ -142,6 +147,19 @@ class Means:
         Raises:
             ApprovalError: somebody else is at work.
             OutputError: it cannot be used.
+            UsageError: it would be lost with the machine.
         """
+        shared = self.config.remediation.journal
+        if shared.table is not None:
+            clients = shared_clients(self.connection)
+            partition = self.operator.who.partition
+            caller = Caller(clients, clients.ambient(), partition, self.timing, ATTEMPTS, region=shared.region)
+            with open_shared_journal(caller, shared.table, shared.name, self.timing.now, writes=writes) as journal:
+                yield journal
+            return
+        if writes and os.environ.get("CI", "").lower() in IN_CI:
+            what = "The journal would be a file of this machine, which is gone after the job."
+            step = "Name a table in remediation.journal.table; deploy/journal.yaml makes one."
+            raise UsageError(what, where="remediation.journal", next_step=step)
         with open_journal(self.folder, self.timing.now, writes=writes) as journal:
             yield journal

@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import boto3
 import pytest
 from moto.iam.models import iam_backends
 
@@ -88,7 +89,22 @@ def cloud(cli: CommandLine) -> Iterator[EmbeddedOrganisation]:
             external_id = "{cloud.external_id}"
             [remediation.approval]
             allowed_signers = "allowed_signers"
+            [remediation.journal]
+            table = "auditor-journal"
             """
+        )
+        keys = {"journal": "HASH", "entry": "RANGE"}
+        boto3.client(
+            "dynamodb",
+            endpoint_url=cloud.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=cloud.access_key_id,
+            aws_secret_access_key="x",
+        ).create_table(
+            TableName="auditor-journal",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
+            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
         )
         yield cloud
 
@@ -192,6 +208,15 @@ def test_a_key_that_is_in_no_profile_is_not_rotated_into_it(cli: CommandLine) ->
 
 
 @pytest.mark.usefixtures("alices")
+def test_a_job_of_a_pipeline_does_nothing_with_a_journal_that_is_lost_with_it(cli: CommandLine) -> None:
+    """What was begun there could not be healed by the next job."""
+    cli.environment["CI"] = "true"
+    refused = cli.run("key", "rotate", "--reason", "90 days")
+    assert (refused.code, "remediation.journal" in refused.err) == (2, True)
+    assert listed(cli) == {ALICE: "Active"}
+
+
+@pytest.mark.usefixtures("alices")
 def test_simulated_it_changes_nothing(cli: CommandLine) -> None:
     """And says what would come first."""
     simulated = cli.run("key", "rotate", "--simulate", "--reason", "90 days")
@@ -203,7 +228,11 @@ def test_simulated_it_changes_nothing(cli: CommandLine) -> None:
 
 @pytest.mark.usefixtures("cloud")
 def test_somebody_elses_key_waits_for_an_approval(cli: CommandLine) -> None:
-    """The first time the plan is made, the second time it is still not approved, the third time it is done."""
+    """The first time the plan is made, the second time it is still not approved, the third time it is done.
+
+    From a job of a pipeline as well, where the journal is in a table; with a file it is refused there.
+    """
+    cli.environment["CI"] = "true"
     whose = ("--user", "ci", "--account", OTHER)
     command = ("key", "rotate", *whose, "--reason", "left the team", "--as", "ann@example.com")
     first = cli.run(*command)
@@ -218,6 +247,9 @@ def test_somebody_elses_key_waits_for_an_approval(cli: CommandLine) -> None:
     path.with_name(f"{path.stem}.approval-1.json").write_text(approval.model_dump_json(by_alias=True))
     third = cli.run(*command)
     assert third.code == 0, third.err
+    (told,) = cli.run("remediate", "status", "--json").json
+    assert (told["user"], told["state"]) == ("ci", "rotated")
+    assert not (cli.folder / "remediation" / "journal.sqlite").exists()
     assert len(listed(cli, *whose)) == 2
     two = cli.run("key", "rotate", "--user", "pair", "--account", OTHER, "--reason", "x")
     assert two.code == 2

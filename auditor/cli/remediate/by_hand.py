@@ -70,30 +70,59 @@ def _orphan_document(orphan: "Orphan") -> dict[str, Any]:
     }
 
 
-def hold(item: ItemId, reason: Reason, who: Who = None, config: ConfigPath = None) -> None:
+def hold(
+    item: ItemId,
+    reason: Reason,
+    who: Who = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
     """Hold an item: nothing is done about it until somebody releases it."""
     from auditor.remediation.journal import Event
     from auditor.remedy.by_hand import tell_journal
 
-    tell_journal(means_of(config, None, None, None), item, Event.HELD, reason=reason, by=who or login())
+    with telling_aws():
+        means = means_of(config, profile, endpoint_url, None)
+        tell_journal(means, item, Event.HELD, reason=reason, by=who or login())
     say(f"{item} is held.")
 
 
-def release(item: ItemId, reason: Reason, who: Who = None, config: ConfigPath = None) -> None:
+def release(
+    item: ItemId,
+    reason: Reason,
+    who: Who = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
     """Release an item that is held, or say that what a person was asked for is settled; waits begin anew."""
     from auditor.remediation.journal import Event
     from auditor.remedy.by_hand import tell_journal
 
-    tell_journal(means_of(config, None, None, None), item, Event.RELEASED, reason=reason, by=who or login())
+    with telling_aws():
+        tell_journal(
+            means_of(config, profile, endpoint_url, None), item, Event.RELEASED, reason=reason, by=who or login()
+        )
     say(f"{item} goes on with the next tick.")
 
 
-def confirm(item: ItemId, reason: Reason, who: Who = None, config: ConfigPath = None) -> None:
+def confirm(
+    item: ItemId,
+    reason: Reason,
+    who: Who = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
     """Say that the application uses the new key, where that cannot be seen. The old one must be quiet all the same."""
     from auditor.remediation.journal import Event
     from auditor.remedy.by_hand import tell_journal
 
-    tell_journal(means_of(config, None, None, None), item, Event.CONFIRMED, reason=reason, by=who or login())
+    with telling_aws():
+        tell_journal(
+            means_of(config, profile, endpoint_url, None), item, Event.CONFIRMED, reason=reason, by=who or login()
+        )
     say(f"{item}: the new key counts as adopted, by your word.")
 
 

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from auditor.cli.options import ConfigPath, Json
+from auditor.cli.options import ConfigPath, EndpointUrl, Json, Profile
 from auditor.cli.output import print_json, say
-from auditor.cli.remediate.shared import means_of
+from auditor.cli.remediate.shared import means_of, telling_aws
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 def status(
     item: Annotated[str | None, typer.Argument(metavar="ITEM", help="One item.")] = None,
     config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
     json: Json = False,
 ) -> None:
-    """Where every item stands, what it waits for, since when, and who must act. AWS is not called."""
-    ledger = means_of(config, None, None, None).ledger()
+    """Where every item stands, what it waits for, since when, and who must act. The journal alone is asked."""
+    with telling_aws():
+        ledger = means_of(config, profile, endpoint_url, None).ledger()
     chosen = [tracked for tracked in ledger.items.values() if item in {None, tracked.item.id}]
     if item and not chosen:
         raise UsageError(f"There is no item {item}.", next_step="Leave it out to see all.")
