@@ -127,6 +127,18 @@ def journal_policy(partition: str, table: str) -> dict[str, Any]:
     return _document([_statement("KeepJournal", SHARING, arn)])
 
 
+def notify_policy(partition: str, sender: str | None, topic_arn: str | None) -> dict[str, Any]:
+    """The policy of who tells people by e-mail and by a topic, as far as either is configured."""
+    statements = []
+    if sender:
+        domain = sender.rpartition("@")[2]
+        identities = [f"arn:{partition}:ses:*:*:identity/{name}" for name in dict.fromkeys((sender, domain))]
+        statements.append(_statement("SendMail", ["ses:SendEmail"], identities))
+    if topic_arn:
+        statements.append(_statement("Publish", ["sns:Publish"], topic_arn))
+    return _document(statements)
+
+
 OWN_KEYS = (
     *("iam:CreateAccessKey", "iam:DeleteAccessKey", "iam:GetAccessKeyLastUsed", "iam:GetUser", "iam:ListAccessKeys"),
     "iam:UpdateAccessKey",

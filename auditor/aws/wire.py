@@ -33,6 +33,8 @@ NEEDS_NOTHING = {
     "iam": "get_account_summary",
     "organizations": "describe_organization",
     "secretsmanager": "list_secrets",
+    "ses": "get_send_quota",
+    "sns": "list_topics",
     "ssm": "describe_parameters",
     "sts": "get_caller_identity",
 }

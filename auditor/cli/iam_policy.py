@@ -40,6 +40,7 @@ class Principal(StrEnum):
     ROLLBACK = "rollback"
     SELF = "self"
     JOURNAL = "journal"
+    NOTIFY = "notify"
 
 
 class Partition(StrEnum):
@@ -60,7 +61,7 @@ def iam_policy(
             "--for",
             help="The read role in every account; the principal that runs the audit; what the read role needs "
             "on top to plan remediation; the roles that rotate, retire, or switch keys on again; users who rotate "
-            "their own keys; or who keeps the journal in a table.",
+            "their own keys; who keeps the journal in a table; or who tells people by SES and SNS.",
         ),
     ] = Principal.MEMBER,
     partition: Annotated[Partition, typer.Option(help="The partition in the ARNs.")] = Partition.AWS,
@@ -140,13 +141,17 @@ def _print_remediation_policy(for_: Principal, partition: Partition, config: Pat
     if has_more:
         step = f"Leave out the other options: --for {for_.value} prints the policy alone."
         raise UsageError("Only the policy itself is printed of this role.", where="--for", next_step=step)
-    from auditor.aws.permissions import journal_policy, own_keys_policy, remediation_policy
+    from auditor.aws.permissions import journal_policy, notify_policy, own_keys_policy, remediation_policy
     from auditor.config import load_config
 
     if for_ is Principal.SELF:
         print_json(own_keys_policy(partition.value))
         return
-    remediation = load_config(config_file(config)).remediation
+    settings = load_config(config_file(config))
+    if for_ is Principal.NOTIFY:
+        print_json(notify_policy(partition.value, settings.notify.email.sender, settings.notify.sns.topic_arn))
+        return
+    remediation = settings.remediation
     if for_ is Principal.JOURNAL:
         print_json(journal_policy(partition.value, remediation.journal.table or JOURNAL_TABLE))
         return

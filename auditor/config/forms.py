@@ -78,6 +78,11 @@ SECRET_NAME = Form(
 )
 FILE = Form("a file", "a path that is not empty", FOLDER.pattern)
 KEY_ID = Form("an access key id", "such as AKIAIOSFODNN7EXAMPLE", "[A-Z0-9]{16,128}")
+TOPIC_ARN = Form(
+    "a topic's ARN",
+    "such as arn:aws:sns:eu-west-1:111122223333:key-notices",
+    r"arn:aws(?:-cn|-us-gov)?:sns:[a-z0-9-]{1,40}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?",
+)
 USER_NAME = Form("a user name", "1 to 64 letters, digits and _+=,.@-", f"{_NAME}{{1,64}}")
 _USERS_RULE = "1 to 64 letters, digits and _+=,.@-, where * and ? stand for others"
 USERS = Form("a user name or a pattern", _USERS_RULE, "[A-Za-z0-9_+=,.@*?-]{1,64}")

@@ -22,6 +22,7 @@ from auditor.config.forms import (
     SESSION_NAME,
     TAG,
 )
+from auditor.config.notify_records import NotifyConfig
 from auditor.config.policy_records import FrameworksConfig, OwnersConfig, PolicyConfig
 from auditor.config.remediation_records import RemediationConfig
 from auditor.config.section import UNSET, Choice, Many, OptionalLine, Section, table
@@ -209,6 +210,7 @@ class Config(Section):
     owners: OwnersConfig = table(OwnersConfig)
     gather: GatherConfig = table(GatherConfig)
     remediation: RemediationConfig = table(RemediationConfig)
+    notify: NotifyConfig = table(NotifyConfig)
     aws: AwsConfig = table(AwsConfig)
     output: OutputConfig = table(OutputConfig)
 

@@ -34,6 +34,7 @@ from auditor.remediation.lifecycle import (
     decide,
     version_of,
 )
+from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item
 from auditor.remediation.progress import Ledger, Tracked
 
@@ -66,17 +67,6 @@ class Outcome:
     steps: tuple[Step, ...] = ()
     until: datetime | None = None
     who: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """What somebody is told: once, whatever is run again."""
-
-    key: str
-    item: Item
-    what: str
-    step: Step | None = None
-    due: datetime | None = None
 
 
 class NotToldError(Exception):

@@ -39,6 +39,7 @@ class Event(StrEnum):
     RELEASED = "released"
     CONFIRMED = "confirmed"
     ENDED = "ended"
+    TOLD = "told"
 
 
 @dataclass(frozen=True, slots=True)

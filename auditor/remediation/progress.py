@@ -51,7 +51,7 @@ class Ledger:
         elif row.event is Event.APPROVED:
             for item_id, kind in row.told["through"].items():
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
-        else:
+        elif row.event is not Event.TOLD:
             self.items[row.item] = _told(self.items[row.item], row)
 
 

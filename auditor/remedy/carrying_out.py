@@ -10,15 +10,18 @@ from zoneinfo import ZoneInfo
 
 from auditor.config.remediation_records import Day, WindowConfig
 from auditor.errors import ApprovalError, CapError, UsageError
+from auditor.notify import Channels
 from auditor.remediation.approval import Approval, Rules, approved
-from auditor.remediation.engine import Engine, Notice, Outcome
+from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.lifecycle import Terms
+from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.progress import Tracked, fold
 from auditor.remedy.means import Means, Operator
+from auditor.remedy.telling import catch_up, channels, telling
 
 
 def claim(means: Means, plan: Plan, approvals: Sequence[Approval]) -> dict[str, Kind]:
@@ -101,9 +104,11 @@ def advance(
             return Terms(now, tracked.approved, now < tracked.expires_at, closed, (operator.key,))
 
         most = means.config.remediation.max_disruptions_per_tick
-        engine = Engine(journal, hands, terms, tell, most, stopping, simulates)
+        to = Channels() if simulates else channels(means)
+        engine = Engine(journal, hands, terms, telling(to, tell), most, stopping, simulates)
         named = chosen.items if isinstance(chosen, Plan) else [chosen] if chosen else [it.item for it in ledger.open()]
         yield from engine.tick({item.id for item in named if _is_theirs(item, operator)})
+        catch_up(journal, to, means)
 
 
 def _is_theirs(item: Item, operator: Operator) -> bool:

@@ -13,6 +13,7 @@ from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, Organisatio
 from auditor.model import UsedAt
 from auditor.remediation.plan import Plan, read_plan
 from tests.conftest import CommandLine
+from tests.notify.slack_server import TOKEN, Slack, serving
 from tests.remediation.signing import Approver
 
 MAIN, OTHER = "111111111111", "222222222222"
@@ -98,8 +99,27 @@ def actions(cloud: EmbeddedOrganisation, since: int) -> list[str]:
     return [call.action for call in cloud.call_log[since:]]
 
 
-def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
-    """Planned with reasons for what is not; refused until approved; simulated; done; told; and taken back."""
+@pytest.fixture
+def slack(cli: CommandLine, cloud: EmbeddedOrganisation) -> Iterator[Slack]:
+    """Where people are told."""
+    assert cloud.endpoint_url
+    with serving() as running, (cli.folder / "config.toml").open("a") as config:
+        config.write(f'[notify.slack]\nchannel = "C1"\napi_url = "{running.url}"\n')
+        config.flush()
+        cli.environment["AUDITOR_SLACK_TOKEN"] = TOKEN
+        yield running
+
+
+def titles(slack: Slack) -> list[str]:
+    """Of what was posted since this was last asked."""
+    found = [str(one["blocks"][0]["text"]["text"]) for one in slack.messages]
+    assert TOKEN not in json.dumps(slack.messages)
+    slack.messages.clear()
+    return found
+
+
+def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrganisation, slack: Slack) -> None:
+    """Planned with reasons for what is not; refused until approved; simulated; done; told once; and taken back."""
     path, plan, told = planned(cli, "--through", "deactivate")
     assert {item.user: item.kind.value for item in plan.items} == {
         "ci-deploy": "rotate",
@@ -121,10 +141,18 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
     assert simulated.code == 5, simulated.err
     assert "would prepare" in simulated.out
     assert set(actions(cloud, before)) <= READS | {"GetCallerIdentity"}
+    assert not slack.calls
     approve(path, plan, BOB)
     applied = cli.run("remediate", "apply", str(path), "--json", "-vv")
     assert applied.code == 5, applied.err
-    no_secret_is_written(cli, applied.out, applied.err)
+    no_secret_is_written(cli, applied.out, applied.err, json.dumps(slack.messages))
+    rotated = next(one["blocks"] for one in slack.messages if "Rotated" in one["text"])
+    assert "is read from auditor/ci-deploy" in rotated[1]["text"]["text"]
+    assert titles(slack) == [
+        "Comes: deactivate, key of idle in prod",
+        "Switched off: key of leaked in prod",
+        "Rotated: key of ci-deploy in prod",
+    ]
     steps = {one["user"]: one["steps"] for one in applied.json}
     assert steps == {
         "ci-deploy": ["prepare", "create", "verify", "publish"],
@@ -141,7 +169,7 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
     }
     assert states["idle"]["waits_for"].startswith("to deactivate, not before ")
     again = cli.run("remediate", "tick", "--json")
-    assert (again.code, [one["steps"] for one in again.json]) == (5, [[], []])
+    assert (again.code, [one["steps"] for one in again.json], titles(slack)) == (5, [[], []], [])
     assert cli.run("remediate", "rollback", states["leaked"]["item"], "--reason", "needed").code == 0
     (leaked,) = cli.run("remediate", "status", states["leaked"]["item"], "--json").json
     assert leaked["state"] == "switched on again"
@@ -149,6 +177,7 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
     assert held.code == 0, held.err
     told_held = {one["user"]: one["told"] for one in cli.run("remediate", "tick", "--json").json}
     assert told_held["idle"] == "held: year end"
+    assert titles(slack) == ["Switched on again: key of leaked in prod", "Held: key of idle in prod"]
     assert cli.run("remediate", "release", states["idle"]["item"], "--reason", "over").code == 0
 
 

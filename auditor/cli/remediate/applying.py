@@ -16,7 +16,8 @@ from auditor.cli.remediate.shared import EXIT_PERSON, EXIT_WAITS, PlanFile, mean
 from auditor.secret import forbid_dumps
 
 if TYPE_CHECKING:
-    from auditor.remediation.engine import Notice, Outcome
+    from auditor.remediation.engine import Outcome
+    from auditor.remediation.news import Notice
     from auditor.remediation.plan import Item, Plan
     from auditor.remedy.means import Means
 

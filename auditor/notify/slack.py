@@ -1,0 +1,128 @@
+"""A channel of Slack. A message is known again by the key in its metadata, so that a lost answer posts nothing twice.
+
+What a message names is escaped and stands as code: a user called `<!channel>` pings nobody (Slack: formatting text for
+app surfaces; chat.postMessage; conversations.history).
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
+
+from auditor.errors import UsageError
+from auditor.notify.message import Message, NotSentError, one_line
+from auditor.secret import Secret
+
+log = logging.getLogger(__name__)
+
+EVENT = "auditor_notice"
+
+MOST_TITLE, MOST_TEXT = 150, 3000
+"""Characters of a header, and of a section (Slack: Block Kit)."""
+
+LOOKED_AT = 100
+"""Messages of the channel among which one is looked for that may have been posted."""
+
+SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SlackChannel:
+    """See `auditor.notify.message.Channel`."""
+
+    client: WebClient = field(repr=False)
+    channel: str
+    name: str = "slack"
+
+    @classmethod
+    def at(cls, url: str, token: Secret, channel: str) -> Self:
+        """The channel; UsageError for an address that the token would go to in the clear."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+            step = "Begin notify.slack.api_url with https."
+            raise UsageError("A token is not sent without TLS.", where="notify.slack.api_url", next_step=step)
+        waits = RateLimitErrorRetryHandler(max_retry_count=2)
+        client = WebClient(token.reveal(), base_url=f"{url.rstrip('/')}/", timeout=SECONDS, retry_handlers=[waits])
+        return cls(client, channel)
+
+    def send(self, message: Message) -> None:
+        """See `Channel`."""
+        if self._has(message.key):
+            return
+        try:
+            self.client.chat_postMessage(
+                channel=self.channel,
+                text=escaped(message.title)[:MOST_TEXT],
+                blocks=blocks_of(message),
+                metadata={"event_type": EVENT, "event_payload": {"key": message.key}},
+                unfurl_links=False,
+                unfurl_media=False,
+                parse="none",
+            )
+        except (SlackApiError, SlackClientError, OSError) as error:
+            if not _is_refusal(error) and self._has(message.key):
+                return
+            raise NotSentError(_told(error)) from None
+
+    def _has(self, key: str) -> bool:
+        """Whether the message is among the channel's last ones; not known is told as no."""
+        try:
+            told = self.client.conversations_history(channel=self.channel, limit=LOOKED_AT, include_all_metadata=True)
+        except (SlackApiError, SlackClientError, OSError) as error:
+            log.debug("what is in the channel cannot be read: %s", _told(error))
+            return False
+        return any(_key_of(one) == key for one in told.get("messages") or ())
+
+
+def blocks_of(message: Message) -> list[dict[str, Any]]:
+    """The message as Slack draws it."""
+    title = {"type": "plain_text", "text": one_line(message.title)[:MOST_TITLE], "emoji": False}
+    lines = "\n".join(f"{escaped(label)}: {code(value)}" for label, value in message.facts)
+    blocks: list[dict[str, Any]] = [{"type": "header", "text": title}]
+    while lines:
+        cut = lines.rfind("\n", 0, MOST_TEXT) if len(lines) > MOST_TEXT else len(lines)
+        blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": lines[:cut], "verbatim": True}})
+        lines = lines[cut:].lstrip("\n")
+    return blocks
+
+
+def escaped(text: str) -> str:
+    """The text as Slack shows it, whatever is in it."""
+    return one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def code(text: str, most: int = 500) -> str:
+    """The text as code, of at most so many characters before they are escaped."""
+    plain = one_line(text).replace("`", "'")
+    return f"`{escaped(plain[:most] + ('...' if len(plain) > most else ''))}`" if plain else "-"
+
+
+def _key_of(message: Mapping[str, Any]) -> str | None:
+    metadata = message.get("metadata") or {}
+    key = (metadata.get("event_payload") or {}).get("key") if metadata.get("event_type") == EVENT else None
+    return str(key) if key else None
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether Slack certainly did nothing."""
+    return isinstance(error, SlackApiError) and bool(error.response.get("error"))
+
+
+def _told(error: Exception) -> str:
+    """Why, without what was sent."""
+    if isinstance(error, SlackApiError):
+        return f"Slack refused: {error.response.get('error') or 'no reason given'}"
+    return f"Slack did not answer ({type(error).__name__})"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

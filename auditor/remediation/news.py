@@ -1,0 +1,95 @@
+"""What people are told of items, each thing once: what the journal tells of and nobody was told of yet."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from auditor.remediation.journal import Event, Row
+from auditor.remediation.lifecycle import Step
+from auditor.remediation.plan import Item, days
+from auditor.remediation.progress import Ledger, Tracked
+
+REMINDED = (3, 7, 14)
+"""Days after its new key was published on which an owner is reminded whose application goes on with the old one."""
+
+FRESH = timedelta(days=7)
+"""What is older is news to nobody, such as all that happened before there was a channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What somebody is told: once, whatever is run again."""
+
+    key: str
+    item: Item
+    what: str
+    step: Step | None = None
+    due: datetime | None = None
+    undo: str | None = None
+    """The command that takes it back."""
+    is_urgent: bool = False
+    """A person is needed."""
+
+
+def untold(rows: Sequence[Row], ledger: Ledger, now: datetime) -> list[Notice]:
+    """Receipts of what was done, questions to persons, and reminders, that nobody was told of yet."""
+    told = {row.told["key"] for row in rows if row.event is Event.TOLD}
+    fresh = (row for row in rows if row.item and now - row.at < FRESH)
+    found = [*_receipts(fresh, ledger), *_reminders(ledger, now)]
+    return [notice for notice in found if notice.key not in told]
+
+
+def _receipts(rows: Iterable[Row], ledger: Ledger) -> Iterator[Notice]:
+    for row in rows:
+        tracked = ledger.items[row.item]
+        key = f"{row.item}/{row.number}"
+        match row.event:
+            case Event.RESULT if row.told["outcome"] == "done":
+                yield from _done(key, tracked, Step(row.told["step"]))
+            case Event.ASKED:
+                yield Notice(key, tracked.item, f"A person is needed: {_reason(row)}", is_urgent=True)
+            case Event.REFUSED:
+                yield Notice(key, tracked.item, f"Not done: {row.told['how']}")
+            case Event.HELD:
+                yield Notice(key, tracked.item, f"Held: {row.told['reason']}")
+            case _:
+                continue
+
+
+def _reason(row: Row) -> str:
+    return f"{row.told['reason']} ({row.told['code']})"
+
+
+def _done(key: str, tracked: Tracked, step: Step) -> Iterator[Notice]:
+    item, undo = tracked.item, f"auditor remediate rollback {tracked.item.id} --reason TEXT"
+    match step:
+        case Step.PUBLISH:
+            where = item.delivery.secret if item.delivery else "its secret"
+            what = f"Rotated: the new key {tracked.done.new_key} is read from {where}; {item.key.id} works on"
+            yield Notice(key, item, what, step)
+        case Step.DEACTIVATE:
+            yield Notice(key, item, "Switched off", step, undo=undo)
+        case Step.REACTIVATE:
+            yield Notice(key, item, "Switched on again", step)
+        case Step.DELETE:
+            yield Notice(key, item, "Deleted", step)
+        case _:
+            return
+
+
+def _reminders(ledger: Ledger, now: datetime) -> Iterator[Notice]:
+    """Whoever goes on with the old key hears of it, and of what still uses it."""
+    for tracked in ledger.items.values():
+        published, waiting = tracked.done.published_at, tracked.waiting
+        if (
+            tracked.ended
+            or published is None
+            or tracked.done.inactive_at
+            or waiting is None
+            or waiting.event is not Event.WAITING
+        ):
+            continue
+        due = [day for day in REMINDED if now >= published + days(day)]
+        if due and waiting.told.get("who"):
+            what = f"{due[-1]} days after its new key was published: {waiting.told['reason']}"
+            yield Notice(f"{tracked.item.id}/reminder/{due[-1]}", tracked.item, what)

@@ -1,0 +1,87 @@
+"""Slack's Web API on loopback, as far as a notice needs it: one channel, its messages, and faults."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qsl
+
+TOKEN = "xoxb-canary-4711"
+
+
+class Slack:
+    """What was posted, what was called, and what is to go wrong."""
+
+    def __init__(self) -> None:
+        """Nothing was posted."""
+        self.messages: list[dict[str, Any]] = []
+        self.calls: Counter[str] = Counter()
+        self.faults: list[str] = []
+        """For the next posts: ratelimited, lost (posted, and then the connection is cut), failed, channel_not_found."""
+        self.may_look = True
+        self.url = ""
+
+    def answer(self, method: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and body; a status of 0 cuts the connection."""
+        self.calls[method] += 1
+        if method == "conversations.history":
+            if not self.may_look:
+                return 200, {"ok": False, "error": "missing_scope"}
+            return 200, {"ok": True, "messages": self.messages[::-1][: int(said["limit"])]}
+        fault = self.faults.pop(0) if self.faults else ""
+        if fault == "ratelimited":
+            return 429, {"ok": False, "error": "ratelimited"}
+        if fault == "failed":
+            return 500, {}
+        if fault == "channel_not_found":
+            return 200, {"ok": False, "error": fault}
+        self.messages.append({name: _parsed(value) for name, value in said.items()} | {"ts": str(len(self.messages))})
+        return (0, {}) if fault == "lost" else (200, {"ok": True, "ts": self.messages[-1]["ts"]})
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) and value[:1] in {"{", "["} else value
+
+
+@contextmanager
+def serving() -> Iterator[Slack]:
+    """Slack, until the block ends."""
+    slack = Slack()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            is_json = "json" in self.headers.get("Content-Type", "")
+            said = json.loads(body) if is_json else dict(parse_qsl(body))
+            assert self.headers["Authorization"] == f"Bearer {TOKEN}"
+            status, told = slack.answer(self.path.rpartition("/")[2], said)
+            if not status:
+                self.close_connection = True
+                self.connection.close()
+                return
+            content = json.dumps(told).encode()
+            self.send_response(status)
+            self.send_header("Retry-After", "0")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST  # noqa: N815 - the server's name for it
+
+        def log_message(self, *_arguments: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    slack.url = f"http://127.0.0.1:{server.server_port}/api/"
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield slack
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
