@@ -78,6 +78,11 @@ SECRET_NAME = Form(
 )
 FILE = Form("a file", "a path that is not empty", FOLDER.pattern)
 KEY_ID = Form("an access key id", "such as AKIAIOSFODNN7EXAMPLE", "[A-Z0-9]{16,128}")
+SLACK_PERSON = Form(
+    "a person of Slack",
+    "a user's id, = and a name, such as U0123ABCD=ann@example.com",
+    r"[UW][A-Z0-9]{2,30}=[^\x00-\x20\x7f=]{1,200}",
+)
 TOPIC_ARN = Form(
     "a topic's ARN",
     "such as arn:aws:sns:eu-west-1:111122223333:key-notices",

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from auditor.config.forms import ENDPOINT, LINE, REGION, TOPIC_ARN
+from auditor.config.forms import ENDPOINT, LINE, REGION, SLACK_PERSON, TOPIC_ARN
 from auditor.config.section import UNSET, Many, OptionalLine, Section, table
 
 
@@ -13,6 +13,8 @@ class SlackConfig(Section):
     """The channel's id, such as C0123456789; not set, Slack is not used."""
     token_variable: Annotated[str, LINE] = "AUDITOR_SLACK_TOKEN"  # noqa: S105 - a variable's name
     """The environment variable that has the app's bot token."""
+    approvers: Many[Annotated[str, SLACK_PERSON]] = ()
+    """Who may approve plans by a reply, each as id=name with the name that the file of approvers has."""
     api_url: Annotated[str, ENDPOINT] = "https://slack.com/api/"
     """Where Slack's Web API is: https, or loopback."""
 

@@ -164,6 +164,8 @@ class RemediationConfig(Section):
     """The folder of the journal and of plans."""
     max_items: int = Field(default=25, ge=1, le=10_000)
     """The most keys in a plan."""
+    first_items: int = Field(default=5, ge=1, le=10_000)
+    """The most keys in a first plan; later ones may have twice as many as were done well by then."""
     max_per_account: int = Field(default=5, ge=1, le=1000)
     """The most keys of one account in a plan."""
     max_percent: int = Field(default=10, ge=1, le=100)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from auditor.aws.calls import Caller
-from auditor.config.notify_records import NotifyConfig
+from auditor.config.notify_records import NotifyConfig, SlackConfig
 from auditor.errors import UsageError
 from auditor.notify.mail import Mail
 from auditor.notify.message import Channel, Message, NotSentError
@@ -54,15 +54,27 @@ def channels_of(config: NotifyConfig, caller: Caller) -> Channels:
     """
     found: list[Channel] = []
     if config.slack.channel is not None:
-        variable = config.slack.token_variable
-        token = os.environ.get(variable, "")
-        if not token:
-            step = f"Set {variable} to the bot token of your Slack app, or leave notify.slack.channel empty."
-            raise UsageError("Slack's token is not there.", where="notify.slack", next_step=step)
-        found.append(SlackChannel.at(config.slack.api_url, Secret(token), config.slack.channel))
+        found.append(slack_of(config.slack))
     if config.email.sender is not None:
         email = config.email
         found.append(Mail(caller, email.sender or "", email.recipients, email.owner_domains, email.region))
     if config.sns.topic_arn is not None:
         found.append(Topic(caller, config.sns.topic_arn))
     return Channels(found)
+
+
+def slack_of(config: SlackConfig) -> SlackChannel:
+    """The channel of the configuration.
+
+    Raises:
+        UsageError: there is none, its token is not there, or its address is not one that a token may be sent to.
+    """
+    if config.channel is None:
+        step = "Name a channel in notify.slack.channel (docs/notices.md)."
+        raise UsageError("Slack is not configured.", where="notify.slack", next_step=step)
+    variable = config.token_variable
+    token = os.environ.get(variable, "")
+    if not token:
+        step = f"Set {variable} to the bot token of your Slack app, or leave notify.slack.channel empty."
+        raise UsageError("Slack's token is not there.", where="notify.slack", next_step=step)
+    return SlackChannel.at(config.api_url, Secret(token), config.channel)

@@ -68,14 +68,14 @@ class SlackChannel:
         except (SlackApiError, SlackClientError, OSError) as error:
             if not _is_refusal(error) and self._has(message.key):
                 return
-            raise NotSentError(_told(error)) from None
+            raise NotSentError(failure_of(error)) from None
 
     def _has(self, key: str) -> bool:
         """Whether the message is among the channel's last ones; not known is told as no."""
         try:
             told = self.client.conversations_history(channel=self.channel, limit=LOOKED_AT, include_all_metadata=True)
         except (SlackApiError, SlackClientError, OSError) as error:
-            log.debug("what is in the channel cannot be read: %s", _told(error))
+            log.debug("what is in the channel cannot be read: %s", failure_of(error))
             return False
         return any(_key_of(one) == key for one in told.get("messages") or ())
 
@@ -114,7 +114,7 @@ def _is_refusal(error: Exception) -> bool:
     return isinstance(error, SlackApiError) and bool(error.response.get("error"))
 
 
-def _told(error: Exception) -> str:
+def failure_of(error: Exception) -> str:
     """Why, without what was sent."""
     if isinstance(error, SlackApiError):
         return f"Slack refused: {error.response.get('error') or 'no reason given'}"

@@ -206,6 +206,21 @@ def _time(text: str | None) -> datetime | None:
     return datetime.strptime(digits, form).replace(tzinfo=UTC)
 
 
+MOST_BY_REPLY = 5
+"""Keys that may be switched off where a person's reply is all that there is of an approval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person replied to a plan where it was posted: no signature can be kept of it."""
+
+    approver: str
+    approves: bool
+    at: datetime
+    where: str
+    """Of the reply, such as slack:C0123/1700000000.000100."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """How many distinct persons must approve, and who may not be one of them."""
@@ -214,6 +229,8 @@ class Rules:
     persons_for_deletion: int = 2
     author: str | None = None
     """The plan's author, as approvers are named; None where the author may approve."""
+    answers: tuple[Answer, ...] = ()
+    """Replies to the plan."""
 
     def needed(self, kind: Kind) -> int:
         """Persons for a kind of step."""
@@ -240,15 +257,45 @@ def approved(
         what = "Who may approve is not what it was when the plan was made."
         raise ApprovalError(what, where=approvers.where, next_step="Make the plan anew, and have it approved.")
     keys = {approval.signature: _check(plan, approval, approvers, rules, now) for approval in approvals}
+    answered = _answered(plan, approvers, rules, now)
     found: dict[str, Kind] = {}
     for item in plan.items:
         for kind in (kind for kind in Kind if item.covers(kind)):
             given = [one for one in approvals if _is_for(one.statement, item, kind)]
             persons = {one.statement.approver.casefold() for one in given}
-            if min(len(persons), len({keys[one.signature] for one in given})) < rules.needed(kind):
+            number = min(len(persons), len({keys[one.signature] for one in given}))
+            if _may_answer(plan, kind):
+                number += len(answered - persons)
+            if number < rules.needed(kind):
                 break  # two names with one key are one person, and so is one name with two keys
             found[item.id] = kind
     return found
+
+
+def _answered(plan: Plan, approvers: Approvers, rules: Rules, now: datetime) -> set[str]:
+    """Who approves by a reply that counts.
+
+    Raises:
+        ApprovalError: somebody who may approve rejected the plan.
+    """
+    found = set()
+    for answer in rules.answers:
+        if not any(approvers.named(answer.approver)):
+            continue
+        if not answer.approves:
+            what = f"{answer.approver} rejected the plan."
+            raise ApprovalError(what, where=answer.where, next_step="Talk to each other, and plan anew.")
+        is_authors = rules.author is not None and answer.approver.casefold() == rules.author.casefold()
+        if not is_authors and plan.created_at <= answer.at <= now + MOST_AHEAD and now < answer.at + DISRUPTIVE_LASTS:
+            found.add(answer.approver.casefold())
+    return found
+
+
+def _may_answer(plan: Plan, kind: Kind) -> bool:
+    """Whether a reply is enough for a kind of step: never to delete, nor to switch off many keys."""
+    if kind is Kind.DEACTIVATE:
+        return sum(item.covers(kind) for item in plan.items) <= MOST_BY_REPLY
+    return kind is Kind.ROTATE
 
 
 def _is_for(statement: Statement, item: Item, kind: Kind) -> bool:

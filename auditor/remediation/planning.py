@@ -95,6 +95,8 @@ class Settings:
     delivery: Callable[[str], Delivery]
     waits: Waits
     limits: Limits
+    ramp: int
+    """How many keys that are not exposed a plan may have by what was done well before it."""
     active_keys: int
     """Of the run, for the cap in percent."""
     in_use: Mapping[str, int]
@@ -132,7 +134,7 @@ def plan_items(
     kept = {item.id for item in chosen}
     for item in items:
         if item.id not in kept:
-            what = "the plan is full; it has as many keys as the caps allow"
+            what = "the plan is full: it has as many keys as the caps allow, and first plans are small"
             blocked.append(
                 Blocked(
                     account_id=item.account_id,
@@ -253,17 +255,20 @@ def _canaries_first(item: Item) -> tuple[object, ...]:
 
 
 def _within(items: Sequence[Item], settings: Settings) -> Iterator[Item]:
-    """As many as the caps allow, one key of a user at a time, and never all that an account uses, where it has more.
+    """As many as the caps and the ramp allow, one key of a user at a time.
 
-    A key that is exposed is switched off all the same.
+    Never all that an account uses, where it uses more than one. A key that is exposed is switched off all the same.
     """
     limits = settings.limits
     most = min(limits.max_items, max(1, settings.active_keys * limits.max_percent // 100))
     per_account, used = Counter[str](), Counter[str]()
     users: set[tuple[str, str]] = set()
+    ramp = settings.ramp
     for item in items:
         if sum(per_account.values()) >= most:
             return
+        if not item.urgent and ramp < 1:
+            continue
         account, is_used = item.account_id, _is_in_use(item, settings)
         most_used = max(1, settings.in_use.get(account, 0) - 1)
         if (
@@ -272,6 +277,7 @@ def _within(items: Sequence[Item], settings: Settings) -> Iterator[Item]:
             and (item.urgent or not is_used or used[account] < most_used)
         ):
             per_account[account] += 1
+            ramp -= not item.urgent
             used[account] += is_used
             users.add((account, item.user))
             yield item

@@ -30,6 +30,9 @@ class Tracked:
     """Why the last step that was tried did not come off."""
 
 
+WELL = frozenset({"rotated", "inactive", "deleted"})
+
+
 @dataclass
 class Ledger:
     """All plans that were ever claimed, and their items, in the order of their plans."""
@@ -40,6 +43,11 @@ class Ledger:
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
         return [tracked for tracked in self.items.values() if tracked.ended is None]
+
+    @property
+    def done_well(self) -> int:
+        """How many items came to the end that they were planned for."""
+        return sum(tracked.ended in WELL for tracked in self.items.values())
 
     def take(self, row: Row) -> None:
         """Know what the journal's next row tells of."""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from auditor.config.remediation_records import Day, WindowConfig
 from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.notify import Channels
-from auditor.remediation.approval import Approval, Rules, approved
+from auditor.remediation.approval import Answer, Approval, Rules, approved
 from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
@@ -24,7 +24,7 @@ from auditor.remedy.means import Means, Operator
 from auditor.remedy.telling import catch_up, channels, telling
 
 
-def claim(means: Means, plan: Plan, approvals: Sequence[Approval]) -> dict[str, Kind]:
+def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequence[Answer] = ()) -> dict[str, Kind]:
     """Take an approved plan into the journal, or more approvals of one that is there; how far items are approved.
 
     Raises:
@@ -35,7 +35,8 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval]) -> dict[str, 
     if not plan.items:
         raise UsageError("The plan has nothing in it.", where=plan.id, next_step="Nothing is to be done.")
     now, config, operator = means.timing.now(), means.config.remediation, means.operator.who.arn
-    rules = Rules(config.approval.persons, config.approval.persons_for_deletion, plan.author.person)
+    persons, persons_for_deletion = config.approval.persons, config.approval.persons_for_deletion
+    rules = Rules(persons, persons_for_deletion, plan.author.person, tuple(answers))
     through = approved(plan, approvals, means.approvers(), rules, now)
     if not through:
         what = "Not enough persons approved this plan, or any part of it."
@@ -63,6 +64,7 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval]) -> dict[str, 
                 Event.APPROVED,
                 through={name: kind.value for name, kind in through.items()},
                 by=sorted({one.statement.approver for one in approvals}),
+                replies=[f"{one.approver} {one.where}" for one in answers],
                 signatures=[json.loads(one.model_dump_json()) for one in approvals],
             )
     return through

@@ -25,7 +25,7 @@ class Population:
 
 def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, accounts: Accounts, among: Population) -> Settings:
     """What planning goes by; raises as `Means.operator`."""
-    config = means.config.remediation
+    config, ledger = means.config.remediation, means.ledger()
     return Settings(
         through=through,
         kinds=kinds,
@@ -38,10 +38,11 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, accounts: A
             max_percent=config.max_percent,
             max_disruptions_per_tick=config.max_disruptions_per_tick,
         ),
+        ramp=max(config.first_items, 2 * ledger.done_well),
         active_keys=among.active_keys,
         in_use=among.in_use,
         own_keys=frozenset({means.operator.key}),
-        open_users=frozenset((it.item.account_id, it.item.user) for it in means.ledger().open()),
+        open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
         now=means.timing.now(),
     )
 

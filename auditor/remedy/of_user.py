@@ -117,7 +117,7 @@ def waiting_plan(means: Means, subject: Subject, wish: Wish) -> tuple[Plan, Sequ
     """A plan for this wish that was made before, and may still be begun, with its approvals."""
     now, known = means.timing.now(), means.ledger().plans
     for path in sorted(means.folder.glob("plan-*.json"), reverse=True):
-        if ".approval-" in path.name:
+        if "." in path.stem:  # an approval, or where it was posted
             continue
         plan = load_plan(path)
         fits = [

@@ -181,6 +181,25 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
     assert cli.run("remediate", "release", states["idle"]["item"], "--reason", "over").code == 0
 
 
+def test_a_plan_is_approved_by_a_reply_in_its_thread(
+    cli: CommandLine, cloud: EmbeddedOrganisation, slack: Slack
+) -> None:
+    """Posted with its code; the next tick begins it when an approver replied, and a stranger's reply does nothing."""
+    config = cli.folder / "config.toml"
+    config.write_text(config.read_text() + f'approvers = ["U0BOB={BOB.name}"]\n')
+    path, plan, _ = planned(cli, "--kind", "deactivate")
+    shown = cli.run("remediate", "show", str(path), "--format", "slack")
+    assert shown.code == 0, shown.err
+    assert plan.code in str(slack.messages[0]["blocks"])
+    slack.reply("U0EVE", f"approve {plan.code}")
+    before = len(cloud.call_log)
+    waits = cli.run("remediate", "tick")
+    assert (waits.code, set(actions(cloud, before))) == (0, {"GetCallerIdentity"}), waits.out
+    slack.reply("U0BOB", f"approve {plan.code}")
+    begun = cli.run("remediate", "tick", "--json")
+    assert {one["user"]: one["steps"] for one in begun.json} == {"leaked": ["deactivate"], "idle": []}
+
+
 def no_secret_is_written(cli: CommandLine, *printed: str) -> None:
     """Only Secrets Manager has the new key's secret: no file has it, and nothing that was printed."""
     stored = secretsmanager_backends[OTHER]["us-east-1"].secrets["auditor/ci-deploy"]

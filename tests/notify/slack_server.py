@@ -4,12 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl
 
 TOKEN = "xoxb-canary-4711"
+BOT = "B1"
 
 
 class Slack:
@@ -22,15 +24,40 @@ class Slack:
         self.faults: list[str] = []
         """For the next posts: ratelimited, lost (posted, and then the connection is cut), failed, channel_not_found."""
         self.may_look = True
+        self.users: dict[str, dict[str, Any]] = {}
         self.url = ""
+
+    def reply(self, user: str, text: str, seconds: float = 1, **more: Any) -> None:
+        """Somebody replies to the first message, so long after it."""
+        head = str(self.messages[0]["ts"])
+        ts = f"{float(head) + seconds:.6f}"
+        self.messages.append({"user": user, "text": text, "ts": ts, "thread_ts": head, **more})
+
+    def _asked(self, method: str, said: dict[str, Any]) -> dict[str, Any] | None:
+        """What is there; None for another kind of call."""
+        match method:
+            case "auth.test":
+                return {"ok": True, "bot_id": BOT, "user_id": "UBOT"}
+            case "users.info":
+                return {"ok": True, "user": {"id": said["user"]} | self.users.get(str(said["user"]), {})}
+            case "conversations.replies":
+                first = int(said.get("cursor") or 0)
+                thread = [one for one in self.messages if said["ts"] in {one["ts"], one.get("thread_ts")}]
+                more = {"next_cursor": str(first + 2)} if len(thread) > first + 2 else {}
+                return {"ok": True, "messages": thread[first : first + 2], "response_metadata": more}
+            case "conversations.history" if not self.may_look:
+                return {"ok": False, "error": "missing_scope"}
+            case "conversations.history":
+                return {"ok": True, "messages": self.messages[::-1][: int(said["limit"])]}
+            case _:
+                return None
 
     def answer(self, method: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and body; a status of 0 cuts the connection."""
         self.calls[method] += 1
-        if method == "conversations.history":
-            if not self.may_look:
-                return 200, {"ok": False, "error": "missing_scope"}
-            return 200, {"ok": True, "messages": self.messages[::-1][: int(said["limit"])]}
+        asked = self._asked(method, said)
+        if asked is not None:
+            return 200, asked
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "ratelimited":
             return 429, {"ok": False, "error": "ratelimited"}
@@ -38,7 +65,8 @@ class Slack:
             return 500, {}
         if fault == "channel_not_found":
             return 200, {"ok": False, "error": fault}
-        self.messages.append({name: _parsed(value) for name, value in said.items()} | {"ts": str(len(self.messages))})
+        ts = f"{datetime.now(UTC).timestamp():.6f}"
+        self.messages.append({name: _parsed(value) for name, value in said.items()} | {"ts": ts, "bot_id": BOT})
         return (0, {}) if fault == "lost" else (200, {"ok": True, "ts": self.messages[-1]["ts"]})
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,17 @@ import pytest
 
 from auditor.errors import ApprovalError, UsageError
 from auditor.model import KeyStatus
-from auditor.remediation.approval import Approval, Approvers, Rules, Statement, approved, read_approval, sign, signed_by
+from auditor.remediation.approval import (
+    Answer,
+    Approval,
+    Approvers,
+    Rules,
+    Statement,
+    approved,
+    read_approval,
+    sign,
+    signed_by,
+)
 from auditor.remediation.plan import Basis, Item, Kind, Plan, PlannedKey, Use, Waits, read_plan
 from tests.builders import AS_OF, ago
 from tests.remediation.signing import Approver
@@ -65,6 +76,51 @@ def test_one_person_approves_up_to_switching_off_and_two_deleting(plan: Plan, ap
     assert through(plan, approvers) == {}
     only = BOB.approves(plan, AS_OF, through=Kind.ROTATE, items=("one",))
     assert through(plan, approvers, only) == {"one": Kind.ROTATE}
+
+
+def answer(who: Approver, *, approves: bool = True, hours: float = 0.5) -> Answer:
+    """A reply in Slack, so long after the plan."""
+    return Answer(who.name, approves, AS_OF + timedelta(hours=hours), "slack:C1/1")
+
+
+def answered(plan: Plan, approvers: Approvers, *answers: Answer, approvals: Sequence[Approval] = ()) -> set[str]:
+    """How far all is approved by these."""
+    rules = Rules(author=ANN.name, answers=answers)
+    return {kind.value for kind in approved(plan, approvals, approvers, rules, LATER).values()}
+
+
+def test_a_reply_is_enough_to_switch_off_and_never_to_delete(plan: Plan, approvers: Approvers) -> None:
+    """However many reply; with one signature as well it still takes a second one."""
+    assert answered(plan, approvers, answer(BOB)) == {"deactivate"}
+    assert answered(plan, approvers, answer(BOB), answer(CAT)) == {"deactivate"}
+    assert answered(plan, approvers, answer(CAT), approvals=[BOB.approves(plan, AS_OF)]) == {"deactivate"}
+
+
+def test_a_reply_is_not_enough_to_switch_off_many(approvers: Approvers) -> None:
+    """To rotate them it is: what was goes on working."""
+    many = plan_of(*(item(str(number), through=Kind.DEACTIVATE) for number in range(6)))
+    many = many.model_copy(update={"approvers_sha256": approvers.sha256})
+    assert answered(many, approvers, answer(BOB)) == {"rotate"}
+
+
+@pytest.mark.parametrize("who", [ANN, EVE])
+def test_replies_of_the_author_and_of_strangers_count_for_nothing(
+    plan: Plan, approvers: Approvers, who: Approver
+) -> None:
+    """Nor does one that is too old; and a person who replies and signs is one."""
+    assert answered(plan, approvers, answer(who)) == set()
+    assert answered(plan, approvers, answer(BOB, hours=-1)) == set()
+    rules = Rules(persons=2, answers=(answer(BOB),))
+    assert approved(plan, [BOB.approves(plan, AS_OF)], approvers, rules, LATER) == {}
+    rules = Rules(persons=2, answers=(answer(CAT),))
+    assert set(approved(plan, [BOB.approves(plan, AS_OF)], approvers, rules, LATER).values()) == {Kind.DEACTIVATE}
+
+
+def test_who_may_approve_may_reject(plan: Plan, approvers: Approvers) -> None:
+    """Then nothing is approved, whoever signed; a stranger rejects nothing."""
+    with pytest.raises(ApprovalError, match="rejected"):
+        answered(plan, approvers, answer(BOB), answer(CAT, approves=False), approvals=[BOB.approves(plan, AS_OF)])
+    assert answered(plan, approvers, answer(BOB), answer(EVE, approves=False)) == {"deactivate"}
 
 
 def test_one_person_is_not_two(plan: Plan, tmp_path: Path) -> None:

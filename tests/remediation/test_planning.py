@@ -19,6 +19,7 @@ SETTINGS = Settings(
     delivery=lambda user: Delivery(secret=f"auditor/{user}", smtp_regions=("us-west-1",)),
     waits=Waits(grace_days=7, quiet_days=14, quarantine_days=14),
     limits=Limits(max_items=25, max_per_account=5, max_percent=100, max_disruptions_per_tick=5),
+    ramp=100,
     active_keys=100,
     in_use={},
     own_keys=frozenset(),
@@ -147,3 +148,13 @@ def test_an_exposed_key_is_planned_first_and_whatever_the_account_uses() -> None
     assert [item.user for item in items] == ["leaked"]
     items, _ = plan_items(found, lambda one: seen(one.user, key()), replace(SETTINGS, in_use={ACCOUNT: 3}))
     assert [item.user for item in items] == ["leaked", "app"]
+
+
+def test_a_backlog_is_begun_with_few_keys_and_all_that_are_exposed() -> None:
+    """What is left out is told, and comes when the first ones came off well."""
+    found = [candidate(f"app-{number}") for number in range(6)]
+    found += [replace(candidate(f"leaked-{one}"), is_urgent=True, kind=Kind.DEACTIVATE) for one in range(3)]
+    settings = replace(SETTINGS, ramp=2, in_use={ACCOUNT: 50}, active_keys=1000)
+    items, blocked = plan_items(found, lambda one: seen(one.user, key()), settings)
+    assert [item.user for item in items] == ["leaked-0", "leaked-1", "leaked-2", "app-0", "app-1"]
+    assert {one.code for one in blocked} == {"CAP"}

@@ -43,6 +43,7 @@ def apply(
     8 a person is needed.
     """
     set_up_logging(verbose)
+    from auditor.remedy.asking import answers_to
     from auditor.remedy.carrying_out import claim
     from auditor.remedy.files import load_approvals, load_plan
 
@@ -51,7 +52,7 @@ def apply(
     means = means_of(config, profile, endpoint_url, None)
     with telling_aws():
         if not simulate:
-            claim(means, found, load_approvals(plan, approval or ()))
+            claim(means, found, load_approvals(plan, approval or ()), answers_to(means, found, plan))
         carry_out(means, found, simulate=simulate, json=json)
 
 
@@ -65,13 +66,19 @@ def tick(
 ) -> None:
     """Take all approved items as far as they may go now; for a scheduler, once a day. Heals first what a crash left.
 
+    A plan that was posted to Slack is begun when it was approved there.
+
     Exit codes: 0 nothing is open any more, 5 some items wait or failed, 6 somebody else is at work, 8 a person is
     needed.
     """
     set_up_logging(verbose)
     forbid_dumps()
     means = means_of(config, profile, endpoint_url, None)
+    from auditor.remedy.asking import claim_posted
+
     with telling_aws():
+        if not simulate:
+            claim_posted(means)
         carry_out(means, None, simulate=simulate, json=json)
 
 

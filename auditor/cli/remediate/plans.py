@@ -77,12 +77,16 @@ class PlanFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     HTML = "html"
+    SLACK = "slack"
 
 
 def show(
     plan: PlanFile,
-    format_: Annotated[PlanFormat, typer.Option("--format", "-f", help="Text, JSON, or a page.")] = PlanFormat.TEXT,
+    format_: Annotated[
+        PlanFormat, typer.Option("--format", "-f", help="Text, JSON, a page, or a message in Slack.")
+    ] = PlanFormat.TEXT,
     out: Annotated[Path | None, typer.Option("--out", help="A file for it, instead of stdout.")] = None,
+    config: ConfigPath = None,
     json: Json = False,
 ) -> None:
     """Show a plan: what would be done, why, when, and how it is undone. AWS is not called.
@@ -91,11 +95,18 @@ def show(
 
     - `auditor remediate show PLAN`
     - `auditor remediate show PLAN --format html --out plan.html` - a page for those who approve it
+    - `auditor remediate show PLAN --format slack` - post it to those who may approve it by a reply
     """
     from auditor.history.disk import write_whole
     from auditor.remedy.files import load_plan
 
     found = load_plan(plan)
+    if format_ is PlanFormat.SLACK:
+        from auditor.remedy.asking import ask
+
+        posted = ask(means_of(config, None, None, None), found, plan)
+        say(f"Posted in {posted.channel}; `apply` and `tick` read what is replied.")
+        return
     if format_ is PlanFormat.TEXT and not json:
         if out is not None:
             step = "Add --format html or --format json, or leave --out out."

@@ -1,0 +1,116 @@
+"""A plan in a channel of Slack, and what people reply to it in its thread.
+
+A reply is a deliberate act of a person at a time, bound to the code of one plan, which a reaction is not. What Slack
+says of it is all that there is: no signature can be kept, so it is never enough for what cannot be undone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from slack_sdk.errors import SlackApiError, SlackClientError
+
+from auditor.notify.message import NotSentError
+from auditor.notify.slack import EVENT, MOST_TEXT, MOST_TITLE, SlackChannel, code, escaped, failure_of
+
+NO_MEMBER = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger", "is_workflow_bot")
+"""What a user may not be who decides (Slack: user object): gone, a program, a guest, or of another company."""
+
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """Where a plan was posted."""
+
+    channel: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a member replied: `approve CODE`, or `reject CODE`."""
+
+    user: str
+    at: datetime
+    ts: str
+    approves: bool
+
+
+def post_plan(slack: SlackChannel, title: str, facts: Sequence[tuple[str, str]], digest: str, said: str) -> Posted:
+    """Post a plan and how to answer it; where it is.
+
+    Args:
+        slack: the channel.
+        title: its headline.
+        facts: label and value of what is to be known of it.
+        digest: the plan's SHA-256, which replies are bound to.
+        said: the plan's code.
+
+    Raises:
+        NotSentError: it was not posted, or nobody knows.
+    """
+    told = "\n".join(f"{escaped(label)}: {code(value)}" for label, value in (*facts, ("SHA-256", digest)))
+    how = f"Reply in this thread `approve {said}` or `reject {said}`. Deleting needs signatures."
+    blocks = [
+        {"type": "header", "text": {"type": "plain_text", "text": title[:MOST_TITLE], "emoji": False}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": told[:MOST_TEXT], "verbatim": True}},
+        {"type": "section", "text": {"type": "mrkdwn", "text": how, "verbatim": True}},
+    ]
+    try:
+        answer = slack.client.chat_postMessage(
+            channel=slack.channel,
+            text=f"{escaped(title)} {digest}",
+            blocks=blocks,
+            metadata={"event_type": EVENT, "event_payload": {"key": f"plan/{digest}"}},
+            unfurl_links=False,
+            parse="none",
+        )
+    except (SlackApiError, SlackClientError, OSError) as error:
+        raise NotSentError(failure_of(error)) from None
+    return Posted(str(answer.get("channel") or slack.channel), str(answer["ts"]))
+
+
+def replies_to(slack: SlackChannel, posted: Posted, digest: str, said: str) -> list[Reply]:
+    """What members replied to a plan, in order; only what is exactly an answer, and was not edited.
+
+    Raises:
+        NotSentError: the thread cannot be read, or the message at its head is not what was posted for this plan.
+    """
+    try:
+        bot = slack.client.auth_test()
+        head, *answers = _thread(slack, posted)
+        if head.get("bot_id") != bot.get("bot_id") or "edited" in head or digest not in str(head.get("text", "")):
+            raise NotSentError("the message is not what was posted for this plan")
+        found = [reply for one in answers if (reply := _reply(one, posted, said)) is not None]
+        members = {user: _is_member(slack, user) for user in {reply.user for reply in found}}
+    except (SlackApiError, SlackClientError, OSError, ValueError) as error:
+        raise NotSentError(failure_of(error)) from None
+    return [reply for reply in found if members[reply.user]]
+
+
+def _thread(slack: SlackChannel, posted: Posted) -> Iterator[Mapping[str, Any]]:
+    cursor = ""
+    while True:
+        page = slack.client.conversations_replies(channel=posted.channel, ts=posted.ts, limit=PAGE, cursor=cursor)
+        yield from page.get("messages") or ()
+        cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+        if not cursor:
+            return
+
+
+def _reply(message: Mapping[str, Any], posted: Posted, said: str) -> Reply | None:
+    words = str(message.get("text", "")).replace("`", "").casefold().split()
+    is_persons = not any(message.get(name) for name in ("bot_id", "edited", "subtype", "app_id"))
+    user, ts = message.get("user"), str(message.get("ts", "0"))
+    if not user or not is_persons or float(ts) <= float(posted.ts):
+        return None
+    if words not in (["approve", said], ["reject", said]):
+        return None
+    return Reply(str(user), datetime.fromtimestamp(float(ts), UTC), ts, words[0] == "approve")
+
+
+def _is_member(slack: SlackChannel, user: str) -> bool:
+    told = slack.client.users_info(user=user).get("user") or {}
+    return told.get("id") == user and not any(told.get(name) for name in NO_MEMBER)

@@ -1,0 +1,93 @@
+"""Plans that are posted where approvers read them, and what they reply."""
+
+import json
+import logging
+from pathlib import Path
+
+from auditor.errors import ApprovalError, OutputError
+from auditor.history.disk import write_whole
+from auditor.notify import NotSentError
+from auditor.notify.channels import slack_of
+from auditor.notify.slack_thread import Posted, post_plan, replies_to
+from auditor.remediation.approval import Answer
+from auditor.remediation.plan import Kind, Plan
+from auditor.remedy.carrying_out import claim
+from auditor.remedy.files import load_approvals, load_plan
+from auditor.remedy.means import Means
+
+log = logging.getLogger(__name__)
+
+
+def receipt_of(plan_path: Path) -> Path:
+    """The file beside a plan that says where it was posted."""
+    return plan_path.with_name(f"{plan_path.stem}.slack.json")
+
+
+def ask(means: Means, plan: Plan, path: Path) -> Posted:
+    """Post the plan for those who may approve it, and keep where it is.
+
+    Raises:
+        UsageError: Slack is not configured.
+        OutputError: it could not be posted.
+    """
+    kinds = ", ".join(f"{sum(item.covers(kind) for item in plan.items)} to {kind.value}" for kind in Kind)
+    accounts = sorted({item.account_name or item.account_id for item in plan.items})
+    facts = [
+        ("Plan", plan.id),
+        ("Code", plan.code),
+        ("Keys", kinds),
+        ("Accounts", ", ".join(accounts)),
+        ("Users", ", ".join(item.user for item in plan.items)),
+        ("Planned by", plan.author.person),
+        ("May be begun until", f"{plan.expires_at:%Y-%m-%d %H:%M}Z"),
+        ("Look at it", f"auditor remediate show {path.name}"),
+    ]
+    try:
+        title = f"A plan to approve: {plan.code}"
+        posted = post_plan(slack_of(means.config.notify.slack), title, facts, plan.digest, plan.code)
+    except NotSentError as error:
+        step = "See that the app is in the channel, and try again."
+        raise OutputError(f"The plan was not posted: {error}.", where="notify.slack", next_step=step) from error
+    kept = {"channel": posted.channel, "ts": posted.ts, "plan_sha256": plan.digest}
+    write_whole(receipt_of(path), json.dumps(kept).encode())
+    return posted
+
+
+def answers_to(means: Means, plan: Plan, path: Path) -> tuple[Answer, ...]:
+    """What approvers replied to a plan; nothing where it was not posted or cannot be read: then signatures decide."""
+    try:
+        kept = json.loads(receipt_of(path).read_bytes())
+        posted = Posted(str(kept["channel"]), str(kept["ts"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    persons = dict(one.split("=", 1) for one in means.config.notify.slack.approvers)
+    try:
+        replies = replies_to(slack_of(means.config.notify.slack), posted, plan.digest, plan.code)
+    except NotSentError as error:
+        log.warning("what was replied to %s cannot be read, so signatures alone count: %s", plan.id, error)
+        return ()
+    return tuple(
+        Answer(persons[one.user], one.approves, one.at, f"slack:{posted.channel}/{one.ts}")
+        for one in replies
+        if one.user in persons
+    )
+
+
+def claim_posted(means: Means) -> None:
+    """Claim plans that were posted, and approved since: those that are not, or are rejected, are left.
+
+    Raises:
+        OutputError: the journal cannot be used.
+    """
+    known = means.ledger().plans
+    for receipt in sorted(means.folder.glob("*.slack.json")):
+        path = receipt.with_name(f"{receipt.name.removesuffix('.slack.json')}.json")
+        if not path.exists():
+            continue
+        plan = load_plan(path)
+        if plan.id in known or means.timing.now() >= plan.expires_at:
+            continue
+        try:
+            claim(means, plan, load_approvals(path), answers_to(means, plan, path))
+        except ApprovalError as error:
+            log.info("%s: %s", plan.id, error)
