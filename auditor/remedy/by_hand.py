@@ -3,16 +3,19 @@
 import os
 from collections.abc import Sequence
 
+from auditor.aws.failures import AwsFailure
 from auditor.aws.key_writes import set_key_status
 from auditor.aws.loop import run
+from auditor.aws.secret_stores import key_in
 from auditor.errors import ApprovalError, OutputError, UsageError
 from auditor.model import KeyStatus
-from auditor.remediation.hands import Hands
+from auditor.remediation.hands import Hands, store_of
 from auditor.remediation.journal import Event
 from auditor.remediation.lifecycle import Step
 from auditor.remediation.orphans import Orphan, find_orphans
 from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remediation.protection import Protection
+from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
 
 
@@ -44,6 +47,8 @@ def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Track
 def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], reason: str) -> str:
     """Switch a key on again, which needs no approval; the key's id.
 
+    Of an item whose new key nobody uses yet, applications read the old key's secret again, where that is stored.
+
     Args:
         means: what it is done with.
         name: an item, whose old key it is; or a key's id.
@@ -69,17 +74,41 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
     item = tracked.item
     accounts = means.accounts_of(means.ledger())
     run(set_key_status(accounts.retiring(item), item.user, item.key.id, KeyStatus.ACTIVE))
+    moved_back = _move_back(accounts, tracked)
     try:  # what matters is done; the journal is told of it where it can be
         with means.journal() as journal:
             step = Step.REACTIVATE.value
             journal.add(tracked.plan_id, name, Event.INTENT, step=step, intent="rollback", keys=[item.key.id])
-            journal.add(tracked.plan_id, name, Event.RESULT, step=step, outcome="done")
+            journal.add(tracked.plan_id, name, Event.RESULT, step=step, outcome="done", moved_back=moved_back)
             if tracked.ended is None:
                 journal.add(tracked.plan_id, name, Event.HELD, reason=reason, by=_os_user())
     except (OutputError, ApprovalError) as error:
         error.add_note(f"{item.key.id} is active again all the same.")
         raise
     return item.key.id
+
+
+def _move_back(accounts: Accounts, tracked: Tracked) -> str | None:
+    """Let applications read the old key's secret again, where nobody uses the new one yet; the version they read then.
+
+    Only where the old key's secret is there: before a first rotation it was somewhere else.
+    """
+    item, done = tracked.item, tracked.done
+    if done.published_at is None or done.adopted_at is not None or item.delivery is None:
+        return None
+    before = item.delivery.current
+    if before is None or item.delivery.store == "profile":  # a file has nothing but the key that it holds now
+        return None
+    store = store_of(accounts.rotating(item), item.delivery)
+    try:
+        held = key_in(run(store.read(before)))
+        if held is None or held.id != item.key.id:
+            return None
+        run(store.publish(before, done.version))
+    except AwsFailure as failure:
+        failure.add_note(f"{item.key.id} is active again all the same; applications still read the new key.")
+        raise
+    return before
 
 
 def _item(ledger: Ledger, item_id: str) -> Tracked:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,16 @@ class World:
         key = iam_backends[OTHER]["aws"].create_access_key(user)
         key.create_date = self.clock.now.replace(tzinfo=None)
         return str(key.access_key_id)
+
+    def delete_key(self, user: str, key_id: str) -> None:
+        """Somebody deletes a key of the user."""
+        iam_backends[OTHER]["aws"].delete_access_key(key_id, user)
+
+    def created(self, user: str, key_id: str) -> datetime:
+        """When a key of the user was made, as moto has it."""
+        keys = iam_backends[OTHER]["aws"].users[user].access_keys
+        at = next(key.create_date for key in keys if key.access_key_id == key_id)
+        return at.replace(tzinfo=UTC, microsecond=0)
 
     def stored(self, secret: str, version: str | None = None) -> dict[str, Any] | None:
         """The value of a secret that applications read, or of one of its versions."""

@@ -46,7 +46,10 @@ def telling_aws() -> Iterator[None]:
         yield
     except AwsFailure as failure:
         step = "Check the credentials and the network; `auditor doctor` tells more."
-        raise NothingAuditedError(str(failure), next_step=step) from failure
+        error = NothingAuditedError(str(failure), next_step=step)
+        for note in getattr(failure, "__notes__", ()):
+            error.add_note(note)
+        raise error from failure
 
 
 def kind_of(name: str) -> "Kind":
