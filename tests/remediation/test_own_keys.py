@@ -1,6 +1,5 @@
 """A user's own key over weeks, with the user's own rights; and the credentials file that it is kept in."""
 
-import asyncio
 import configparser
 import json
 from pathlib import Path
@@ -13,6 +12,7 @@ from moto.iam.models import iam_backends
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.credentials_file import CredentialsFile
 from auditor.aws.failures import AwsFailure
+from auditor.aws.loop import run
 from auditor.aws.permissions import OWN_KEYS
 from auditor.config import load_config
 from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, OrganisationSeed
@@ -152,7 +152,7 @@ def test_only_the_profile_changes(
         await store.put_pending(Secret(json.dumps({"AccessKeyId": "AKIANEW", "SecretAccessKey": secret})), "token")
         await store.publish("token", seen.current)
 
-    asyncio.run(replaced())
+    run(replaced())
     after = configparser.RawConfigParser()
     after.read_string(path.read_text())
     assert after["app"]["aws_access_key_id"] == "AKIANEW"
@@ -169,13 +169,13 @@ def test_what_somebody_else_put_into_the_profile_is_not_overwritten(tmp_path: Pa
     path.write_text("[app]\naws_access_key_id=AKIAOLD\naws_secret_access_key=x\n")
     store = CredentialsFile(path, "app")
     value = Secret(json.dumps({"AccessKeyId": "AKIANEW", "SecretAccessKey": "y"}))
-    asyncio.run(store.put_pending(value, "token"))
+    run(store.put_pending(value, "token"))
     path.write_text(path.read_text().replace("AKIAOLD", "AKIATHEIRS"))
     with pytest.raises(AwsFailure, match="another key by now"):
-        asyncio.run(store.publish("token", "key AKIAOLD"))
+        run(store.publish("token", "key AKIAOLD"))
     path.write_text("[app\nsecret line")
     with pytest.raises(AwsFailure) as failure:
-        asyncio.run(store.look())
+        run(store.look())
     assert "secret line" not in str(failure.value)
 
 
@@ -186,7 +186,7 @@ def test_a_link_stays_a_link_and_a_forbidden_folder_is_said(tmp_path: Path) -> N
     (real / "credentials").write_text("[app]\naws_access_key_id=AKIAOLD\naws_secret_access_key=x\n")
     link = tmp_path / "credentials"
     link.symlink_to(real / "credentials")
-    asyncio.run(CredentialsFile(link, "app").prove("s", "m"))
+    run(CredentialsFile(link, "app").prove("s", "m"))
     assert link.is_symlink()
     with pytest.raises(AwsFailure, match="cannot be written"):
-        asyncio.run(CredentialsFile(tmp_path / "nowhere" / "credentials", "app").prove("s", "m"))
+        run(CredentialsFile(tmp_path / "nowhere" / "credentials", "app").prove("s", "m"))
