@@ -239,8 +239,11 @@ def activate(
             step = "`auditor key list` shows its keys; what is deleted is gone."
             raise UsageError(f"{person.name} has no key {key}.", next_step=step)
         tracked = track_of(means, key)
-        whose = (None, None) if tracked else (person.account_id, person.name)
-        switch_on(means, tracked.item.id if tracked else key, whose, reason)
+        is_ours = tracked is not None and tracked.item.own is subject.own
+        if tracked is not None and is_ours:
+            switch_on(means, tracked.item.id, (None, None), reason)
+        else:  # with one's own rights, where the plan was others'
+            switch_on(means, key, (person.account_id, person.name), reason)
     say(f"{key} is active again.", "bold")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection
+from auditor.aws.identity import Identity
 from auditor.aws.loop import run
 from auditor.aws.spending import Ledger as Spending
 from auditor.aws.timing import Timing
@@ -18,6 +19,23 @@ ATTEMPTS = 6
 SESSION_SECONDS = 3600
 
 
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who runs this, as AWS says, and the key that signs the calls."""
+
+    who: Identity
+    key: str
+
+    @property
+    def user(self) -> str | None:
+        """The IAM user's name; None for a role or the root user."""
+        return self.who.arn.rpartition("/")[2] if ":user/" in self.who.arn else None
+
+    def is_user(self, account_id: str, user: str) -> bool:
+        """Whether it is this IAM user."""
+        return (self.who.account_id, self.user) == (account_id, user)
+
+
 @dataclass
 class Accounts:
     """Callers in accounts, one for each task; made when they are first needed."""
@@ -25,21 +43,26 @@ class Accounts:
     config: Config
     connection: Connection
     timing: Timing
+    operator: Operator
     found: Mapping[str, Account]
     """The accounts as they are entered."""
     _callers: dict[tuple[str, str | None], Caller] = field(default_factory=dict)
 
     def reading(self, item: Item) -> Caller:
         """See `auditor.remediation.hands.Callers`."""
-        return self.caller(item.account_id, None, own=item.own)
+        return self.caller(item.account_id, None, own=self._is_own(item))
 
     def rotating(self, item: Item) -> Caller:
         """See `auditor.remediation.hands.Callers`."""
-        return self.caller(item.account_id, self.config.remediation.roles.rotate, own=item.own)
+        return self.caller(item.account_id, self.config.remediation.roles.rotate, own=self._is_own(item))
 
     def retiring(self, item: Item) -> Caller:
         """See `auditor.remediation.hands.Callers`."""
-        return self.caller(item.account_id, self.config.remediation.roles.retire, own=item.own)
+        return self.caller(item.account_id, self.config.remediation.roles.retire, own=self._is_own(item))
+
+    def _is_own(self, item: Item) -> bool:
+        """Whether it is the operator's own: somebody else needs the rights of the roles, as for any user."""
+        return item.own and self.operator.is_user(item.account_id, item.user)
 
     def caller(self, account_id: str, role: str | None, *, own: bool = False) -> Caller:
         """A caller in the account, in this role or in the one that reads; `own` is the caller itself, in no role.

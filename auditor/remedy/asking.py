@@ -4,7 +4,7 @@ import json
 import logging
 from pathlib import Path
 
-from auditor.errors import ApprovalError, OutputError
+from auditor.errors import ApprovalError, CapError, OutputError, UsageError
 from auditor.history.disk import write_whole
 from auditor.notify import NotSentError
 from auditor.notify.channels import slack_of
@@ -63,7 +63,7 @@ def answers_to(means: Means, plan: Plan, path: Path) -> tuple[Answer, ...]:
     persons = dict(one.split("=", 1) for one in means.config.notify.slack.approvers)
     try:
         replies = replies_to(slack_of(means.config.notify.slack), posted, plan.digest, plan.code)
-    except NotSentError as error:
+    except (NotSentError, UsageError) as error:
         log.warning("what was replied to %s cannot be read, so signatures alone count: %s", plan.id, error)
         return ()
     return tuple(
@@ -84,10 +84,9 @@ def claim_posted(means: Means) -> None:
         path = receipt.with_name(f"{receipt.name.removesuffix('.slack.json')}.json")
         if not path.exists():
             continue
-        plan = load_plan(path)
-        if plan.id in known or means.timing.now() >= plan.expires_at:
-            continue
         try:
-            claim(means, plan, load_approvals(path), answers_to(means, plan, path))
-        except ApprovalError as error:
-            log.info("%s: %s", plan.id, error)
+            plan = load_plan(path)
+            if plan.id not in known and means.timing.now() < plan.expires_at:
+                claim(means, plan, load_approvals(path), answers_to(means, plan, path))
+        except (ApprovalError, CapError, UsageError) as error:
+            log.info("%s was not begun: %s %s", path.name, error.what, error.next_step)

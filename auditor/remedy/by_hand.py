@@ -82,7 +82,7 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
             journal.add(tracked.plan_id, name, Event.RESULT, step=step, outcome="done", moved_back=moved_back)
             if tracked.ended is None:
                 journal.add(tracked.plan_id, name, Event.HELD, reason=reason, by=_os_user())
-    except (OutputError, ApprovalError) as error:
+    except (OutputError, ApprovalError, UsageError) as error:
         error.add_note(f"{item.key.id} is active again all the same.")
         raise
     return item.key.id

@@ -20,7 +20,8 @@ from auditor.remediation.lifecycle import Terms
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.progress import Tracked, fold
-from auditor.remedy.means import Means, Operator
+from auditor.remedy.accounts import Operator
+from auditor.remedy.means import Means
 from auditor.remedy.telling import catch_up, channels, telling
 
 

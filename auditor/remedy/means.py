@@ -10,7 +10,7 @@ from pathlib import Path
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection, shared_clients
-from auditor.aws.identity import Identity, caller_identity
+from auditor.aws.identity import caller_identity
 from auditor.aws.loop import run
 from auditor.aws.timing import Timing
 from auditor.config import AccountEntry, AccountOverride, Config
@@ -24,29 +24,12 @@ from auditor.remediation.journal_table import open_shared_journal
 from auditor.remediation.plan import Delivery
 from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection
-from auditor.remedy.accounts import ATTEMPTS, Accounts
+from auditor.remedy.accounts import ATTEMPTS, Accounts, Operator
 
 CLOCK_MAY_BE_OFF = timedelta(seconds=60)
 
 IN_CI = frozenset({"1", "true", "yes"})
 """What the variable CI says in a job of a pipeline."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """Who runs this, as AWS says, and the key that signs the calls."""
-
-    who: Identity
-    key: str
-
-    @property
-    def user(self) -> str | None:
-        """The IAM user's name; None for a role or the root user."""
-        return self.who.arn.rpartition("/")[2] if ":user/" in self.who.arn else None
-
-    def is_user(self, account_id: str, user: str) -> bool:
-        """Whether it is this IAM user."""
-        return (self.who.account_id, self.user) == (account_id, user)
 
 
 @dataclass
@@ -89,8 +72,9 @@ class Means:
         return Operator(who, str(run(ambient.frozen()).access_key))
 
     def accounts(self, found: Iterable[Account]) -> Accounts:
-        """Callers in these accounts."""
-        return Accounts(self.config, self.connection, self.timing, {account.id: account for account in found})
+        """Callers in these accounts; raises as `operator`."""
+        known = {account.id: account for account in found}
+        return Accounts(self.config, self.connection, self.timing, self.operator, known)
 
     def accounts_of(self, ledger: Ledger) -> Accounts:
         """Callers in the accounts of items, entered as the configuration says now; raises as `operator`."""

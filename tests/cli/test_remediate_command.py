@@ -11,6 +11,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 
 from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, UserSeed
 from auditor.model import UsedAt
+from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Plan, read_plan
 from tests.conftest import CommandLine
 from tests.notify.slack_server import TOKEN, Slack, serving
@@ -192,6 +193,8 @@ def test_a_plan_is_approved_by_a_reply_in_its_thread(
     assert shown.code == 0, shown.err
     assert plan.code in str(slack.messages[0]["blocks"])
     slack.reply("U0EVE", f"approve {plan.code}")
+    for name in ("plan-bad.json", "plan-bad.slack.json"):  # what is no plan keeps no other from its turn
+        path.with_name(name).write_text("{}")
     before = len(cloud.call_log)
     waits = cli.run("remediate", "tick")
     assert (waits.code, set(actions(cloud, before))) == (0, {"GetCallerIdentity"}), waits.out
@@ -213,7 +216,7 @@ def no_secret_is_written(cli: CommandLine, *printed: str) -> None:
 def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
     cli: CommandLine, cloud: EmbeddedOrganisation
 ) -> None:
-    """Wrongly signed, of another plan, too old, or edited: exit code 6; what is no plan is told before any call."""
+    """Wrongly signed, of another plan, too old, edited, or while another is at work: exit code 6; no plan at all: 2."""
     path, plan, _ = planned(cli)
     wrong: list[tuple[Approver, dict[str, Any], str]] = [
         (Approver("eve@example.com"), {}, "not the approver's"),
@@ -227,6 +230,11 @@ def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
         assert (finished.code, actions(cloud, before)) == (6, ["GetCallerIdentity"])
         assert said in finished.err
     approve(path, plan, BOB, CAT)
+    with open_journal(cli.folder / "remediation", lambda: ago(0)):
+        before = len(cloud.call_log)
+        second = cli.run("remediate", "apply", str(path))
+        assert (second.code, actions(cloud, before)) == (6, ["GetCallerIdentity"])
+        assert "at work with this journal" in second.err
     path.write_bytes(path.read_bytes().replace(b'"quiet_days":14', b'"quiet_days":1'))
     before = len(cloud.call_log)
     assert cli.run("remediate", "apply", str(path)).code == 6

@@ -20,6 +20,7 @@ from auditor.errors import ApprovalError
 from auditor.model import UsedAt
 from auditor.remediation.engine import Outcome, Standing
 from auditor.remediation.plan import Kind
+from auditor.remedy.by_hand import switch_on
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
 from auditor.remedy.of_user import Wish, claim_own, plan_for, subject_of
@@ -68,10 +69,10 @@ class Alice:
         config = load_config(None, {"remediation": {"folder": str(self.folder / "journal")}})
         return Means(config, connection, self.folder, self.clock.timing)
 
-    def asks(self, kind: Kind, key: str | None = None) -> Outcome:
+    def asks(self, kind: Kind, key: str | None = None, *, leaked: bool = False) -> Outcome:
         """She wants this; what came of it."""
         means = self.means()
-        plan = plan_for(means, subject_of(means, None, None), Wish(kind, kind, "asked", "alice", key))
+        plan = plan_for(means, subject_of(means, None, None), Wish(kind, kind, "asked", "alice", key, leaked=leaked))
         assert plan.items, plan.blocked
         claim_own(means, plan)
         return self.goes_on()
@@ -124,6 +125,23 @@ def test_nobody_else_goes_on_with_it_nor_claims_it(alice: Alice) -> None:
     plan = next(iter(means.ledger().plans.values()))
     with pytest.raises(ApprovalError):
         claim_own(means, plan)
+
+
+def test_who_may_enter_the_account_takes_it_back_by_role(alice: Alice) -> None:
+    """Not with rights of their own account, in which there may be a user of the same name."""
+    alice.asks(Kind.ROTATE)
+    assert alice.asks(Kind.DEACTIVATE, alice.old, leaked=True).standing is Standing.DONE
+    means = alice.means()
+    (item,) = (it.item.id for it in means.ledger().items.values() if it.item.kind is Kind.DEACTIVATE)
+    cloud = alice.cloud
+    roles = {"source": "organisation", "role_name": cloud.role_name, "external_id": cloud.external_id}
+    means.config = load_config(None, {"accounts": roles, "remediation": {"folder": str(means.folder)}})
+    means.connection = Connection(
+        cloud.endpoint_url, isolated=StaticCredentials(cloud.access_key_id, cloud.secret_access_key)
+    )
+    admin = Means(means.config, means.connection, means.home, means.timing)
+    assert switch_on(admin, item, (None, None), "needed") == alice.old
+    assert {str(key.status) for key in iam_backends[OTHER]["aws"].users["alice"].access_keys} == {"Active"}
 
 
 # ------------------------------------------------------------------------------------------------- the file
