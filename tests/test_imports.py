@@ -50,7 +50,7 @@ HOMES = {
     "pydantic": ("auditor.config", "auditor.remediation"),
     "pydantic_core": ("auditor.config",),
     "configupdater": ("auditor.aws.credentials_file",),
-    "slack_sdk": ("auditor.notify.slack",),
+    "slack_sdk": ("auditor.notify",),
     "sshsig": ("auditor.remediation.approval",),
     "duckdb": ("auditor.history",),
 }
