@@ -81,7 +81,8 @@ def drafted(
     means: Means, author: str, planned: tuple[Sequence[Item], Sequence[Blocked]], limits: Limits, origin: Origin
 ) -> Plan:
     """The plan of these items, by this person."""
-    now, who = means.timing.now(), means.operator.who
+    now = means.timing.now().replace(microsecond=0)  # as approvals are dated, which may come in the same second
+    who = means.operator.who
     return Plan(
         id=f"plan-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
         created_at=now,
