@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import NAMESPACE_URL, uuid5
 
-from auditor.model import KeyStatus, LiveKey, StoredSecret, UnknownUse, UsedAt
+from auditor.model import KeyStatus, LastUsed, LiveKey, StoredSecret, UnknownUse, UsedAt
 from auditor.remediation.plan import Delivery, Item, Kind, days
 from auditor.remediation.protection import Stopped
 
@@ -332,11 +332,16 @@ def _adoption(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[
         yield Adopted(f"confirmed by {done.confirmed_by}")
     new = live.key(done.new_key)
     used = new.last_used if new else None
-    if isinstance(used, UsedAt) and used.at > done.verified_at + MARGIN and used.service != "sts":
+    if isinstance(used, UsedAt) and used.at > done.verified_at + MARGIN and not is_own_check(used):
         yield Adopted(f"the new key was used by {used.service or 'a service'} at {used.at.isoformat()}")
     if terms.at >= done.published_at + ESCALATES:
         yield Ask("NOT_ADOPTED", f"nobody used the new key in {ESCALATES.days} days; ask {whose}, then `confirm`")
     yield Wait("the new key has not been used yet", who=whose)
+
+
+def is_own_check(used: LastUsed) -> bool:
+    """Whether a use may be our own check of a new key, by which no application shows itself."""
+    return isinstance(used, UsedAt) and used.service == "sts"
 
 
 def _quiet(item: Item, done: Progress, old: LiveKey, terms: Terms) -> Iterator[Wait | Ask]:

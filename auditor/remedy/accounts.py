@@ -25,6 +25,7 @@ class Operator:
 
     who: Identity
     key: str
+    clock_is_off: bool = False
 
     @property
     def user(self) -> str | None:
@@ -33,7 +34,8 @@ class Operator:
 
     def is_user(self, account_id: str, user: str) -> bool:
         """Whether it is this IAM user."""
-        return (self.who.account_id, self.user) == (account_id, user)
+        mine = self.user is not None and self.user.casefold() == user.casefold()  # names are one whatever their case
+        return mine and self.who.account_id == account_id
 
 
 @dataclass

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from auditor.aws.failures import AwsFailure
 from auditor.aws.key_writes import set_key_status
 from auditor.aws.loop import run
-from auditor.aws.secret_stores import key_in
 from auditor.errors import ApprovalError, OutputError, UsageError
-from auditor.model import KeyStatus
-from auditor.remediation.hands import Hands, store_of
+from auditor.model import KeyStatus, NeverUsed
+from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event
-from auditor.remediation.lifecycle import Step
+from auditor.remediation.lifecycle import Step, is_own_check
 from auditor.remediation.orphans import Orphan, find_orphans
 from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remediation.protection import Protection
-from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
 
 
@@ -67,48 +65,44 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
         caller = accounts.caller(account_id, role, own=own)
         run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
         return name
-    tracked = means.ledger().items.get(name)
+    ledger = means.ledger()
+    tracked = ledger.items.get(name)
     if tracked is None:
         step = "Give the id of an item, or a key id with --account and --user."
         raise UsageError(f"There is no item {name}.", next_step=step)
     item = tracked.item
-    accounts = means.accounts_of(means.ledger())
+    accounts = means.accounts_of(ledger)
     run(set_key_status(accounts.retiring(item), item.user, item.key.id, KeyStatus.ACTIVE))
-    moved_back = _move_back(accounts, tracked)
     try:  # what matters is done; the journal is told of it where it can be
         with means.journal() as journal:
             step = Step.REACTIVATE.value
             journal.add(tracked.plan_id, name, Event.INTENT, step=step, intent="rollback", keys=[item.key.id])
-            journal.add(tracked.plan_id, name, Event.RESULT, step=step, outcome="done", moved_back=moved_back)
+            journal.add(tracked.plan_id, name, Event.RESULT, step=step, outcome="done")
             if tracked.ended is None:
                 journal.add(tracked.plan_id, name, Event.HELD, reason=reason, by=_os_user())
-    except (OutputError, ApprovalError, UsageError) as error:
+        _move_back(Hands(item, accounts, Protection()), tracked)
+    except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
         error.add_note(f"{item.key.id} is active again all the same.")
         raise
     return item.key.id
 
 
-def _move_back(accounts: Accounts, tracked: Tracked) -> str | None:
-    """Let applications read the old key's secret again, where nobody uses the new one yet; the version they read then.
+def _move_back(hands: Hands, tracked: Tracked) -> None:
+    """Let applications read the old key's secret again, where it is stored and AWS shows that nobody uses the new one.
 
-    Only where the old key's secret is there: before a first rotation it was somewhere else.
+    Both keys work, so whichever they read is good; what they already use stays what they read.
     """
     item, done = tracked.item, tracked.done
-    if done.published_at is None or done.adopted_at is not None or item.delivery is None:
-        return None
-    before = item.delivery.current
-    if before is None or item.delivery.store == "profile":  # a file has nothing but the key that it holds now
-        return None
-    store = store_of(accounts.rotating(item), item.delivery)
-    try:
-        held = key_in(run(store.read(before)))
-        if held is None or held.id != item.key.id:
-            return None
-        run(store.publish(before, done.version))
-    except AwsFailure as failure:
-        failure.add_note(f"{item.key.id} is active again all the same; applications still read the new key.")
-        raise
-    return before
+    before = item.delivery.current if item.delivery else None
+    # a file has nothing but the key that it holds now
+    if item.delivery is None or item.delivery.store == "profile" or before is None or done.published_at is None:
+        return
+    live = hands.look()
+    new = live.key(done.new_key)
+    is_unused = new is not None and (isinstance(new.last_used, NeverUsed) or is_own_check(new.last_used))
+    is_read = live.stored is not None and live.stored.current == done.version
+    if is_unused and is_read and done.version is not None and hands.stored_key(before) == item.key.id:
+        hands.publish(before, done.version)
 
 
 def _item(ledger: Ledger, item_id: str) -> Tracked:

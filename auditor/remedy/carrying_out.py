@@ -35,7 +35,7 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
     """
     if not plan.items:
         raise UsageError("The plan has nothing in it.", where=plan.id, next_step="Nothing is to be done.")
-    now, config, operator = means.timing.now(), means.config.remediation, means.operator.who.arn
+    now, config, operator = means.timing.now(), means.config.remediation, means.operator_on_time().who.arn
     persons, persons_for_deletion = config.approval.persons, config.approval.persons_for_deletion
     rules = Rules(persons, persons_for_deletion, plan.author.person, tuple(answers))
     through = approved(plan, approvals, means.approvers(), rules, now)
@@ -92,7 +92,7 @@ def advance(
         ApprovalError: somebody else is at work.
         AwsFailure: AWS does not know the caller.
     """
-    operator = means.operator
+    operator = means.operator_on_time()
     simulated = chosen if simulates and isinstance(chosen, Plan) else None
     with _journal(means, simulated, writes=not simulates) as journal:
         ledger = fold(journal.rows)

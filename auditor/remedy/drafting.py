@@ -24,7 +24,7 @@ class Population:
 
 
 def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, accounts: Accounts, among: Population) -> Settings:
-    """What planning goes by; raises as `Means.operator`."""
+    """What planning goes by; raises as `Means.operator_on_time`."""
     config, ledger = means.config.remediation, means.ledger()
     return Settings(
         through=through,
@@ -41,7 +41,7 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, accounts: A
         ramp=max(config.first_items, 2 * ledger.done_well),
         active_keys=among.active_keys,
         in_use=among.in_use,
-        own_keys=frozenset({means.operator.key}),
+        own_keys=frozenset({means.operator_on_time().key}),
         open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
         now=means.timing.now(),
     )

@@ -57,19 +57,24 @@ class Means:
 
     @cached_property
     def operator(self) -> Operator:
-        """Who runs this.
+        """Who runs this; AwsFailure where AWS does not know the caller."""
+        clients = shared_clients(self.connection)
+        ambient = clients.ambient()
+        who = run(caller_identity(Caller(clients, ambient, "", self.timing, 2)))
+        is_late = who.answered_at is not None and abs(who.answered_at - self.timing.now()) > CLOCK_MAY_BE_OFF
+        return Operator(who, str(run(ambient.frozen()).access_key), clock_is_off=is_late)
+
+    def operator_on_time(self) -> Operator:
+        """Who runs this, for all that goes by the time, which is everything but to switch a key on again.
 
         Raises:
             ApprovalError: this machine's clock is wrong, so that nothing here would be when it says.
             AwsFailure: AWS does not know the caller.
         """
-        clients = shared_clients(self.connection)
-        ambient = clients.ambient()
-        who = run(caller_identity(Caller(clients, ambient, "", self.timing, 2)))
-        if who.answered_at is not None and abs(who.answered_at - self.timing.now()) > CLOCK_MAY_BE_OFF:
+        if self.operator.clock_is_off:
             what = "This machine's clock is off by more than a minute from AWS's."
             raise ApprovalError(what, next_step="Set the clock: expiry, age and waiting depend on it.")
-        return Operator(who, str(run(ambient.frozen()).access_key))
+        return self.operator
 
     def accounts(self, found: Iterable[Account]) -> Accounts:
         """Callers in these accounts; raises as `operator`."""

@@ -213,7 +213,7 @@ def claim_own(means: Means, plan: Plan) -> None:
     Raises:
         ApprovalError: it is somebody else's key.
     """
-    operator = means.operator
+    operator = means.operator_on_time()
     if not all(item.own and operator.is_user(item.account_id, item.user) for item in plan.items):
         raise ApprovalError("It is not your own key.", where=plan.id, next_step="Have the plan approved.")
     with means.journal() as journal:
