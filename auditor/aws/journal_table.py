@@ -56,7 +56,7 @@ class JournalTable:
     name: str
 
     async def lease(self) -> Lease | None:
-        """The lease as it is; None where nobody ever took one, or it was given back."""
+        """The lease as it is; None where nobody ever took one. One that was given back is over."""
         told = await self._call("get_item", Key=self._key(LEASE), ConsistentRead=True)
         item = told.get("Item")
         return _lease(item) if item else None

@@ -149,7 +149,11 @@ def _print_remediation_policy(for_: Principal, partition: Partition, config: Pat
         return
     settings = load_config(config_file(config))
     if for_ is Principal.NOTIFY:
-        print_json(notify_policy(partition.value, settings.notify.email.sender, settings.notify.sns.topic_arn))
+        sender, topic = settings.notify.email.sender, settings.notify.sns.topic_arn
+        if not (sender or topic):
+            step = "Set notify.email.sender or notify.sns.topic_arn; Slack needs nothing of AWS."
+            raise UsageError("Neither e-mail nor SNS is configured.", where="notify", next_step=step)
+        print_json(notify_policy(partition.value, sender, topic))
         return
     remediation = settings.remediation
     if for_ is Principal.JOURNAL:

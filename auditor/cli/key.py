@@ -263,7 +263,8 @@ def _wanted(means: "Means", wish: "Wish", whose: tuple[str | None, str | None], 
     with telling_aws():
         subject = subject_of(means, whose[0], _account(whose[1]))
         tracked = under_way(means, subject)
-        gives_way = tracked is not None and wish.leaked and can_give_way(tracked)
+        leaks = wish.leaked and tracked is not None and wish.key_id in {None, tracked.item.key.id}
+        gives_way = leaks and tracked is not None and can_give_way(tracked)
         if tracked is not None and not gives_way:
             item = tracked.item
             if item.kind is not wish.kind or wish.key_id not in {None, item.key.id}:

@@ -56,19 +56,38 @@ class SlackChannel:
         if self._has(message.key):
             return
         try:
-            self.client.chat_postMessage(
+            self.post(message)
+        except NotSentError as error:
+            if isinstance(error.__cause__, SlackApiError) and error.__cause__.response.get("error"):
+                raise  # a refusal, after which nothing was done
+            if not self._has(message.key):
+                raise
+
+    def post(self, message: Message, text: str = "", ask: str = "") -> Mapping[str, Any]:
+        """Post a message; its `channel` and `ts`.
+
+        Args:
+            message: what is told.
+            text: what is shown where blocks are not; the title by default.
+            ask: what readers are asked to do, in Slack's own markup.
+
+        Raises:
+            NotSentError: it was not posted, or nobody knows; its cause is Slack's refusal, where there is one.
+        """
+        asked = [{"type": "section", "text": {"type": "mrkdwn", "text": ask, "verbatim": True}}] if ask else []
+        try:
+            answer = self.client.chat_postMessage(
                 channel=self.channel,
-                text=escaped(message.title)[:MOST_TEXT],
-                blocks=blocks_of(message),
+                text=text or escaped(message.title),
+                blocks=[*blocks_of(message), *asked],
                 metadata={"event_type": EVENT, "event_payload": {"key": message.key}},
                 unfurl_links=False,
                 unfurl_media=False,
                 parse="none",
             )
         except (SlackApiError, SlackClientError, OSError) as error:
-            if not _is_refusal(error) and self._has(message.key):
-                return
-            raise NotSentError(failure_of(error)) from None
+            raise NotSentError(failure_of(error)) from error
+        return {"channel": answer["channel"], "ts": answer["ts"]}
 
     def _has(self, key: str) -> bool:
         """Whether the message is among the channel's last ones; not known is told as no."""
@@ -107,11 +126,6 @@ def _key_of(message: Mapping[str, Any]) -> str | None:
     metadata = message.get("metadata") or {}
     key = (metadata.get("event_payload") or {}).get("key") if metadata.get("event_type") == EVENT else None
     return str(key) if key else None
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether Slack certainly did nothing."""
-    return isinstance(error, SlackApiError) and bool(error.response.get("error"))
 
 
 def failure_of(error: Exception) -> str:

@@ -4,15 +4,15 @@ A reply is a deliberate act of a person at a time, bound to the code of one plan
 says of it is all that there is: no signature can be kept, so it is never enough for what cannot be undone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from auditor.notify.message import NotSentError
-from auditor.notify.slack import EVENT, MOST_TEXT, MOST_TITLE, SlackChannel, code, escaped, failure_of
+from auditor.notify.message import Message, NotSentError
+from auditor.notify.slack import SlackChannel, escaped, failure_of
 
 NO_MEMBER = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger", "is_workflow_bot")
 """What a user may not be who decides (Slack: user object): gone, a program, a guest, or of another company."""
@@ -38,38 +38,21 @@ class Reply:
     approves: bool
 
 
-def post_plan(slack: SlackChannel, title: str, facts: Sequence[tuple[str, str]], digest: str, said: str) -> Posted:
+def post_plan(slack: SlackChannel, plan: Message, digest: str, said: str) -> Posted:
     """Post a plan and how to answer it; where it is.
 
     Args:
         slack: the channel.
-        title: its headline.
-        facts: label and value of what is to be known of it.
-        digest: the plan's SHA-256, which replies are bound to.
-        said: the plan's code.
+        plan: what is to be known of it.
+        digest: its SHA-256, which replies are bound to.
+        said: its code.
 
     Raises:
         NotSentError: it was not posted, or nobody knows.
     """
-    told = "\n".join(f"{escaped(label)}: {code(value)}" for label, value in (*facts, ("SHA-256", digest)))
     how = f"Reply in this thread `approve {said}` or `reject {said}`. Deleting needs signatures."
-    blocks = [
-        {"type": "header", "text": {"type": "plain_text", "text": title[:MOST_TITLE], "emoji": False}},
-        {"type": "section", "text": {"type": "mrkdwn", "text": told[:MOST_TEXT], "verbatim": True}},
-        {"type": "section", "text": {"type": "mrkdwn", "text": how, "verbatim": True}},
-    ]
-    try:
-        answer = slack.client.chat_postMessage(
-            channel=slack.channel,
-            text=f"{escaped(title)} {digest}",
-            blocks=blocks,
-            metadata={"event_type": EVENT, "event_payload": {"key": f"plan/{digest}"}},
-            unfurl_links=False,
-            parse="none",
-        )
-    except (SlackApiError, SlackClientError, OSError) as error:
-        raise NotSentError(failure_of(error)) from None
-    return Posted(str(answer.get("channel") or slack.channel), str(answer["ts"]))
+    answer = slack.post(plan, f"{escaped(plan.title)} {digest}", how)
+    return Posted(str(answer["channel"]), str(answer["ts"]))
 
 
 def replies_to(slack: SlackChannel, posted: Posted, digest: str, said: str) -> list[Reply]:

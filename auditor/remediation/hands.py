@@ -86,7 +86,8 @@ async def see(
     tags = None if found.tags_failed else found.tags
     if own and tags is None:
         tags = {str(tag["Key"]): str(tag["Value"]) for tag in told.get("Tags", ())}
-    return Person(account_id, user, str(told["UserId"]), str(told["Arn"]), tags, groups), found.keys
+    name = str(told["UserName"])  # as it is written, in whatever case it was asked for
+    return Person(account_id, name, str(told["UserId"]), str(told["Arn"]), tags, groups), found.keys
 
 
 STORES: Mapping[str, type[SecretsManager] | type[ParameterStore]] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from auditor.errors import ApprovalError, CapError, OutputError, UsageError
 from auditor.history.disk import write_whole
-from auditor.notify import NotSentError
+from auditor.notify import Message, NotSentError
 from auditor.notify.channels import slack_of
 from auditor.notify.slack_thread import Posted, post_plan, replies_to
 from auditor.remediation.approval import Answer
@@ -27,12 +27,14 @@ def ask(means: Means, plan: Plan, path: Path) -> Posted:
     """Post the plan for those who may approve it, and keep where it is.
 
     Raises:
-        UsageError: Slack is not configured.
+        UsageError: Slack is not configured, or the plan is empty.
         OutputError: it could not be posted.
     """
+    if not plan.items:
+        raise UsageError("The plan has nothing in it to approve.", where=plan.id, next_step="Nothing is to be done.")
     kinds = ", ".join(f"{sum(item.covers(kind) for item in plan.items)} to {kind.value}" for kind in Kind)
     accounts = sorted({item.account_name or item.account_id for item in plan.items})
-    facts = [
+    facts = (
         ("Plan", plan.id),
         ("Code", plan.code),
         ("Keys", kinds),
@@ -41,10 +43,11 @@ def ask(means: Means, plan: Plan, path: Path) -> Posted:
         ("Planned by", plan.author.person),
         ("May be begun until", f"{plan.expires_at:%Y-%m-%d %H:%M}Z"),
         ("Look at it", f"auditor remediate show {path.name}"),
-    ]
+        ("SHA-256", plan.digest),
+    )
+    message = Message(f"plan/{plan.digest}", f"A plan to approve: {plan.code}", facts)
     try:
-        title = f"A plan to approve: {plan.code}"
-        posted = post_plan(slack_of(means.config.notify.slack), title, facts, plan.digest, plan.code)
+        posted = post_plan(slack_of(means.config.notify.slack), message, plan.digest, plan.code)
     except NotSentError as error:
         step = "See that the app is in the channel, and try again."
         raise OutputError(f"The plan was not posted: {error}.", where="notify.slack", next_step=step) from error
@@ -88,5 +91,7 @@ def claim_posted(means: Means) -> None:
             plan = load_plan(path)
             if plan.id not in known and means.timing.now() < plan.expires_at:
                 claim(means, plan, load_approvals(path), answers_to(means, plan, path))
-        except (ApprovalError, CapError, UsageError) as error:
-            log.info("%s was not begun: %s %s", path.name, error.what, error.next_step)
+        except ApprovalError as error:
+            log.info("%s is not begun: %s", path.name, error.what)
+        except (CapError, UsageError) as error:
+            log.warning("%s is not begun: %s %s", path.name, error.what, error.next_step)

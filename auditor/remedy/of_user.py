@@ -1,5 +1,6 @@
 """One user's keys, at a person's word: what there is, and a plan for one of them under the same guards as any other."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.approval import Approval
 from auditor.remediation.hands import see
 from auditor.remediation.journal import Event
-from auditor.remediation.plan import Basis, Delivery, Kind, Plan
+from auditor.remediation.plan import Basis, Delivery, Item, Kind, Plan
 from auditor.remediation.planning import Candidate, plan_items
 from auditor.remediation.progress import Tracked, fold
 from auditor.remediation.protection import Person
@@ -22,6 +23,8 @@ from auditor.remedy.carrying_out import claim
 from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
 from auditor.remedy.files import load_approvals, load_plan
 from auditor.remedy.means import Means
+
+log = logging.getLogger(__name__)
 
 ASKED = "asked-for"
 """Stands where a finding's control would: a person wants it."""
@@ -91,7 +94,7 @@ def under_way(means: Means, subject: Subject) -> Tracked | None:
 
 
 def can_give_way(tracked: Tracked) -> bool:
-    """Whether what is under way may end where it is: nothing of it is half done, and it is not the urgent one."""
+    """Whether what is under way about a key may end where it is, since that leaked: nothing of it is half done."""
     done = tracked.done
     is_half_made = done.new_key is not None and done.published_at is None
     return not (tracked.item.urgent or is_half_made or tracked.intent)
@@ -101,7 +104,7 @@ def give_way(means: Means, tracked: Tracked, reason: str) -> None:
     """End what is under way in favour of a key that leaked."""
     with means.journal() as journal:
         told = fold(journal.rows).items[tracked.item.id]
-        if told.ended is None and can_give_way(told):
+        if told.ended is None and can_give_way(told):  # as it is now, which was read before
             journal.add(told.plan_id, told.item.id, Event.ENDED, how=f"gave way, since the key leaked: {reason}")
 
 
@@ -114,23 +117,32 @@ def track_of(means: Means, key_id: str) -> Tracked | None:
 
 
 def waiting_plan(means: Means, subject: Subject, wish: Wish) -> tuple[Plan, Sequence[Approval]] | None:
-    """A plan for this wish that was made before, and may still be begun, with its approvals."""
+    """A plan for this wish that was made before, and may still be begun, with its approvals; never for an own key.
+
+    Nobody else approves what is done to an own key, so a file that anybody could have put there is not trusted with it.
+    """
+    if subject.own:
+        return None
     now, known = means.timing.now(), means.ledger().plans
     for path in sorted(means.folder.glob("plan-*.json"), reverse=True):
         if "." in path.stem:  # an approval, or where it was posted
             continue
-        plan = load_plan(path)
-        fits = [
-            item
-            for item in plan.items
-            if (item.account_id, item.user, item.user_id)
-            == (subject.person.account_id, subject.person.name, subject.person.id)
-            and (item.kind, item.through) == (wish.kind, wish.through)
-            and wish.key_id in {None, item.key.id}
-        ]
-        if fits and plan.run_id is None and now < plan.expires_at and plan.id not in known:
+        try:
+            plan = load_plan(path)
+        except UsageError as error:
+            log.warning("%s is left out: %s", path, error.what)
+            continue
+        is_open = plan.run_id is None and now < plan.expires_at and plan.id not in known
+        if is_open and any(_grants(item, subject.person, wish) for item in plan.items):
             return plan, load_approvals(path)
     return None
+
+
+def _grants(item: Item, person: Person, wish: Wish) -> bool:
+    """Whether the item is this wish about this user, no more and no less."""
+    is_theirs = (item.account_id, item.user, item.user_id) == (person.account_id, person.name, person.id)
+    is_it = (item.kind, item.through, item.urgent) == (wish.kind, wish.through, wish.leaked)
+    return is_theirs and is_it and not item.own and wish.key_id in {None, item.key.id}
 
 
 def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:

@@ -67,7 +67,7 @@ class Slack:
             return 200, {"ok": False, "error": fault}
         ts = f"{datetime.now(UTC).timestamp():.6f}"
         self.messages.append({name: _parsed(value) for name, value in said.items()} | {"ts": ts, "bot_id": BOT})
-        return (0, {}) if fault == "lost" else (200, {"ok": True, "ts": self.messages[-1]["ts"]})
+        return (0, {}) if fault == "lost" else (200, {"ok": True, "channel": said["channel"], "ts": ts})
 
 
 def _parsed(value: Any) -> Any:

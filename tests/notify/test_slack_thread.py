@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from auditor.notify import NotSentError
+from auditor.notify import Message, NotSentError
 from auditor.notify.slack import SlackChannel
 from auditor.notify.slack_thread import Posted, post_plan, replies_to
 from auditor.secret import Secret
@@ -23,7 +23,7 @@ def slack() -> Iterator[Slack]:
 def posted(slack: Slack) -> tuple[SlackChannel, Posted]:
     """A plan in the channel."""
     channel = SlackChannel.at(slack.url, Secret(TOKEN), "C1")
-    return channel, post_plan(channel, "A plan", [("Users", "<!channel>, `x`")], DIGEST, CODE)
+    return channel, post_plan(channel, Message("plan/1", "A plan", (("Users", "<!channel>, `x`"),)), DIGEST, CODE)
 
 
 def answers(channel: SlackChannel, where: Posted) -> list[tuple[str, bool]]:

@@ -2,6 +2,7 @@
 
 import configparser
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from auditor.remediation.plan import Kind
 from auditor.remedy.by_hand import switch_on
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
-from auditor.remedy.of_user import Wish, claim_own, plan_for, subject_of
+from auditor.remedy.of_user import Wish, claim_own, plan_for, subject_of, waiting_plan
 from auditor.secret import Secret
 from tests.conftest import StartCloud
 from tests.remediation.world import MAIN, OTHER, Clock, user_seed
@@ -142,6 +143,26 @@ def test_who_may_enter_the_account_takes_it_back_by_role(alice: Alice) -> None:
     admin = Means(means.config, means.connection, means.home, means.timing)
     assert switch_on(admin, item, (None, None), "needed") == alice.old
     assert {str(key.status) for key in iam_backends[OTHER]["aws"].users["alice"].access_keys} == {"Active"}
+
+
+def test_a_plan_that_lies_in_the_folder_is_nothing_to_an_own_key(alice: Alice) -> None:
+    """Nobody approves it, so it could send the secret anywhere; and somebody else's has to be exactly what is wished."""
+    means = alice.means()
+    subject, wish = subject_of(means, None, None), Wish(Kind.ROTATE, Kind.ROTATE, "asked", "eve")
+    plan = plan_for(means, subject, wish)
+    means.folder.mkdir()
+    (means.folder / "plan-0.json").write_text("{}")
+    path = means.folder / f"{plan.id}.json"
+    path.write_bytes(plan.content)
+    theirs = replace(subject, own=False)
+    assert waiting_plan(means, subject, wish) is None
+    assert waiting_plan(means, theirs, wish) is None, "it is of an own key"
+    item = plan.items[0].model_copy(update={"own": False})
+    path.write_bytes(plan.model_copy(update={"items": (item,)}).content)
+    assert waiting_plan(means, subject, wish) is None
+    assert waiting_plan(means, theirs, wish) is not None
+    for other in (replace(wish, leaked=True), replace(wish, through=Kind.DELETE), replace(wish, key_id="AKIAOTHER")):
+        assert waiting_plan(means, theirs, other) is None
 
 
 # ------------------------------------------------------------------------------------------------- the file

@@ -6,7 +6,8 @@ from auditor.cli.remediate import applying, by_hand, plans, status
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Rotate, switch off and delete keys, when somebody planned it and others approved. Nothing else changes AWS.",
+    help="Rotate, switch off and delete keys, when somebody planned it and others approved. Nothing else changes AWS, "
+    "but for `auditor key`.",
 )
 app.command("plan")(plans.plan_)
 app.command("show")(plans.show)

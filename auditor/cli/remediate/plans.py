@@ -101,16 +101,19 @@ def show(
     from auditor.remedy.files import load_plan
 
     found = load_plan(plan)
+    if out is not None and format_ in {PlanFormat.TEXT, PlanFormat.SLACK} and not json:
+        step = "Add --format html or --format json, or leave --out out."
+        raise UsageError("That is not for a file.", where="--out", next_step=step)
     if format_ is PlanFormat.SLACK:
         from auditor.remedy.asking import ask
 
         posted = ask(means_of(config, None, None, None), found, plan)
+        if json:
+            print_json({"channel": posted.channel, "ts": posted.ts, "sha256": found.digest})
+            return
         say(f"Posted in {posted.channel}; `apply` and `tick` read what is replied.")
         return
     if format_ is PlanFormat.TEXT and not json:
-        if out is not None:
-            step = "Add --format html or --format json, or leave --out out."
-            raise UsageError("Text is for the terminal.", where="--out", next_step=step)
         from auditor.cli.plan_words import say_plan
 
         say_plan(found)
