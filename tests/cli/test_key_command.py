@@ -5,7 +5,6 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import boto3
 import pytest
 from moto.iam.models import iam_backends
 
@@ -14,6 +13,7 @@ from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Ke
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.plan import read_plan
 from tests.conftest import CommandLine
+from tests.remediation.journal_tables import make_table
 from tests.remediation.signing import Approver
 
 MAIN, OTHER = "111111111111", "222222222222"
@@ -93,19 +93,7 @@ def cloud(cli: CommandLine) -> Iterator[EmbeddedOrganisation]:
             table = "auditor-journal"
             """
         )
-        keys = {"journal": "HASH", "entry": "RANGE"}
-        boto3.client(
-            "dynamodb",
-            endpoint_url=cloud.endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id=cloud.access_key_id,
-            aws_secret_access_key="x",
-        ).create_table(
-            TableName="auditor-journal",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in keys],
-            KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
-        )
+        make_table(cloud)
         yield cloud
 
 

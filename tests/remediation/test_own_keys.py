@@ -146,7 +146,7 @@ def test_who_may_enter_the_account_takes_it_back_by_role(alice: Alice) -> None:
 
 
 def test_a_plan_that_lies_in_the_folder_is_nothing_to_an_own_key(alice: Alice) -> None:
-    """Nobody approves it, so it could send the secret anywhere; and somebody else's has to be exactly what is wished."""
+    """Nobody approves it, so it could send the secret anywhere; somebody else's has to be exactly what is wished."""
     means = alice.means()
     subject, wish = subject_of(means, None, None), Wish(Kind.ROTATE, Kind.ROTATE, "asked", "eve")
     plan = plan_for(means, subject, wish)

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-import boto3
 import pytest
 
 from auditor.aws.calls import Caller
@@ -24,9 +23,9 @@ from auditor.remediation.plan import Kind
 from auditor.remediation.progress import Tracked, fold
 from auditor.remediation.protection import Protection
 from tests.conftest import StartCloud, connect
+from tests.remediation.journal_tables import KEYS, TABLE, make_table
 from tests.remediation.world import MAIN, OTHER, Clock, SameCaller, World, item_of, plan_of, user_seed
 
-TABLE = "auditor-journal"
 TEMPLATE = (Path(__file__).parents[2] / "deploy" / "journal.yaml").read_text()
 
 
@@ -48,19 +47,7 @@ class Shared:
         users = tuple(user_seed(f"user-{number}") for number in range(2))
         seed = OrganisationSeed((AccountSeed(MAIN, "management"), AccountSeed(OTHER, "other", users)))
         self.cloud: EmbeddedOrganisation = start_cloud(seed, clock=lambda: self.clock.now, fault=self.fault)
-        self.client = boto3.client(
-            "dynamodb",
-            endpoint_url=self.cloud.endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id=self.cloud.access_key_id,
-            aws_secret_access_key="x",
-        )
-        self.client.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("journal", "entry")],
-            KeySchema=[{"AttributeName": "journal", "KeyType": "HASH"}, {"AttributeName": "entry", "KeyType": "RANGE"}],
-        )
+        self.client = make_table(self.cloud)
 
     def fault(self, call: Call) -> Fault | None:
         """The next that was asked for of this action."""
@@ -251,11 +238,8 @@ def test_a_key_is_rotated_from_two_machines_in_turn(shared: Shared) -> None:
 
 def test_the_template_makes_the_table_that_is_used() -> None:
     """Its keys and its name are those of the code; what it holds cannot be deleted by mistake."""
-    for said in (
-        "{AttributeName: journal, KeyType: HASH}",
-        "{AttributeName: entry, KeyType: RANGE}",
-        f"Default: {TABLE}",
-    ):
+    keys = [f"{{AttributeName: {name}, KeyType: {kind}}}" for name, kind in KEYS.items()]
+    for said in (*keys, f"Default: {TABLE}"):
         assert said in TEMPLATE
     for said in ("DeletionPolicy: Retain", "DeletionProtectionEnabled: true", "PointInTimeRecoveryEnabled: true"):
         assert said in TEMPLATE
