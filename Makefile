@@ -18,7 +18,7 @@ demo:  ## audit an embedded AWS organisation; no AWS account needed
 
 test:  ## run the whole test suite
 	@scripts/setup test
-	@.venv/bin/pytest -n 2 --dist loadfile $(ARGS)
+	@.venv/bin/pytest -n 3 --dist loadfile $(ARGS)  # on two cores: some of them wait for what takes its time
 
 lint:  ## ruff, mypy --strict and the import rules
 	@scripts/setup dev
