@@ -257,7 +257,7 @@ def approved(
         what = "Who may approve is not what it was when the plan was made."
         raise ApprovalError(what, where=approvers.where, next_step="Make the plan anew, and have it approved.")
     keys = {approval.signature: _check(plan, approval, approvers, rules, now) for approval in approvals}
-    answered = _answered(plan, approvers, rules, now)
+    replied = {answer.approver.casefold() for answer in answered(plan, approvers, rules, now)}
     found: dict[str, Kind] = {}
     for item in plan.items:
         for kind in (kind for kind in Kind if item.covers(kind)):
@@ -265,20 +265,20 @@ def approved(
             persons = {one.statement.approver.casefold() for one in given}
             number = min(len(persons), len({keys[one.signature] for one in given}))
             if _may_answer(plan, kind):
-                number += len(answered - persons)
+                number += len(replied - persons)
             if number < rules.needed(kind):
                 break  # two names with one key are one person, and so is one name with two keys
             found[item.id] = kind
     return found
 
 
-def _answered(plan: Plan, approvers: Approvers, rules: Rules, now: datetime) -> set[str]:
-    """Who approves by a reply that counts.
+def answered(plan: Plan, approvers: Approvers, rules: Rules, now: datetime) -> list[Answer]:
+    """Replies that approve and count.
 
     Raises:
         ApprovalError: somebody who may approve rejected the plan.
     """
-    found = set()
+    found = []
     for answer in rules.answers:
         if not any(approvers.named(answer.approver)):
             continue
@@ -287,7 +287,7 @@ def _answered(plan: Plan, approvers: Approvers, rules: Rules, now: datetime) -> 
             raise ApprovalError(what, where=answer.where, next_step="Talk to each other, and plan anew.")
         is_authors = rules.author is not None and answer.approver.casefold() == rules.author.casefold()
         if not is_authors and plan.created_at <= answer.at <= now + MOST_AHEAD and now < answer.at + DISRUPTIVE_LASTS:
-            found.add(answer.approver.casefold())
+            found.append(answer)
     return found
 
 

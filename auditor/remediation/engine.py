@@ -86,6 +86,8 @@ class Engine:
     """Asked before every step: whether the user wants it to end."""
     simulates: bool = False
     """Nothing is written, in AWS or here: what would be done is told."""
+    by: str = ""
+    """Whose credentials it is done with, as AWS names them."""
     _disruptions: int = field(default=0, init=False)
     _known: Ledger = field(default_factory=Ledger, init=False)
     _taken: int = field(default=0, init=False)
@@ -206,13 +208,11 @@ class Engine:
         """Make the step; None where it came off or its outcome is to be looked at, else why it certainly did not."""
         if step in DISRUPTIVE:
             self._disruptions += 1
-        intent = uuid4().hex
+        intent, keys = uuid4().hex, [key.access_key_id for key in live.keys]
         old = live.key(tracked.item.key.id)
         used = old.last_used.at.isoformat() if old and isinstance(old.last_used, UsedAt) else None
         told = {"used_at": used} if step is Step.DEACTIVATE else {}
-        self._add(
-            tracked, Event.INTENT, step=step.value, intent=intent, keys=[key.access_key_id for key in live.keys], **told
-        )
+        self._add(tracked, Event.INTENT, step=step.value, intent=intent, by=self.by, keys=keys, **told)
         try:
             result = self._done(tracked, step, live, hands, intent)
         except AwsFailure as failure:
@@ -246,11 +246,11 @@ class Engine:
                 if live.stored.current != done.version:
                     hands.publish(done.version, live.stored.current)
             case Step.DEACTIVATE:
-                hands.set_status(item.key.id, KeyStatus.INACTIVE)
+                hands.set_status(item.key.id, KeyStatus.INACTIVE, intent)
             case Step.REACTIVATE:
-                hands.set_status(item.key.id, KeyStatus.ACTIVE)
+                hands.set_status(item.key.id, KeyStatus.ACTIVE, intent)
             case Step.DELETE:
-                hands.delete(item.key.id)
+                hands.delete(item.key.id, intent)
         return {}
 
     # --------------------------------------------------------------------------------------------- healing
@@ -329,11 +329,12 @@ class Engine:
 
     def _discard(self, tracked: Tracked, key_id: str, hands: Hands, why: str) -> Decision | None:
         """Delete a key that we made and nobody can use; switched off where it cannot be deleted."""
+        intent = str(tracked.intent.told["intent"]) if tracked.intent else ""
         try:
-            hands.delete(key_id)
+            hands.delete(key_id, intent)
         except AwsFailure as failure:
             with suppress(AwsFailure):
-                hands.set_status(key_id, KeyStatus.INACTIVE)
+                hands.set_status(key_id, KeyStatus.INACTIVE, intent)
             return Ask("ORPHAN_KNOWN", f"{key_id} was made, {why}, and it cannot be deleted: {failure}")
         self._add(tracked, Event.RESULT, step="create", outcome="failed", why=f"{key_id} was deleted again: {why}")
         return None

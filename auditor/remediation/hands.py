@@ -222,13 +222,14 @@ class Hands:
         """Make the new version the one that applications read; raises AwsFailure."""
         run(self._store().publish(version, instead_of))
 
-    def set_status(self, key_id: str, status: KeyStatus) -> None:
-        """Switch a key on or off; raises AwsFailure."""
-        run(set_key_status(self.callers.retiring(self.item), self.item.user, key_id, status))
+    def set_status(self, key_id: str, status: KeyStatus, intent: str = "") -> None:
+        """Switch a key on or off, which CloudTrail knows by the intent; raises AwsFailure."""
+        caller = replace(self.callers.retiring(self.item), intent=intent)
+        run(set_key_status(caller, self.item.user, key_id, status))
 
-    def delete(self, key_id: str) -> None:
-        """Delete a key: the old one, or a new one that nobody ever had; raises AwsFailure."""
-        run(delete_access_key(self.callers.retiring(self.item), self.item.user, key_id))
+    def delete(self, key_id: str, intent: str = "") -> None:
+        """Delete a key, as `set_status`: the old one, or a new one that nobody ever had; raises AwsFailure."""
+        run(delete_access_key(replace(self.callers.retiring(self.item), intent=intent), self.item.user, key_id))
 
     def made_by(self, intent: str, since: datetime) -> list[str]:
         """Keys that CloudTrail says were made with this intent; raises AwsFailure."""

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
 from auditor.aws.key_writes import set_key_status
@@ -72,11 +74,12 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
         raise UsageError(f"There is no item {name}.", next_step=step)
     item = tracked.item
     accounts = means.accounts_of(ledger)
-    run(set_key_status(accounts.retiring(item), item.user, item.key.id, KeyStatus.ACTIVE))
+    intent = uuid4().hex
+    run(set_key_status(replace(accounts.retiring(item), intent=intent), item.user, item.key.id, KeyStatus.ACTIVE))
     try:  # what matters is done; the journal is told of it where it can be
         with means.journal() as journal:
-            step = Step.REACTIVATE.value
-            journal.add(tracked.plan_id, name, Event.INTENT, step=step, intent="rollback", keys=[item.key.id])
+            step, by = Step.REACTIVATE.value, means.operator.who.arn
+            journal.add(tracked.plan_id, name, Event.INTENT, step=step, intent=intent, by=by, keys=[item.key.id])
             journal.add(tracked.plan_id, name, Event.RESULT, step=step, outcome="done")
             if tracked.ended is None:
                 journal.add(tracked.plan_id, name, Event.HELD, reason=reason, by=_os_user())

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from auditor.config.remediation_records import Day, WindowConfig
 from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.notify import Channels
-from auditor.remediation.approval import Answer, Approval, Rules, approved
+from auditor.remediation.approval import Answer, Approval, Rules, answered, approved
 from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
@@ -65,7 +65,7 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
                 Event.APPROVED,
                 through={name: kind.value for name, kind in through.items()},
                 by=sorted({one.statement.approver for one in approvals}),
-                replies=[f"{one.approver} {one.where}" for one in answers],
+                replies=[f"{one.approver} {one.where}" for one in answered(plan, means.approvers(), rules, now)],
                 signatures=[json.loads(one.model_dump_json()) for one in approvals],
             )
     return through
@@ -108,7 +108,7 @@ def advance(
 
         most = means.config.remediation.max_disruptions_per_tick
         to = Channels() if simulates else channels(means)
-        engine = Engine(journal, hands, terms, telling(to, tell), most, stopping, simulates)
+        engine = Engine(journal, hands, terms, telling(to, tell), most, stopping, simulates, operator.who.arn)
         named = chosen.items if isinstance(chosen, Plan) else [chosen] if chosen else [it.item for it in ledger.open()]
         yield from engine.tick({item.id for item in named if _is_theirs(item, operator)})
         catch_up(journal, to, means)
