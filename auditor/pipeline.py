@@ -11,14 +11,15 @@
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from auditor import __version__
 from auditor.aws.clients import Connection
+from auditor.aws.failures import AwsFailure
 from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, Config, OutputConfig, asks_the_same, effective_toml
 from auditor.errors import AuditorError, NothingAuditedError, OutputError, UsageError
@@ -38,6 +39,7 @@ from auditor.gather import (
 from auditor.gather.files import find_reports
 from auditor.gather.needs import policy_units
 from auditor.history import (
+    JOURNAL,
     POPULATION,
     TERMS,
     Observed,
@@ -55,6 +57,7 @@ from auditor.model import (
     ControlId,
     Coverage,
     Gathered,
+    JournalCopy,
     NotAuditedAccount,
     NotAuditedCode,
     Outcome,
@@ -65,6 +68,7 @@ from auditor.model import (
     Spent,
 )
 from auditor.policy import asks, clause_key, criteria, label
+from auditor.remediation.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +95,8 @@ class AuditRequest:
     """Address of a Dask scheduler; empty to gather on this machine."""
     resumed: Path | None = None
     """The folder of a run of the same instant, of which only what is missing is asked."""
+    record: Callable[[datetime], Record | None] = lambda _: None
+    """What remediation did up to an instant; None where there is no journal."""
     timing: Timing = field(default_factory=Timing)
 
 
@@ -135,14 +141,18 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         judged = judge(writer.folder, policy, request.as_of, progress, processes=processes)
         progress.phase("Archiving the run")
         run_id = writer.claim_id(judged.digest[:8])
-        manifest = _manifest(request, collected, judged, run_id)
-        writer.complete(manifest, judged.parts)
+        record, copy = _record(request)
+        manifest = replace(_manifest(request, collected, judged, run_id), journal=copy)
+        done = {"actions": record.actions, "pending": record.pending} if record else {}
+        writer.complete(manifest, judged.parts, done)
         view = build_view(
             load_run(writer.folder),
             printed_rows=request.config.output.pdf_max_rows,
             group_by=request.config.output.group_by,
+            actions_of=timedelta(days=request.config.output.actions_days),
         )
-        folder = writer.finish(run_id, {"findings.json": render_findings_json(view), **_population(collected.scope)})
+        files = {"findings.json": render_findings_json(view), **_population(collected.scope)}
+        folder = writer.finish(run_id, {**files, JOURNAL: record.journal} if record else files)
     except BaseException as error:
         kept = writer.abandon(keep_answers=not paths)
         if kept:
@@ -168,7 +178,8 @@ def render_stored(run: str, settings: OutputConfig, progress: Progress) -> Audit
         OutputError: the run cannot be read.
     """
     folder = find_run(run, Path(settings.folder))
-    view = build_view(load_run(folder), printed_rows=settings.pdf_max_rows, group_by=settings.group_by)
+    days = timedelta(days=settings.actions_days)
+    view = build_view(load_run(folder), printed_rows=settings.pdf_max_rows, group_by=settings.group_by, actions_of=days)
     reports = write_reports(view, folder, [chosen.value for chosen in settings.formats], progress)
     return AuditOutcome(view, reports, exit_code(view))
 
@@ -358,6 +369,15 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
         notes=_notes(collected, judged.newer, config.accounts),
         fail_on=config.output.fail_on,
     )
+
+
+def _record(request: AuditRequest) -> tuple[Record | None, JournalCopy | None]:
+    """What remediation did, and what the run says that it has of it; a journal that cannot be read is no empty one."""
+    try:
+        found = request.record(request.as_of)
+    except (AuditorError, AwsFailure) as error:
+        return None, JournalCopy(problem=str(error))
+    return found, JournalCopy(found.rows, found.head) if found else None
 
 
 def _by_framework(judged: Judged, policy: Policy) -> dict[str, dict[str, Mapping[str, int]]]:

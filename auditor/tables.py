@@ -5,7 +5,7 @@ stands in another column: `last_used_state` tells "never" from "unknown", so a b
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -152,6 +152,51 @@ FINDINGS: Mapping[str, str] = {
 no created_at)."""
 
 
+ACTIONS: Mapping[str, str] = {
+    "at": TIME,
+    "action": TEXT,  # "created", "discarded", "published", "deactivated", "reactivated", "deleted"
+    "account_id": TEXT,
+    "account_name": TEXT,
+    "user": TEXT,
+    "access_key_id": TEXT,  # the key that it was done to; of "published" the new one
+    "old_key_id": TEXT,  # the key that the item is about
+    "owner": TEXT,
+    "basis": TEXT,  # findings that it rests on, one a line
+    "detail": TEXT,
+    "evidence": TEXT,  # what showed that it could be done: who has been seen with the new key, who confirmed it
+    "plan_id": TEXT,
+    "plan_sha256": TEXT,
+    "item_id": TEXT,
+    "approved_by": TEXT,  # one a line; NA where no approval is needed
+    "done_by": TEXT,  # an ARN
+    "intent": TEXT,  # in the User-Agent of the call, by which CloudTrail finds it
+    "journal_row": COUNT,
+    "journal_hash": TEXT,
+}
+"""One row per change that auditor made to an access key, or to which one applications read, in the order of doing."""
+
+PENDING: Mapping[str, str] = {
+    "item_id": TEXT,
+    "plan_id": TEXT,
+    "account_id": TEXT,
+    "account_name": TEXT,
+    "user": TEXT,
+    "access_key_id": TEXT,
+    "new_key_id": TEXT,
+    "owner": TEXT,
+    "through": TEXT,  # the last step that is planned
+    "approved": TEXT,  # the last step that is approved
+    "state": TEXT,
+    "waits_for": TEXT,
+    "since": TIME,
+    "until": TIME,
+    "who": TEXT,  # must act
+    "needs_person": FLAG,
+    "failed": TEXT,  # why the last step that was tried did not come off
+}
+"""One row per planned change that was not at its end."""
+
+
 JUDGED = ("account_id", "user", "user_arn", "slot", "access_key_id", "credential_id", "created_at")
 """The columns of `FINDINGS` that tell what is judged: a key, a service-specific credential, a user or an account."""
 
@@ -172,6 +217,17 @@ def texts(values: Any) -> ExtensionArray:
 def plain_texts(column: "pd.Series[str]") -> Any:
     """A column of texts as an array of plain ones, None for what is missing."""
     return column.astype(object).where(column.notna(), None).to_numpy(object)
+
+
+def records_of(frame: pd.DataFrame) -> Iterable[dict[str, Any]]:
+    """Rows as plain Python values by column, None for what is missing."""
+    columns = list(frame.columns)
+    plain = (frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in columns)
+    for values in zip(*plain, strict=True):
+        yield {
+            name: value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+            for name, value in zip(columns, values, strict=True)
+        }
 
 
 def table_of(columns: Mapping[str, str], values: Mapping[str, Any], rows: int) -> pd.DataFrame:
@@ -217,6 +273,7 @@ class Run:
     `accounts` is `ACCOUNTS`; `findings` (`FINDINGS`) are the verdicts that are not compliant or not applicable, and
     the compliant ones that fall due within the policy's warning window; `verdicts` and `ages` count the rest.
     `forecast` (`FORECAST`) counts what falls due within the horizons; `upcoming` (`FINDINGS`) has the soonest of it.
+    `actions` (`ACTIONS`) and `pending` (`PENDING`) tell of remediation, as its journal did at the run's instant.
     """
 
     manifest: RunManifest
@@ -226,3 +283,5 @@ class Run:
     ages: pd.DataFrame
     forecast: pd.DataFrame
     upcoming: pd.DataFrame
+    actions: pd.DataFrame = field(default_factory=lambda: table(ACTIONS, ()))
+    pending: pd.DataFrame = field(default_factory=lambda: table(PENDING, ()))

@@ -184,7 +184,7 @@ def archive(output: Path, manifest: RunManifest, facts: Snapshot, findings: pd.D
     writer = RunWriter(output, manifest.as_of, TERMS)
     writer.answers.save("111122223333", "credential-report.csv", b"user,arn\r\n\xff")
     write_part(writer.folder, 0, facts, findings)
-    writer.complete(manifest, parts=1)
+    writer.complete(manifest, 1, {})
     return writer.finish(manifest.id, {"findings.json": b"{}\n"})
 
 

@@ -306,6 +306,7 @@ BAD: dict[str, list[object]] = {
     "output.folder": ["", "a\0b"],
     "output.formats": [["docx"], []],
     "output.pdf_max_rows": [0],
+    "output.actions_days": [0],
 }
 
 

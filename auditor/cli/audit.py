@@ -155,8 +155,11 @@ def _request(config: "Config", as_of: str | None, accounts: list[str], paths: li
     instant = parse_instant(as_of) or now()
     from auditor.gather import connection_for
     from auditor.pipeline import AuditRequest
+    from auditor.remedy.means import Means
 
-    return AuditRequest(config, connection_for(config), instant, tuple(accounts), tuple(paths))
+    connection = connection_for(config)
+    request = AuditRequest(config, connection, instant, tuple(accounts), tuple(paths))
+    return request if paths else replace(request, record=Means(config, connection, Path()).record)
 
 
 def run_audit(request: "AuditRequest", *, json: bool, quiet: bool, demonstration: bool = False) -> None:

@@ -9,8 +9,6 @@ from auditor.formats.words import counted, minute
 from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION
 from auditor.remediation.plan import Item, Kind, Plan
 
-_STORES = {"secretsmanager": "in Secrets Manager", "ssm": "in Parameter Store", "profile": "in the credentials file"}
-
 
 def say_plan(plan: Plan) -> None:
     """The plan on the terminal."""
@@ -112,7 +110,7 @@ def _item(item: Item) -> PlannedItem:
 def _changes(item: Item) -> Iterator[Change]:
     waits, key = item.waits, item.key.id
     if item.delivery is not None:
-        place = f"{item.delivery.secret} {_STORES[item.delivery.store]}"
+        place = f"{item.delivery.place}"
         mail = (
             f", with SMTP passwords for {', '.join(item.delivery.smtp_regions)}" if item.delivery.smtp_regions else ""
         )

@@ -102,6 +102,9 @@ def _summarise(outcome: "AuditOutcome", console: "Console") -> None:
 
     for sentence in rule_sentences(view.manifest):
         say(sentence)
+    if view.remediation:
+        say(view.remediation.sentence, {"warn": "yellow"}.get(view.remediation.tone, ""))
+        say(view.remediation.problem or "")
     console.print()
     for style, line in _controls(outcome):
         console.print(Text(line, style))

@@ -44,6 +44,7 @@ class Call:
     """Whether a session of the root user signed it."""
     region: str = ""
     """That it was signed for."""
+    user_agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,8 @@ class FaithfulAws:
             self._counts[account_id, request.action] += 1
             number = self._counts[account_id, request.action]
             params = MappingProxyType(dict(request.params))
-            call = Call(request.action, request.service, account_id, params, number, is_root, request.region)
+            agent = request.user_agent
+            call = Call(request.action, request.service, account_id, params, number, is_root, request.region, agent)
             self._log.append(call)
         return call
 

@@ -5,9 +5,11 @@ Times are RFC 3339 with `Z`, account ids are strings, rates are fractions of 1; 
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from auditor.formats import words
+from auditor.formats.actions import RemediationView
 from auditor.formats.contract import SCHEMA, exemptions_of, finding_fields
 from auditor.formats.standing import ExemptionView, FrameworkView
 from auditor.formats.view import AccountView, ReportView
@@ -38,6 +40,7 @@ def render_findings_json(view: ReportView) -> bytes:
             "total": view.forecast.total,
             "upcoming": [finding_fields(finding, exemptions) for finding in view.upcoming],
         },
+        "remediation": _remediation(view.remediation) if view.remediation else None,
     }
     text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
     # A lone surrogate has no UTF-8; Python's escape of one is JSON's, so the name survives.
@@ -53,6 +56,20 @@ def _run(manifest: RunManifest) -> dict[str, Any]:
         "organisation": manifest.organisation,
         "scope": manifest.scope,
     }
+
+
+def _remediation(remediation: RemediationView) -> dict[str, Any]:
+    return {
+        "journal": {"rows": remediation.rows, "head": remediation.head, "problem": remediation.problem},
+        "days": remediation.days,
+        "earlier": remediation.earlier,
+        "actions": [_plain(asdict(action)) for action in remediation.actions],
+        "pending": [_plain(asdict(item)) for item in remediation.pending],
+    }
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: words.instant(value) if isinstance(value, datetime) else value for name, value in record.items()}
 
 
 def _coverage(view: ReportView) -> dict[str, Any]:

@@ -74,6 +74,8 @@ def _page(view: ReportView, max_rows: int) -> str:
         not_audited=_part(view.not_audited, max_rows, "accounts that were not audited"),
         accounts=_part(view.accounts, max_rows, "audited accounts"),
         due_soon=_part(view.due_soon, max_rows, "verdicts that are due soon"),
+        actions=_part(view.remediation.actions if view.remediation else (), max_rows, "changes"),
+        pending=_part(view.remediation.pending if view.remediation else (), max_rows, "changes under way"),
         worst=_account_bars(view.worst_accounts),
         histogram=_histogram(view),
     )

@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
-
-import pandas as pd
 
 from auditor.formats import words
+from auditor.formats.actions import A_MONTH, RemediationView, remediation_view
 from auditor.formats.forecast import NO_OWNER, ForecastView, forecast_view
 from auditor.formats.standing import (
     ExemptionView,
@@ -23,7 +21,7 @@ from auditor.formats.standing import (
 )
 from auditor.model import ControlId, Grouping, NotAuditedAccount, Outcome, RunManifest, Severity, Source
 from auditor.policy import CONTROLS, NOT_LOOKED_UP, asks, describe_rule, gravest_first
-from auditor.tables import FINDINGS, JUDGED, Run
+from auditor.tables import FINDINGS, JUDGED, Run, records_of
 
 NOTHING_AHEAD = ForecastView()
 
@@ -232,15 +230,31 @@ class ReportView:
     forecast: ForecastView = NOTHING_AHEAD
     upcoming: tuple[FindingView, ...] = ()
     """What passes now, or is exempt, and falls due within the longest of the forecast's horizons, the soonest first."""
+    remediation: RemediationView | None = None
+    """What auditor changed itself; None where it never changed anything."""
     group_by: Grouping = Grouping.SEVERITY
     """What the findings on paper are grouped by."""
     printed_rows: int = PRINTED_ROWS
     """The most rows of a list on paper; beyond them the gravest are printed, and a sentence says how many there are."""
 
 
-def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS, group_by: Grouping = Grouping.SEVERITY) -> ReportView:
-    """Work out everything that any report of this finished run says."""
+def build_view(
+    run: Run,
+    *,
+    printed_rows: int = PRINTED_ROWS,
+    group_by: Grouping = Grouping.SEVERITY,
+    actions_of: timedelta = A_MONTH,
+) -> ReportView:
+    """Work out everything that any report of this finished run says.
+
+    Args:
+        run: the run.
+        printed_rows: the most rows of a list on paper.
+        group_by: what the findings on paper are grouped by.
+        actions_of: the time before the run of which changes are told one by one.
+    """
     manifest = run.manifest
+    remediation = remediation_view(run, actions_of)
     verdict, tone = words.verdict(manifest)
     accounts = tuple(_accounts(run))
     findings = _findings(run, SHOWN)
@@ -251,7 +265,7 @@ def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS, group_by: Grouping
         verdict=verdict,
         tone=Tone(tone),
         headline=words.headline(manifest),
-        sentences=words.sentences(manifest),
+        sentences=(*words.sentences(manifest), *([remediation.sentence] if remediation else ())),
         tiles=tuple(_tiles(run)),
         not_audited=manifest.coverage.not_audited,
         population=words.population(manifest),
@@ -267,7 +281,8 @@ def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS, group_by: Grouping
         exemptions=tuple(exemption_views(manifest)),
         owners=owner_views(findings),
         forecast=forecast_view(run),
-        upcoming=tuple(FindingView(**record) for record in _records(run.upcoming[list(FINDINGS)])),
+        upcoming=tuple(FindingView(**record) for record in records_of(run.upcoming[list(FINDINGS)])),
+        remediation=remediation,
         group_by=group_by,
         printed_rows=printed_rows,
     )
@@ -276,21 +291,10 @@ def build_view(run: Run, *, printed_rows: int = PRINTED_ROWS, group_by: Grouping
 # ------------------------------------------------------------------------------------------------- findings
 
 
-def _records(frame: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    """Rows as plain Python values, None for what is missing."""
-    columns = list(frame.columns)
-    plain = (frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in columns)
-    for values in zip(*plain, strict=True):
-        yield {
-            name: value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
-            for name, value in zip(columns, values, strict=True)
-        }
-
-
 def _findings(run: Run, outcomes: Iterable[Outcome]) -> tuple[FindingView, ...]:
     names = [outcome.value for outcome in outcomes]
     chosen = gravest_first(run.findings[run.findings["outcome"].isin(names)])
-    return tuple(FindingView(**record) for record in _records(chosen[list(FINDINGS)]))
+    return tuple(FindingView(**record) for record in records_of(chosen[list(FINDINGS)]))
 
 
 def _due_soon(run: Run) -> tuple[FindingView, ...]:
@@ -299,7 +303,7 @@ def _due_soon(run: Run) -> tuple[FindingView, ...]:
     horizon = run.manifest.as_of + run.manifest.policy.warning_window
     soon = findings[findings["outcome"].eq(Outcome.COMPLIANT.value) & findings["due_at"].le(horizon)]
     ordered = soon.sort_values(["due_at", "account_id", "user", "slot"], kind="stable")
-    return tuple(FindingView(**record) for record in _records(ordered[list(FINDINGS)]))
+    return tuple(FindingView(**record) for record in records_of(ordered[list(FINDINGS)]))
 
 
 # ------------------------------------------------------------------------------------------------- accounts
@@ -308,7 +312,7 @@ def _due_soon(run: Run) -> tuple[FindingView, ...]:
 def _accounts(run: Run) -> Iterable[AccountView]:
     table = run.accounts
     counts = run.verdicts.set_index(["account_id", "outcome"])["verdicts"]
-    for record in _records(table[table["audited"].fillna(value=False).astype(bool)]):
+    for record in records_of(table[table["audited"].fillna(value=False).astype(bool)]):
         account_id = record["account_id"]
         yield AccountView(
             account_id=account_id,

@@ -325,7 +325,9 @@ def method(manifest: RunManifest) -> tuple[str, ...]:
         "audited as holding as many judged keys as the average audited account (at least one), all failing and all "
         "passing."
     )
-    return (judged_at, sources, use, scope, unknown, compliance, *manifest.notes)
+    unwritten = "This run has no journal of remediation: it does not tell what auditor changed, if anything."
+    changes = () if manifest.journal else (unwritten,)
+    return (judged_at, sources, use, scope, unknown, compliance, *changes, *manifest.notes)
 
 
 def facts(manifest: RunManifest) -> tuple[tuple[str, str], ...]:

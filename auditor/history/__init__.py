@@ -4,9 +4,10 @@ from auditor.history.archive import RunWriter, write_part, write_report
 from auditor.history.library import RunEntry, find_resumable, find_run, holder_of, list_runs, load_manifest, load_run
 from auditor.history.observations import Observed, observed_inactive, write_observations
 from auditor.history.population import POPULATION, encode_population
-from auditor.history.raw import TERMS, done_accounts, read_observations, read_result, take_over
+from auditor.history.raw import JOURNAL, TERMS, done_accounts, read_observations, read_result, take_over
 
 __all__ = [
+    "JOURNAL",
     "POPULATION",
     "TERMS",
     "Observed",

@@ -99,8 +99,8 @@ class RunWriter:
             raise
         return True
 
-    def complete(self, manifest: RunManifest, parts: int) -> None:
-        """Merge the first so many parts into the run's tables, and write the manifest.
+    def complete(self, manifest: RunManifest, parts: int, others: Mapping[str, pd.DataFrame]) -> None:
+        """Merge the first so many parts into the run's tables, write others beside them, and write the manifest.
 
         Raises:
             OutputError: the disk is full or the folder went away.
@@ -114,6 +114,7 @@ class RunWriter:
                     paths[0].rename(tables / f"{name}.parquet")
                 else:
                     merge_parquet(paths, tables / f"{name}.parquet")
+            write_parquet({tables / f"{name}.parquet": frame for name, frame in others.items()})
             shutil.rmtree(self.folder / PARTS)
             (self.folder / "run.json").write_bytes(encode_manifest(manifest))
 

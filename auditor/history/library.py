@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from auditor.config import policy_from_toml
 from auditor.errors import AuditorError, OutputError, UsageError
 from auditor.history.archive import INCOMPLETE
@@ -15,7 +17,7 @@ from auditor.history.manifest import decode_manifest
 from auditor.history.parquet import read_parquet
 from auditor.history.raw import TERMS
 from auditor.model import Policy, RunManifest
-from auditor.tables import ACCOUNTS, AGES, FINDINGS, FORECAST, HORIZONS, JUDGED, TEXT, VERDICTS, Run
+from auditor.tables import ACCOUNTS, ACTIONS, AGES, FINDINGS, FORECAST, HORIZONS, JUDGED, PENDING, TEXT, VERDICTS, Run
 
 LATEST = "latest"
 
@@ -168,9 +170,18 @@ def load_run(folder: Path) -> Run:
             ages=read_parquet(tables / "keys.parquet", AGES, AGED.format(as_of=as_of)),
             forecast=read_parquet(findings, FORECAST, FORESEEN.format(as_of=as_of, last=ahead[-1], cases=cases)),
             upcoming=read_parquet(findings, FINDINGS, SOONEST.format(as_of=as_of, last=ahead[-1])),
+            **_remediation(tables, manifest),
         )
     except (OSError, ValueError, AuditorError) as error:
         raise _unreadable(folder, error) from error
+
+
+def _remediation(tables: Path, manifest: RunManifest) -> dict[str, pd.DataFrame]:
+    """What was done, of a run that has a copy of the journal."""
+    if manifest.journal is None or manifest.journal.problem is not None:
+        return {}
+    actions = read_parquet(tables / "actions.parquet", ACTIONS, "SELECT * FROM rows ORDER BY journal_row")
+    return {"actions": actions, "pending": read_parquet(tables / "pending.parquet", PENDING)}
 
 
 def load_manifest(folder: Path) -> RunManifest:

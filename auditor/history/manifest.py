@@ -11,6 +11,7 @@ from auditor.model import (
     Coverage,
     Exemption,
     Framework,
+    JournalCopy,
     Limit,
     NotAuditedAccount,
     NotAuditedCode,
@@ -84,6 +85,7 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
         "excused": manifest.excused,
         "rules": dict(manifest.rules),
         "notes": list(manifest.notes),
+        "journal": asdict(manifest.journal) if manifest.journal else None,
     }
 
 
@@ -135,6 +137,7 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
             excused=int(document.get("excused", 0)),
             rules={name: int(number) for name, number in document.get("rules", {}).items()},
             notes=tuple(document["notes"]),
+            journal=JournalCopy(**document["journal"]) if document.get("journal") else None,
             policy=policy,
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -18,6 +18,9 @@ RAW = "raw"
 FEW = 5
 """Accounts that are named where there are many."""
 
+JOURNAL = "journal.jsonl"
+"""The journal of remediation, as it was at the run's instant."""
+
 TERMS = "policy.toml"
 """The effective configuration: under which policy was decided what to ask."""
 

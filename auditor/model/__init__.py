@@ -44,6 +44,7 @@ from auditor.model.policy import (
 )
 from auditor.model.runs import (
     Coverage,
+    JournalCopy,
     NotAuditedAccount,
     RunManifest,
     SlowAccount,
@@ -78,6 +79,7 @@ __all__ = [
     "Framework",
     "Gathered",
     "Grouping",
+    "JournalCopy",
     "KeyStatus",
     "LastUsed",
     "Limit",

@@ -80,6 +80,15 @@ class SlowAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalCopy:
+    """What the run has of the journal of remediation: so many rows, and the hash of the last; or why it has none."""
+
+    rows: int = 0
+    head: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunManifest:
     """Who ran what, when, on which scope, with which policy and version; the content of run.json."""
 
@@ -119,6 +128,8 @@ class RunManifest:
     rules: Mapping[str, int] = field(default_factory=dict)
     """Keys, users or credentials that each limit rule of the policy is for, or may be for, by its id."""
     notes: tuple[str, ...] = ()
+    journal: JournalCopy | None = None
+    """None where there is no journal: auditor never changed anything."""
 
     @property
     def is_complete(self) -> bool:

@@ -87,7 +87,7 @@ class Journal:
     def __init__(self, kept: Rows, now: Callable[[], datetime]) -> None:
         """Reads and checks what is there."""
         self._kept, self._now = kept, now
-        self.rows: list[Row] = list(self._read())
+        self.rows: list[Row] = list(_checked(kept.read(), kept.where))
 
     @property
     def head(self) -> str:
@@ -108,20 +108,60 @@ class Journal:
         self.rows.append(row)
         return row
 
-    def _read(self) -> Iterator[Row]:
-        before = START
-        for place, (number, at, plan, item, event, told, said_before, said_hash) in enumerate(self._kept.read(), 1):
-            fields = (number, at, plan, item, event, told, said_before)
-            if number != place or said_before != before or _hash(*fields) != said_hash:
-                what = f"Row {place} of the journal is not what was written: rows were changed or left out."
-                raise OutputError(what, where=self._kept.where, next_step=REBUILD)
-            yield Row(number, datetime.fromisoformat(at), plan, item, Event(event), json.loads(told), said_hash)
-            before = said_hash
-
 
 REBUILD = (
     "Keep it as it is, find out who changed it, and go on from a copy; `auditor remediate rollback` works without it."
 )
+
+
+def _checked(kept: Iterable[Fields], where: str) -> Iterator[Row]:
+    """The rows, where each is what was written and none is missing before it; else OutputError."""
+    before = START
+    for place, (number, at, plan, item, event, told, said_before, said_hash) in enumerate(kept, 1):
+        fields = (number, at, plan, item, event, told, said_before)
+        if number != place or said_before != before or _hash(*fields) != said_hash:
+            what = f"Row {place} of the journal is not what was written: rows were changed or left out."
+            raise OutputError(what, where=where, next_step=REBUILD)
+        yield Row(number, datetime.fromisoformat(at), plan, item, Event(event), json.loads(told), said_hash)
+        before = said_hash
+
+
+def encode_rows(rows: Iterable[Row]) -> bytes:
+    """Rows as lines of JSON, for whoever reads them elsewhere.
+
+    A row's hash is the SHA-256 of its number, instant, plan, item, event, what it tells and the hash of the row before
+    it, joined by U+001F, in UTF-8; what it tells is JSON with sorted keys, without spaces, and nothing escaped that
+    need not be. The row before the first has 64 zeros.
+    """
+    lines = (
+        {
+            "number": row.number,
+            "at": row.at.isoformat(),
+            "plan": row.plan,
+            "item": row.item,
+            "event": row.event.value,
+            "told": row.told,
+            "hash": row.hash,
+        }
+        for row in rows
+    )
+    return "".join(f"{json.dumps(line, ensure_ascii=False, separators=(',', ':'))}\n" for line in lines).encode()
+
+
+def decode_rows(content: bytes, where: str) -> list[Row]:
+    """The rows again; OutputError where one was changed or left out."""
+    kept: list[Fields] = []
+    try:
+        for line in content.decode().removesuffix("\n").split("\n") if content else ():
+            row, before = json.loads(line), kept[-1][-1] if kept else START
+            text = [str(row[name]) for name in ("at", "plan", "item", "event")]
+            kept.append(
+                (int(row["number"]), text[0], text[1], text[2], text[3], _text(row["told"]), before, row["hash"])
+            )
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"Line {len(kept) + 1} is no row of a journal."
+        raise OutputError(what, where=where, next_step=REBUILD) from error
+    return list(_checked(kept, where))
 
 
 def _text(told: Mapping[str, Any]) -> str:

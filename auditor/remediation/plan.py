@@ -69,6 +69,9 @@ class Waits(Record):
     quarantine_days: int
 
 
+_STORES = {"secretsmanager": "in Secrets Manager", "ssm": "in Parameter Store", "profile": "in the credentials file"}
+
+
 class Delivery(Record):
     """Where the secret of a new key goes."""
 
@@ -83,6 +86,11 @@ class Delivery(Record):
     """Where the key's user sends mail by SES over SMTP, whose passwords come from the key's secret."""
     current: str | None = None
     """The version that was current when the plan was made; another one means that somebody else rotates it, too."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        return f"{self.secret} {_STORES[self.store]}"
 
 
 class Item(Record):

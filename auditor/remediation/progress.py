@@ -29,6 +29,33 @@ class Tracked:
     failed: str | None = None
     """Why the last step that was tried did not come off."""
 
+    @property
+    def state(self) -> str:
+        """How far it has come, in a word or two."""
+        if self.done.held is not None:
+            return f"held: {self.done.held}"
+        reached = (
+            ("deleted", self.done.deleted_at),
+            ("inactive", self.done.inactive_at),
+            ("adopted", self.done.adopted_at),
+            ("published", self.done.published_at),
+            ("verified", self.done.verified_at),
+            ("created", self.done.created_at),
+            ("prepared", self.done.prepared_at),
+        )
+        return self.ended or next((name for name, at in reached if at), "claimed")
+
+    @property
+    def waits_for(self) -> str | None:
+        """In words; None where nothing is known of it."""
+        return str(self.waiting.told["reason"]) if self.waiting else None
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether it goes on only when somebody says so."""
+        is_asked = self.waiting is not None and self.waiting.event is Event.ASKED
+        return self.ended is None and (is_asked or self.done.held is not None)
+
 
 WELL = frozenset({"rotated", "inactive", "deleted"})
 

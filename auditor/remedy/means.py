@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from auditor.remediation.journal_table import open_shared_journal
 from auditor.remediation.plan import Delivery
 from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection
+from auditor.remediation.record import Record, record
 from auditor.remedy.accounts import ATTEMPTS, Accounts, Operator
 
 CLOCK_MAY_BE_OFF = timedelta(seconds=60)
@@ -122,12 +123,24 @@ class Means:
             smtp_regions=secrets.smtp_regions,
         )
 
+    @property
+    def has_journal(self) -> bool:
+        """Whether anything was ever written down, as far as can be told without AWS."""
+        return self.config.remediation.journal.table is not None or (self.folder / FILE).exists()
+
     def ledger(self) -> Ledger:
         """All that was ever claimed, and how it stands; nothing where there is no journal yet."""
-        if self.config.remediation.journal.table is None and not (self.folder / FILE).exists():
+        if not self.has_journal:
             return Ledger()
         with self.journal(writes=False) as journal:
             return fold(journal.rows)
+
+    def record(self, as_of: datetime) -> Record | None:
+        """What the journal tells of up to an instant; None where there is none; raises as `journal`, and AwsFailure."""
+        if not self.has_journal:
+            return None
+        with self.journal(writes=False) as journal:
+            return record(journal.rows, as_of)
 
     @contextmanager
     def journal(self, *, writes: bool = True) -> Iterator[Journal]:

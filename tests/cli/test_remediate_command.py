@@ -11,6 +11,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 
 from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, UserSeed
 from auditor.model import UsedAt
+from auditor.remediation.journal import decode_rows
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Plan, read_plan
 from tests.conftest import CommandLine
@@ -180,6 +181,47 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
     assert told_held["idle"] == "held: year end"
     assert titles(slack) == ["Switched on again: key of leaked in prod", "Held: key of idle in prod"]
     assert cli.run("remediate", "release", states["idle"]["item"], "--reason", "over").code == 0
+    the_next_run_tells_of_it(cli, plan)
+
+
+def the_next_run_tells_of_it(cli: CommandLine, plan: Plan) -> None:
+    """Every change with its approval, from a copy of the journal that proves itself; and what is under way."""
+    finished = cli.run("audit", "-f", "json")
+    assert finished.code == 1, finished.err
+    assert "keys: 1 rotated, 1 switched off, 1 switched on again. 2 changes are under way" in " ".join(
+        finished.out.split()
+    )
+    run = max((cli.folder / "reports").iterdir(), key=lambda folder: folder.stat().st_mtime)
+    told = json.loads((run / "findings.json").read_text())["remediation"]
+    assert {(it["user"], it["action"], tuple(it["approved_by"])) for it in told["actions"]} == {
+        ("leaked", "deactivated", (BOB.name,)),
+        ("leaked", "reactivated", ()),
+        ("ci-deploy", "created", (BOB.name,)),
+        ("ci-deploy", "published", (BOB.name,)),
+    }
+    assert {it["plan_sha256"] for it in told["actions"]} == {plan.digest}
+    assert all(":assumed-role/" in it["done_by"] or ":user/" in it["done_by"] for it in told["actions"])
+    assert {it["user"] for it in told["pending"]} == {"ci-deploy", "idle"}
+    rows = decode_rows((run / "journal.jsonl").read_bytes(), "copy")
+    assert (len(rows), rows[-1].hash) == (told["journal"]["rows"], told["journal"]["head"])
+    stored = json.loads((run / "run.json").read_text())["journal"]
+    assert stored == told["journal"]
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_stops_no_audit(
+    cli: CommandLine, cloud: EmbeddedOrganisation
+) -> None:
+    """Nothing is known of what was changed, which is not the same as nothing was."""
+    (cli.folder / "remediation").mkdir()
+    (cli.folder / "remediation" / "journal.sqlite").write_bytes(b"no database at all, and long enough to be one")
+    finished = cli.run("audit", "-f", "html,json")
+    assert (finished.code, cloud.endpoint_url in finished.err) == (1, False)
+    assert "What auditor changed is not known: its journal could not be read." in finished.out
+    run = max((cli.folder / "reports").iterdir(), key=lambda folder: folder.stat().st_mtime)
+    told = json.loads((run / "findings.json").read_text())["remediation"]
+    assert "The journal cannot be used" in told["journal"]["problem"]
+    assert not (run / "journal.jsonl").exists()
+    assert cli.run("report", "latest", "-f", "html").code == 0
 
 
 def test_a_plan_is_approved_by_a_reply_in_its_thread(

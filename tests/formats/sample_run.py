@@ -36,6 +36,7 @@ from auditor.model import (
 from auditor.policy import evaluate, tally, with_owners
 from auditor.tables import Run, Snapshot
 from tests.builders import run_of
+from tests.formats.sample_changes import with_changes
 
 AS_OF = datetime(2026, 11, 22, 19, tzinfo=UTC)
 
@@ -66,9 +67,9 @@ def sample_run(*, users: int = 0, complete: bool = False) -> Run:
         complete: only what could be audited and is known for certain; no account is missing, nothing is unknown.
     """
     results = [*_certain(), *_crowd(users)]
-    if not complete:
-        results += _doubtful()
-    return finish(results)
+    if complete:
+        return finish(results)
+    return with_changes(finish([*results, *_doubtful()]))
 
 
 def clean_run() -> Run:

@@ -148,6 +148,19 @@ def test_coverage_and_summary_are_the_runs(view: ReportView, content: Any) -> No
     assert summary["verdicts"]["key-age"]["non_compliant"] == 10
 
 
+def test_changes_are_those_of_the_view(view: ReportView, content: Any) -> None:
+    """Every one that is told, with times as everywhere; nothing where there is no journal."""
+    told = view.remediation
+    assert told is not None
+    assert [(it["journal_row"], it["action"]) for it in content["remediation"]["actions"]] == [
+        (action.journal_row, action.action) for action in told.actions
+    ]
+    assert content["remediation"]["actions"][0]["approved_by"] == ["bob@example.com", "cat@example.com"]
+    assert [it["item_id"] for it in content["remediation"]["pending"]] == [item.item_id for item in told.pending]
+    assert content["remediation"]["journal"] == {"rows": told.rows, "head": told.head, "problem": None}
+    assert json.loads(render_findings_json(build_view(clean_run())))["remediation"] is None
+
+
 def test_it_is_the_same_every_time_and_reads_well(view: ReportView) -> None:
     """Same view, same bytes: UTF-8 as it is, indented by two, one newline at the end; names unaltered."""
     content = render_findings_json(replace(view, findings=(replace(view.findings[0], owner="Zoë 日本"),)))

@@ -21,6 +21,7 @@ from auditor.formats.findings_csv import cell_text
 from auditor.formats.html import STATIC_ROWS, render_html
 from auditor.formats.view import Band, FindingView, ReportView, build_view
 from auditor.model import Limit, Operator, Policy
+from tests.formats.sample_changes import CHANGED_USER, CHANGING_OWNER
 from tests.formats.sample_run import (
     BREAKING_NAME,
     FORMULA_USER,
@@ -123,6 +124,24 @@ def test_the_script_never_makes_markup_of_data() -> None:
     assert not [word for word in banned if word in script]
 
 
+def told_of_changes(view: ReportView) -> Iterator[str | None]:
+    """What there is to say of remediation."""
+    assert view.remediation is not None
+    for action in view.remediation.actions:
+        yield from (action.what, action.user, action.access_key_id, action.detail, action.evidence, action.owner)
+        yield from (*action.basis, *action.approved_by, action.done_by, action.intent, action.plan_id)
+    for item in view.remediation.pending:
+        yield from (
+            item.user,
+            item.access_key_id,
+            item.new_key_id,
+            item.state,
+            item.waits,
+            item.whose_turn,
+            item.failed,
+        )
+
+
 def test_every_statement_of_the_view_is_said(view: ReportView, page: Page) -> None:
     """No format leaves out what the view model says."""
     said = "\n".join(page.texts)
@@ -132,6 +151,7 @@ def test_every_statement_of_the_view_is_said(view: ReportView, page: Page) -> No
     expected += [text for c in view.controls for text in (c.title, c.rule, c.rationale, c.remedy)]
     expected += [text for gap in view.not_audited for text in (gap.account_id, gap.reason, gap.next_step)]
     expected += [note for account in view.accounts for note in account.notes]
+    expected += [text for text in told_of_changes(view) if text]
     assert [text for text in expected if text not in said] == []
 
 
@@ -160,8 +180,9 @@ def test_hostile_names_stay_text(page: Page, view: ReportView) -> None:
     assert "img" not in tags
     assert tags.count("script") == 2
     assert "<" not in page.raw["script"][0]
+    for name in (SCRIPT_NAME, BREAKING_NAME, IMAGE_OWNER, FORMULA_USER, CHANGED_USER, CHANGING_OWNER):
+        assert any(name in text for text in page.texts)
     for name in (SCRIPT_NAME, BREAKING_NAME, IMAGE_OWNER, FORMULA_USER):
-        assert name in page.texts or any(name in text for text in page.texts)
         assert name in page.data["texts"]
     source = render_html(replace(view, title=SCRIPT_NAME, organisation=BREAKING_NAME)).decode()
     assert SCRIPT_NAME not in source

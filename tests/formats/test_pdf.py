@@ -123,6 +123,22 @@ def test_other_lists_are_cut_aloud_too() -> None:
     assert "1of2verdictsthatareduesoonareshown;" in text
 
 
+def test_changes_are_told_with_approval_and_evidence() -> None:
+    """What was done, to which key, why, by whose word and credentials, and where the proof lies; and what waits."""
+    made = rendered("sample")
+    told = made.view.remediation
+    assert told is not None
+    text = squeezed("".join(made.pages()))
+    for action in told.actions:
+        for said in (action.what, action.access_key_id, action.user, action.approval, action.done_by, action.intent):
+            assert squeezed(said or "") in text
+        assert squeezed(f"Journal, row {action.journal_row}") in text
+    for item in told.pending:
+        assert squeezed(item.waits) in text
+        assert squeezed(item.failed or "") in text
+    assert told.head in text
+
+
 def test_thresholds_are_those_of_the_policy() -> None:
     """Method, chart and controls tell the limits that the run was judged with."""
     view = sample()
@@ -160,13 +176,16 @@ def test_every_page_has_its_number_and_the_run(name: str) -> None:
 
 
 def test_table_heads_are_repeated() -> None:
-    """Each page of findings has the heads of the columns."""
+    """Each wide page has the heads of its columns."""
     made = rendered("many")
     with made.open() as document:
         numbers = landscape(document)
     assert len(numbers) > 6
     for number in numbers:
-        assert "User Access key Created Last used (UTC)" in made.pages()[number]
+        page = made.pages()[number]
+        assert any(
+            head in page for head in ("User Access key Created Last used (UTC)", "User Access key Why", "Stands at")
+        )
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -226,8 +245,8 @@ def test_bookmarks_lead_through_it() -> None:
     with rendered("many").open() as document, document.open_outline() as outline:
         titles = [item.title for item in outline.root]
         assert titles == [
-            *("Cover", "Summary", "Coverage", "Findings", "Due soon", "The days ahead", "Controls"),
-            *("Method and thresholds", "About this run"),
+            *("Cover", "Summary", "Coverage", "Findings", "Due soon", "The days ahead"),
+            *("Changes by auditor", "Controls", "Method and thresholds", "About this run"),
         ]
         severities = outline.root[3].children
         assert [item.title.partition(":")[0] for item in severities] == ["Critical", "High", "Medium", "Low"]
@@ -239,7 +258,7 @@ def test_bookmarks_lead_through_it() -> None:
 def test_the_contents_tell_the_right_pages() -> None:
     """The page numbers on the cover are those where the parts begin."""
     pages = rendered("many").pages()
-    for title in ("Summary", "Coverage", "Findings", "Due soon", "Controls"):
+    for title in ("Summary", "Coverage", "Findings", "Due soon", "Changes by auditor", "Controls"):
         found = re.search(rf"^{title} (\d+)$", pages[0], re.MULTILINE)
         assert found
         assert re.search(rf"^{title}$", pages[int(found[1]) - 1], re.MULTILINE)

@@ -13,6 +13,7 @@ from auditor.model import (
     ControlId,
     Coverage,
     Exemption,
+    JournalCopy,
     NotAuditedAccount,
     NotAuditedCode,
     Outcome,
@@ -28,6 +29,7 @@ from auditor.model import (
 from auditor.policy import evaluate, tally
 from auditor.tables import Run
 from tests.builders import AS_OF, account_result, ago, refused, report_key, report_user, root, run_of, snapshot, used
+from tests.formats.sample_run import sample_run
 
 OLD = report_user("old", report_key(ago(400), used(1)))
 GOOD = report_user("good", report_key(ago(5), used(1)))
@@ -271,3 +273,41 @@ def test_bounds_are_rounded_outwards(lower: float | None, upper: float | None, s
 def test_a_reports_age_is_told_in_two_units(elapsed: timedelta, said: str) -> None:
     """As people say it."""
     assert words.report_age(AS_OF - elapsed, AS_OF, Source.CREDENTIAL_REPORT) == said
+
+
+# ------------------------------------------------------------------------------------------------- changes
+
+
+def test_changes_of_the_window_are_told_the_latest_first() -> None:
+    """Those before are counted; what is under way is told however long it has been, persons' questions first."""
+    run = sample_run()
+    told = build_view(run).remediation
+    assert told is not None
+    assert told.actions[0].what == "Deleted"
+    assert [it.at for it in told.actions] == sorted((it.at for it in told.actions), reverse=True)
+    assert told.earlier == 8
+    assert [item.needs_person for item in told.pending] == [True, True, False, False, False]
+    all_of_it = build_view(run, actions_of=timedelta(days=400)).remediation
+    assert all_of_it is not None
+    assert (all_of_it.earlier, len(all_of_it.actions)) == (0, len(told.actions) + 8)
+    assert told.sentence == (
+        "By auditor in the 31 days before, keys: 1 rotated, 3 switched off, 1 switched on again, 1 deleted. "
+        "5 changes are under way; 2 wait for a person."
+    )
+    assert told.sentence in build_view(run).sentences
+
+
+def test_a_journal_that_could_not_be_read_is_not_an_empty_one() -> None:
+    """Nothing is known, which is said; and nothing is said where there never was one."""
+    run = sample_run(complete=True)
+    assert build_view(run).remediation is None
+    assert any("no journal of remediation" in paragraph for paragraph in build_view(run).method)
+    unread = replace(run, manifest=replace(run.manifest, journal=JournalCopy(problem="AWS refused dynamodb:Query")))
+    told = build_view(unread).remediation
+    assert told is not None
+    assert (told.problem, told.actions, told.tone) == ("AWS refused dynamodb:Query", (), "warn")
+    assert told.sentence == "What auditor changed is not known: its journal could not be read."
+    quiet = replace(run, manifest=replace(run.manifest, journal=JournalCopy(0, "0" * 64)))
+    view = build_view(quiet).remediation
+    assert view is not None
+    assert view.sentence == "By auditor in the 31 days before, no key was changed."

@@ -107,7 +107,7 @@ def test_parts_are_merged_in_their_order(tmp_path: Path) -> None:
     parts = len(made.facts.accounts)
     stray = Snapshot(*astuple_frames(made.facts))
     write_part(writer.folder, parts, stray, made.findings)  # of a process that outlived its run
-    writer.complete(made.manifest, parts)
+    writer.complete(made.manifest, parts, {})
     parted = writer.finish("20261122T190000Z-parted00", {})
     for name, columns in (("accounts", ACCOUNTS), ("users", USERS), ("keys", KEYS)):
         one, other = (read_parquet(folder / "tables" / f"{name}.parquet", columns) for folder in (whole, parted))
@@ -159,7 +159,7 @@ def test_a_process_that_dies_leaves_nothing_that_looks_finished(tmp_path: Path) 
     run = make_run(run=writer.claim_id("00000000"))
     assert [path.name for path in tmp_path.iterdir()] == [f"{run.manifest.id}.incomplete"]
     write_part(writer.folder, 0, run.facts, run.findings)
-    writer.complete(run.manifest, parts=1)
+    writer.complete(run.manifest, 1, {})
     folder = writer.finish(run.manifest.id, {})
     for keep_answers in (False, True):
         assert writer.abandon(keep_answers=keep_answers) is None

@@ -19,7 +19,9 @@ from auditor.remediation.journal_file import open_journal
 from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.protection import Protection
+from auditor.remediation.record import record
 from auditor.secret import Secret
+from auditor.tables import records_of
 from tests.builders import AS_OF
 from tests.remediation.world import OTHER, SameCaller, World, claim, item_of, plan_of, tick, tracked
 
@@ -60,6 +62,16 @@ def test_a_rotation_from_its_begin_to_its_end(world: World, tmp_path: Path) -> N
     assert (outcome.standing, outcome.steps) == (Standing.DONE, (Step.DELETE,))
     assert item.key.id not in world.keys(USER)
     assert tick(world, tmp_path) == []
+    with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
+        kept = record(journal.rows, world.clock.now)
+    changes = list(records_of(kept.actions))
+    assert [change["action"] for change in changes] == ["created", "published", "deactivated", "deleted"]
+    writes = {"CreateAccessKey": "created", "UpdateAccessKey": "deactivated", "DeleteAccessKey": "deleted"}
+    trail = {writes[call.action]: call.user_agent for call in world.cloud.call_log if call.action in writes}
+    for change in changes:
+        if change["action"] in trail:
+            assert trail[change["action"]].endswith(f" auditor-intent/{change['intent']}")
+    assert changes[2]["evidence"].startswith("the new key was used by s3 at ")
 
 
 def test_our_own_check_of_the_new_key_is_no_adoption(world: World, tmp_path: Path) -> None:

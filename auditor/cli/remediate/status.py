@@ -42,33 +42,21 @@ def status(
 
 
 def _status_document(tracked: "Tracked") -> dict[str, Any]:
-    done, waiting = tracked.done, tracked.waiting
-    reached = [
-        ("deleted", done.deleted_at),
-        ("inactive", done.inactive_at),
-        ("adopted", done.adopted_at),
-        ("published", done.published_at),
-        ("verified", done.verified_at),
-        ("created", done.created_at),
-        ("prepared", done.prepared_at),
-    ]
-    state = tracked.ended or next((name for name, at in reached if at), "claimed")
-    if done.held is not None:
-        state = f"held: {done.held}"
+    waiting = tracked.waiting
     return {
         "item": tracked.item.id,
         "plan": tracked.plan_id,
         "account_id": tracked.item.account_id,
         "user": tracked.item.user,
         "key": tracked.item.key.id,
-        "new_key": done.new_key,
+        "new_key": tracked.done.new_key,
         "kind": tracked.item.kind.value,
         "through": tracked.item.through.value,
         "approved": tracked.approved.value if tracked.approved else None,
-        "state": state,
+        "state": tracked.state,
         "ended": tracked.ended is not None,
         "open_intent": tracked.intent.told["step"] if tracked.intent else None,
-        "waits_for": waiting.told["reason"] if waiting else None,
+        "waits_for": tracked.waits_for,
         "since": waiting.at.isoformat() if waiting else None,
         "until": waiting.told.get("until") if waiting else None,
         "who": (waiting.told.get("who") or "") if waiting else "",

@@ -1,0 +1,171 @@
+"""What the journal tells of changes that were made and of those that are under way, as a run keeps it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from auditor.remediation.journal import START, Event, Row, encode_rows
+from auditor.remediation.lifecycle import Step
+from auditor.remediation.plan import Kind
+from auditor.remediation.progress import Ledger, Tracked
+from auditor.tables import ACTIONS, PENDING, table
+
+DONE: Mapping[Step, str] = {
+    Step.CREATE: "created",
+    Step.PUBLISH: "published",
+    Step.DEACTIVATE: "deactivated",
+    Step.REACTIVATE: "reactivated",
+    Step.DELETE: "deleted",
+}
+"""Steps that change something, and what came of them."""
+
+APPROVED_AS = {
+    "created": Kind.ROTATE,
+    "published": Kind.ROTATE,
+    "deactivated": Kind.DEACTIVATE,
+    "deleted": Kind.DELETE,
+}
+"""What had to be approved; to switch a key on again, or to take back one that nobody has, needs no approval."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The journal as it was at an instant: `ACTIONS` and `PENDING` of `auditor.tables`, and its rows."""
+
+    actions: pd.DataFrame
+    pending: pd.DataFrame
+    rows: int
+    head: str
+    journal: bytes
+    """See `encode_rows`."""
+
+
+def record(rows: Sequence[Row], as_of: datetime) -> Record:
+    """What these rows tell of up to an instant.
+
+    Rows up to the last that is not later than it: a clock that was off for once hides nothing.
+    """
+    last = max((place for place, row in enumerate(rows, 1) if row.at <= as_of), default=0)
+    known, story = rows[:last], _Story()
+    actions = [action for row in known for action in story.take(row)]
+    pending = [_pending(tracked) for tracked in story.ledger.open()]
+    return Record(
+        table(ACTIONS, ([action.get(name) for name in ACTIONS] for action in actions)),
+        table(PENDING, ([item.get(name) for name in PENDING] for item in pending)),
+        rows=last,
+        head=known[-1].hash if known else START,
+        journal=encode_rows(known),
+    )
+
+
+@dataclass
+class _Story:
+    """Rows, taken one after the other, and what is known by them."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    approvals: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    """What the journal tells of a plan's approvals."""
+    shown: dict[str, str] = field(default_factory=dict)
+    """What showed that an item's old key can be switched off."""
+
+    def take(self, row: Row) -> Iterator[dict[str, Any]]:
+        """The actions that a row tells of."""
+        before = self.ledger.items.get(row.item)
+        self.ledger.take(row)
+        match row.event:
+            case Event.APPROVED:
+                self.approvals.setdefault(row.plan, []).append(row.told)
+            case Event.ADOPTED:
+                self.shown[row.item] = str(row.told["evidence"])
+            case Event.CONFIRMED:
+                self.shown[row.item] = f"confirmed by {row.told['by']}"
+            case Event.RESULT if before is not None:
+                action = _action(before, self.ledger.items[row.item], row)
+                if action is not None:
+                    yield {**action, **self._why(before, row, action["action"])}
+            case _:
+                return
+
+    def _why(self, tracked: Tracked, row: Row, action: str) -> dict[str, Any]:
+        """Who and what an action rests on."""
+        item, plan = tracked.item, self.ledger.plans[tracked.plan_id]
+        intent = tracked.intent.told if tracked.intent else {}
+        approvers = _approvers(self.approvals.get(plan.id, ()), item.id, APPROVED_AS.get(action))
+        return {
+            "at": row.at,
+            "account_id": item.account_id,
+            "account_name": item.account_name,
+            "user": item.user,
+            "old_key_id": item.key.id,
+            "owner": item.owner,
+            "basis": "\n".join(basis.reason for basis in item.basis),
+            "evidence": self.shown.get(item.id) if action in {"deactivated", "deleted"} else None,
+            "plan_id": plan.id,
+            "plan_sha256": plan.digest,
+            "item_id": item.id,
+            "approved_by": "\n".join(approvers) or None,
+            "done_by": intent.get("by") or None,
+            "intent": intent.get("intent"),
+            "journal_row": row.number,
+            "journal_hash": row.hash,
+        }
+
+
+def _approvers(approvals: Iterable[Mapping[str, Any]], item_id: str, kind: Kind | None) -> Iterator[str]:
+    """Who approved that this kind of step is done to an item: each once, those who signed first."""
+    found: dict[str, None] = {}
+    for told in approvals if kind is not None else ():
+        assert kind is not None
+        statements = [one["statement"] for one in told.get("signatures", ())]
+        for said in statements:
+            if Kind(said["through"]).rank >= kind.rank and (not said["items"] or item_id in said["items"]):
+                found[said["approver"]] = None
+        replies = [f"{reply.partition(' ')[0]} (by reply)" for reply in told.get("replies", ())]
+        found |= dict.fromkeys(replies if kind is not Kind.DELETE else ())
+        found |= dict.fromkeys(told.get("by", ()) if not statements and not replies else ())
+    yield from found
+
+
+def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
+    """What was done to which key; None where nothing was changed."""
+    item, step = before.item, Step(row.told["step"])
+    if row.told["outcome"] != "done":
+        if before.made is None:
+            return None
+        return {"action": "discarded", "access_key_id": before.made, "detail": row.told["why"]}
+    if step not in DONE:
+        return None
+    is_new = step in {Step.CREATE, Step.PUBLISH}
+    read_from = f"read from {item.delivery.place}" if item.delivery else None
+    return {
+        "action": DONE[step],
+        "access_key_id": after.done.new_key if is_new else item.key.id,
+        "detail": read_from if step is Step.PUBLISH else None,
+    }
+
+
+def _pending(tracked: Tracked) -> dict[str, Any]:
+    item, waiting = tracked.item, tracked.waiting
+    until = waiting.told.get("until") if waiting else None
+    return {
+        "item_id": item.id,
+        "plan_id": tracked.plan_id,
+        "account_id": item.account_id,
+        "account_name": item.account_name,
+        "user": item.user,
+        "access_key_id": item.key.id,
+        "new_key_id": tracked.done.new_key,
+        "owner": item.owner,
+        "through": item.through.value,
+        "approved": tracked.approved.value if tracked.approved else None,
+        "state": tracked.state,
+        "waits_for": tracked.waits_for,
+        "since": waiting.at if waiting else None,
+        "until": datetime.fromisoformat(until) if until else None,
+        "who": (waiting.told.get("who") or None) if waiting else None,
+        "needs_person": tracked.needs_person,
+        "failed": tracked.failed,
+    }
