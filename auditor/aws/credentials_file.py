@@ -8,7 +8,6 @@ and credentials files).
 import fcntl
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from configparser import Error
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from configupdater import ConfigUpdater
 
 from auditor.aws.failures import AwsFailure, Kind
+from auditor.aws.private_files import put_beside
 from auditor.model import StoredSecret
 from auditor.secret import Secret
 
@@ -106,25 +106,22 @@ class CredentialsFile:
     def _changing(self) -> Iterator[ConfigUpdater]:
         """The file's content, which takes the place of the old one at the end, if nothing failed."""
         target = self.path.resolve()  # a link stays one
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        partial: Path | None = None
         try:
             with self._alone(target):
                 before = target.read_bytes()
                 found = self._read()
                 yield found
-                file = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-                with os.fdopen(file, "w", encoding="utf-8") as stream:
-                    stream.write(str(found))
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                partial = put_beside(target, str(found).encode())
                 if target.read_bytes() != before:
                     raise self._failure("Changed", "another program changed it at the same time")
                 partial.replace(target)
         except OSError as error:
             raise self._failure("NotWritable", f"it cannot be written: {error.strerror}") from None
         finally:
-            with suppress(OSError):
-                partial.unlink()
+            if partial is not None:
+                with suppress(OSError):
+                    partial.unlink()
 
     @contextmanager
     def _alone(self, target: Path) -> Iterator[None]:

@@ -110,7 +110,7 @@ def _item(item: Item) -> PlannedItem:
 def _changes(item: Item) -> Iterator[Change]:
     waits, key = item.waits, item.key.id
     if item.delivery is not None:
-        place = f"{item.delivery.place}"
+        place = item.delivery.place
         mail = (
             f", with SMTP passwords for {', '.join(item.delivery.smtp_regions)}" if item.delivery.smtp_regions else ""
         )

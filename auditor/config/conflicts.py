@@ -31,6 +31,7 @@ def conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
             'source = "organisation" needs the role to assume in every account; --role-name gives it, too',
         )
     yield from repeated([at(entry, str, "id") for entry in listed], ("accounts", "list"), "id")
+    yield from _secret_conflicts(at(data, dict, "remediation", "secrets"))
     yield from _entry_conflicts(accounts, source)
     filters: list[KeyPath] = [
         ("accounts", side, name) for side in ("include", "exclude") for name in ("ids", "names", "ous", "tags")
@@ -70,6 +71,12 @@ def _is_time_zone(name: str) -> bool:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
+
+
+def _secret_conflicts(secrets: Mapping[str, Any]) -> Iterator[Problem]:
+    if secrets.get("owner") and not secrets.get("recovery_keys"):
+        said = "files that nobody but their owner can read need a second reader, for when the owner cannot"
+        yield ("remediation", "secrets", "recovery_keys"), said
 
 
 def _entry_conflicts(accounts: Mapping[str, Any], source: object) -> Iterator[Problem]:

@@ -72,6 +72,11 @@ OU = Form("an organisational unit", _OU_RULE, rf"{_OU_ID}|(?:/[^/\x00-\x1f\x7f]{
 _TAG_RULE = "a key, or key=value, of letters, digits, spaces and _.:/=+-@"
 TAG = Form("a tag", _TAG_RULE, _TAG_PATTERN.replace("{1,128}", "{1,385}"))
 FOLDER = Form("a folder", "a path that is not empty", r"[^\x00-\x1f\x7f]{1,4000}")
+RECIPIENT = Form(
+    "a public key",
+    "of age (age1...) or SSH (ssh-ed25519 or ssh-rsa)",
+    r"age1[0-9a-z]{58}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/]{40,1400}={0,2}(?: [^\x00-\x1f\x7f]{0,200})?",
+)
 TIME_OF_DAY = Form("a time of the day", "such as 09:00", "(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 SECRET_NAME = Form(
     "a secret's name", "letters, digits and /_+=.@-, with {user} in it", "(?=.*[{]user[}])[A-Za-z0-9/_+=.@{}-]{1,400}"

@@ -2,6 +2,7 @@
 
 from datetime import date
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -10,8 +11,10 @@ from auditor.config.forms import (
     ACCOUNT_ID,
     FILE,
     FOLDER,
+    GLOB,
     IAM_PATH,
     LINE,
+    RECIPIENT,
     REGION,
     ROLE_NAME,
     SECRET_NAME,
@@ -115,6 +118,15 @@ class Store(StrEnum):
     PARAMETER_STORE = "ssm"
 
 
+class FileOwnerConfig(Section):
+    """An owner who reads no secret store, such as a vendor: new keys come as files that only that owner can read."""
+
+    name: Annotated[str, GLOB]
+    """The owner as findings name it, or a pattern; the first entry that fits counts."""
+    keys: Annotated[Many[Annotated[str, RECIPIENT]], Field(min_length=1)]
+    """Public keys of the owner, of age or SSH; any one of them reads the file."""
+
+
 class SecretsConfig(Section):
     """Where the secrets of new keys are kept, in each user's own account."""
 
@@ -129,12 +141,22 @@ class SecretsConfig(Section):
     """The KMS key of new secrets, by id, ARN or alias; not set, the account's default."""
     smtp_regions: Many[Annotated[str, REGION]] = ()
     """Regions for which keys that Amazon SES uses get SMTP passwords, besides that of their last use."""
+    owner: Many[FileOwnerConfig] = ()
+    """Owners whose keys come as files encrypted with age, below the folder of remediation."""
+    recovery_keys: Many[Annotated[str, RECIPIENT]] = ()
+    """Public keys that can read all these files as well, for when an owner cannot."""
 
     def name_of(self, user: str) -> str:
         """The name of a user's secret; Parameter Store wants a slash first where there is one at all."""
         name = self.name.replace("{user}", user)
         has_path = "/" in name and self.store is Store.PARAMETER_STORE
         return f"/{name.removeprefix('/')}" if has_path else name
+
+    def readers_of(self, owner: str | None) -> tuple[str, ...]:
+        """The public keys of who reads the file with an owner's new key; none where it goes to the store."""
+        matching = (entry for entry in self.owner if owner and fnmatchcase(owner.casefold(), entry.name.casefold()))
+        found = next(matching, None)
+        return tuple(dict.fromkeys((*found.keys, *self.recovery_keys))) if found else ()
 
 
 class RolesConfig(Section):

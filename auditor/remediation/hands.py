@@ -11,11 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from auditor.aws.age_files import AgeFiles
 from auditor.aws.calls import Caller
 from auditor.aws.credentials_file import CredentialsFile, credentials_path
 from auditor.aws.failures import AwsFailure, Kind, raise_if_over
 from auditor.aws.identity import caller_identity
-from auditor.aws.key_writes import create_access_key, created_by, delete_access_key, set_key_status
+from auditor.aws.key_writes import KeyCredentials, create_access_key, created_by, delete_access_key, set_key_status
 from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
 from auditor.aws.parameter_store import ParameterStore
@@ -96,8 +97,10 @@ STORES: Mapping[str, type[SecretsManager] | type[ParameterStore]] = {
 }
 
 
-def store_of(caller: Caller, delivery: Delivery) -> SecretStore:
+def store_of(caller: Caller, delivery: Delivery) -> SecretStore | AgeFiles:
     """Where the secret of a key goes, as this caller reaches it."""
+    if delivery.store == "age":
+        return AgeFiles(Path(delivery.file or ".") / delivery.secret, delivery.readers)
     if delivery.store == "profile":
         return CredentialsFile(Path(delivery.file or credentials_path()), delivery.secret)
     return STORES[delivery.store](replace(caller, region=delivery.region), delivery.secret, delivery.kms_key)
@@ -120,7 +123,7 @@ class Hands:
         store = self._store() if self.item.delivery else None
         return run(self._look(self.callers.reading(self.item), store))
 
-    async def _look(self, reading: Caller, store: SecretStore | None) -> Live:
+    async def _look(self, reading: Caller, store: SecretStore | AgeFiles | None) -> Live:
         item = self.item
         groups = bool(self.protection.groups)
         seen = await see(reading, item.account_id, item.user, with_groups=groups, own=item.own)
@@ -132,7 +135,7 @@ class Hands:
         stored = await store.look() if store else None
         return Live(person.id, keys, stored, stopped)
 
-    def _store(self) -> SecretStore:
+    def _store(self) -> SecretStore | AgeFiles:
         delivery = self.item.delivery
         assert delivery is not None
         return store_of(self.callers.rotating(self.item), delivery)
@@ -154,9 +157,13 @@ class Hands:
         Raises:
             AwsFailure: there is no key, or nobody knows; or there is one, of which `made` was told, that is not stored.
         """
-        item = self.item
-        key = run(create_access_key(self.callers.rotating(item), item.user, intent))
+        item, caller, store = self.item, self.callers.rotating(self.item), self._store()
+        key = run(create_access_key(caller, item.user, intent))
         made(key.id)
+        if isinstance(store, AgeFiles):  # once it is there, nobody here can read it any more
+            why = run(self._works(caller, KeyCredentials(key.id, key.secret)))
+            if why is not None:
+                raise AwsFailure(Kind.OTHER, "sts:GetCallerIdentity", "NotVerified", why)
         value: dict[str, object] = {
             "Version": 1,
             "AccessKeyId": key.id,
@@ -169,7 +176,7 @@ class Hands:
         if item.delivery and item.delivery.smtp_regions:
             regions = item.delivery.smtp_regions
             value["SmtpPasswords"] = {region: smtp_password(key.secret, region).reveal() for region in regions}
-        run(self._store().put_pending(Secret(json.dumps(value)), version_of(item, intent)))
+        run(store.put_pending(Secret(json.dumps(value)), version_of(item, intent)))
         return key.id
 
     def stored_key(self, version: str) -> str | None:
@@ -178,11 +185,16 @@ class Hands:
         Raises:
             AwsFailure: it cannot be read.
         """
-        held = key_in(run(self._store().read(version)))
+        store = self._store()
+        if isinstance(store, AgeFiles):
+            return store.key_of(version)
+        held = key_in(run(store.read(version)))
         return held.id if held else None
 
     def verify(self, key_id: str, version: str) -> str | None:
         """Call as the new key, with the secret that is stored, twice; AWS may take a while to know it everywhere.
+
+        Of what nobody here can read, which was called with before it was stored, that it is still there.
 
         Returns:
             None where it works, else why it does not, or not yet.
@@ -190,12 +202,13 @@ class Hands:
         Raises:
             AwsFailure: the secret cannot be read, or STS does not answer.
         """
-        return run(self._verify(self.callers.rotating(self.item), self._store(), key_id, version))
-
-    async def _verify(self, caller: Caller, store: SecretStore, key_id: str, version: str) -> str | None:
-        held = key_in(await store.read(version))
-        if held is None or held.id != key_id:
+        store, caller = self._store(), self.callers.rotating(self.item)
+        if self.stored_key(version) != key_id:
             return f"the stored version does not hold {key_id}"
+        held = None if isinstance(store, AgeFiles) else key_in(run(store.read(version)))
+        return run(self._works(caller, held)) if held else None
+
+    async def _works(self, caller: Caller, held: KeyCredentials) -> str | None:
         new = replace(caller, credentials=held)
         timing, until = caller.timing, caller.timing.monotonic() + PATIENCE
         worked, attempt = 0, 0

@@ -64,7 +64,7 @@ def _done(key: str, tracked: Tracked, step: Step) -> Iterator[Notice]:
     item, undo = tracked.item, f"auditor remediate rollback {tracked.item.id} --reason TEXT"
     match step:
         case Step.PUBLISH:
-            where = item.delivery.secret if item.delivery else "its secret"
+            where = item.delivery.place if item.delivery else "its secret"
             what = f"Rotated: the new key {tracked.done.new_key} is read from {where}; {item.key.id} works on"
             yield Notice(key, item, what, step)
         case Step.DEACTIVATE:

@@ -69,17 +69,24 @@ class Waits(Record):
     quarantine_days: int
 
 
-_STORES = {"secretsmanager": "in Secrets Manager", "ssm": "in Parameter Store", "profile": "in the credentials file"}
+_STORES = {
+    "secretsmanager": "{0.secret} in Secrets Manager",
+    "ssm": "{0.secret} in Parameter Store",
+    "profile": "{0.secret} in the credentials file",
+    "age": "a file in {0.file}/{0.secret} that {1} public keys can open",
+}
 
 
 class Delivery(Record):
     """Where the secret of a new key goes."""
 
-    store: Literal["secretsmanager", "ssm", "profile"] = "secretsmanager"
+    store: Literal["secretsmanager", "ssm", "profile", "age"] = "secretsmanager"
     secret: str
-    """Its name; of a store that is a credentials file, the profile's."""
+    """Its name; of a store that is a credentials file, the profile's; of files, the user's folder."""
     file: str | None = None
-    """That file."""
+    """That file; of files, the folder with those of all users."""
+    readers: tuple[str, ...] = ()
+    """Of files, the public keys of those who can read them."""
     region: str | None = None
     kms_key: str | None = None
     smtp_regions: tuple[str, ...] = ()
@@ -90,7 +97,7 @@ class Delivery(Record):
     @property
     def place(self) -> str:
         """Where it is, in words."""
-        return f"{self.secret} {_STORES[self.store]}"
+        return _STORES[self.store].format(self, len(self.readers))
 
 
 class Item(Record):

@@ -92,7 +92,7 @@ class Settings:
     through: Kind
     kinds: frozenset[Kind]
     protection: Callable[[Candidate], Protection]
-    delivery: Callable[[str], Delivery]
+    delivery: Callable[[Candidate], Delivery]
     waits: Waits
     limits: Limits
     ramp: int
@@ -234,7 +234,7 @@ def _planned(key: LiveKey) -> PlannedKey | None:
 def _delivery(candidate: Candidate, seen: Seen, key: PlannedKey, settings: Settings) -> Delivery:
     if len(seen.keys) > 1:
         raise _BlockedError("TWO_KEYS", "the user has two keys, and AWS allows no third")
-    delivery, stored = settings.delivery(candidate.user), seen.stored
+    delivery, stored = settings.delivery(candidate), seen.stored
     if delivery.store in NAMES and not re.fullmatch(NAMES[delivery.store], delivery.secret):
         raise _BlockedError("SECRET", f"{delivery.secret!r} is no name that a secret can have")
     if stored is not None and stored.is_foreign:

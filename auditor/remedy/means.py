@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
+from auditor.aws.age_files import wrong_recipients
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection, shared_clients
 from auditor.aws.identity import caller_identity
@@ -22,6 +23,7 @@ from auditor.remediation.journal import Journal
 from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.journal_table import open_shared_journal
 from auditor.remediation.plan import Delivery
+from auditor.remediation.planning import Candidate
 from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection
 from auditor.remediation.record import Record, record
@@ -31,6 +33,11 @@ CLOCK_MAY_BE_OFF = timedelta(seconds=60)
 
 IN_CI = frozenset({"1", "true", "yes"})
 """What the variable CI says in a job of a pipeline."""
+
+
+def is_in_ci() -> bool:
+    """Whether this is a job of a pipeline, whose files are gone afterwards."""
+    return os.environ.get("CI", "").lower() in IN_CI
 
 
 @dataclass
@@ -112,9 +119,26 @@ class Means:
         place = Place(account.units, account.unit_names) if account else Place()
         return Protection(protected.to_scopes(), protected.groups, policy.exemptions, place)
 
-    def delivery(self, user: str) -> Delivery:
-        """Where the secret of a user's new key goes."""
-        secrets = self.config.remediation.secrets
+    def delivery(self, candidate: Candidate) -> Delivery:
+        """Where the secret of a user's new key goes.
+
+        Raises:
+            UsageError: into a file that would be lost with this machine.
+        """
+        secrets, user = self.config.remediation.secrets, candidate.user
+        readers = secrets.readers_of(candidate.owner)
+        if readers:
+            wrong = wrong_recipients(readers)
+            if wrong:
+                step = "It is the line of a .pub file, or what age-keygen prints as the public key."
+                raise UsageError(f"{wrong[0]} is no public key.", where="remediation.secrets", next_step=step)
+            if is_in_ci():
+                what = "The secret would be a file of this machine, which is gone after the job."
+                step = "Plan it where the file stays, or leave its owner out of remediation.secrets.owner."
+                raise UsageError(what, where="remediation.secrets", next_step=step)
+            folder = str((self.folder / "secrets").absolute())
+            name = f"{candidate.account_id}_{user}"  # a user may be called ".."
+            return Delivery(store="age", secret=name, file=folder, readers=readers)
         return Delivery(
             store=secrets.store.value,
             secret=secrets.name_of(user),
@@ -159,7 +183,7 @@ class Means:
             with open_shared_journal(caller, shared.table, shared.name, self.timing.now, writes=writes) as journal:
                 yield journal
             return
-        if writes and os.environ.get("CI", "").lower() in IN_CI:
+        if writes and is_in_ci():
             what = "The journal would be a file of this machine, which is gone after the job."
             step = "Name a table in remediation.journal.table; deploy/journal.yaml makes one."
             raise UsageError(what, where="remediation.journal", next_step=step)

@@ -56,7 +56,7 @@ def plan_of_run(
     among = Population(sum(one.active_keys for one in judged), {one.id: one.in_use for one in judged})
     settings = settings_of(means, *reach, accounts, among)
     chosen = [one for account in judged for one in account.candidates if not only or account.id in only]
-    planned = plan_items(chosen, lambda one: look(means, one, accounts, means.delivery(one.user)), settings)
+    planned = plan_items(chosen, lambda one: look(means, one, accounts, means.delivery(one)), settings)
     origin = Origin(
         run_id=manifest.id,
         run_sha256=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),

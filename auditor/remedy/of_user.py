@@ -154,9 +154,6 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
     """
     key = _meant(subject, wish)
     person = subject.person
-    delivery = means.delivery(person.name)
-    if subject.own and wish.kind is Kind.ROTATE:
-        delivery = _profile(wish.profile, key)
     tags = person.tags or {}
     owner = wish.owner or next((tags[tag] for tag in means.config.to_policy().owner_tags if tag in tags), None)
     candidate = Candidate(
@@ -173,6 +170,8 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
         is_urgent=wish.leaked,
         is_own=subject.own,
     )
+    is_profile = subject.own and wish.kind is Kind.ROTATE
+    delivery = _profile(wish.profile, key) if is_profile else means.delivery(candidate)
     settings = settings_of(means, frozenset(Kind), wish.through, subject.accounts, Population())
     settings = replace(settings, delivery=lambda _: delivery)
     if wish.leaked:  # what is under way gives way

@@ -56,7 +56,7 @@ def test_a_change_is_told_once_and_with_the_way_back(story: Story) -> None:
     story.did(ITEM, Step.VERIFY, Step.PUBLISH)
     first, second = untold_of(story), untold_of(story)
     assert first == second
-    assert tell(story) == ["Rotated: the new key AKIANEW is read from auditor/app; AKIAOLD works on"]
+    assert tell(story) == ["Rotated: the new key AKIANEW is read from auditor/app in Secrets Manager; AKIAOLD works on"]
     assert untold_of(story) == []
     story.did(ITEM, Step.DEACTIVATE)
     (off,) = untold_of(story)

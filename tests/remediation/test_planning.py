@@ -16,7 +16,7 @@ SETTINGS = Settings(
     through=Kind.ROTATE,
     kinds=frozenset(Kind),
     protection=lambda _candidate: Protection(),
-    delivery=lambda user: Delivery(secret=f"auditor/{user}", smtp_regions=("us-west-1",)),
+    delivery=lambda one: Delivery(secret=f"auditor/{one.user}", smtp_regions=("us-west-1",)),
     waits=Waits(grace_days=7, quiet_days=14, quarantine_days=14),
     limits=Limits(max_items=25, max_per_account=5, max_percent=100, max_disruptions_per_tick=5),
     ramp=100,
