@@ -717,6 +717,7 @@ def test_schema_describes_every_key_with_its_default() -> None:
         "AccountEntry": {"id"},
         "AccountOverride": {"id"},
         "ClauseConfig": {"id", "title", "support", "reason", "source"},
+        "FileOwnerConfig": {"name", "keys"},
         "FreezeConfig": {"starts", "ends", "reason"},
         "ExemptionConfig": {"id", "control", "reason", "owner", "approver", "ticket", "starts", "expires"},
         "FrameworkConfig": {"schema", "id", "title", "edition", "source", "clause"},
