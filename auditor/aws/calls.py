@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 SELDOM_CURED = frozenset({Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.UNREADABLE})
 """Failures after which another try is worth less than after a throttle; some cost a time-out each."""
 
-REGIONAL = frozenset({"cloudtrail", "dynamodb", "secretsmanager", "ses", "sns", "ssm"})
+REGIONAL = frozenset({"cloudtrail", "dynamodb", "kms", "secretsmanager", "ses", "sns", "ssm"})
 """Services that have a Region of their own; the others are called where the partition's identities are."""
 
 INTENT = "auditor-intent/"

@@ -31,6 +31,7 @@ NEEDS_NOTHING = {
     "cloudtrail": "describe_trails",
     "dynamodb": "list_tables",
     "iam": "get_account_summary",
+    "kms": "list_keys",
     "organizations": "describe_organization",
     "secretsmanager": "list_secrets",
     "ses": "get_send_quota",

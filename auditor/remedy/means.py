@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +83,11 @@ class Means:
             what = "This machine's clock is off by more than a minute from AWS's."
             raise ApprovalError(what, next_step="Set the clock: expiry, age and waiting depend on it.")
         return self.operator
+
+    def own_caller(self) -> Caller:
+        """With the operator's own rights; raises AwsFailure where AWS does not know the caller."""
+        clients = shared_clients(self.connection)
+        return Caller(clients, clients.ambient(), self.operator.who.partition, self.timing, ATTEMPTS)
 
     def accounts(self, found: Iterable[Account]) -> Accounts:
         """Callers in these accounts; raises as `operator`."""
@@ -177,9 +182,7 @@ class Means:
         """
         shared = self.config.remediation.journal
         if shared.table is not None:
-            clients = shared_clients(self.connection)
-            partition = self.operator.who.partition
-            caller = Caller(clients, clients.ambient(), partition, self.timing, ATTEMPTS, region=shared.region)
+            caller = replace(self.own_caller(), region=shared.region)
             with open_shared_journal(caller, shared.table, shared.name, self.timing.now, writes=writes) as journal:
                 yield journal
             return

@@ -3,14 +3,11 @@
 import logging
 from collections.abc import Callable
 
-from auditor.aws.calls import Caller
-from auditor.aws.clients import shared_clients
 from auditor.notify import Channels, Message, NotSentError, channels_of
 from auditor.remediation.engine import NotToldError
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.news import Notice, untold
 from auditor.remediation.progress import fold
-from auditor.remedy.accounts import ATTEMPTS
 from auditor.remedy.means import Means
 
 log = logging.getLogger(__name__)
@@ -23,9 +20,7 @@ def channels(means: Means) -> Channels:
         UsageError: one cannot be used as it is configured.
         AwsFailure: AWS does not know the caller.
     """
-    clients = shared_clients(means.connection)
-    caller = Caller(clients, clients.ambient(), means.operator.who.partition, means.timing, ATTEMPTS)
-    return channels_of(means.config.notify, caller)
+    return channels_of(means.config.notify, means.own_caller())
 
 
 def telling(to: Channels, also: Callable[[Notice], None]) -> Callable[[Notice], None]:

@@ -13,7 +13,9 @@ from auditor.cli.remediate.shared import PlanFile, Reason, Who, kind_of, login, 
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
+    from auditor.remediation.approval import Approval, Statement
     from auditor.remediation.plan import Plan
+    from auditor.remedy.means import Means
 
 
 def plan_(
@@ -139,20 +141,31 @@ def _plan_as_json(plan: "Plan") -> bytes:
 
 def approve(
     plan: PlanFile,
-    sign_with: Annotated[
-        Path, typer.Option("--sign-with", help="Your SSH key: the private one, or one of your agent.")
-    ],
     reason: Reason,
+    sign_with: Annotated[
+        Path | None, typer.Option("--sign-with", help="Your SSH key: the private one, or one of your agent.")
+    ] = None,
+    kms: Annotated[
+        str | None, typer.Option("--kms", metavar="KEY", help="Sign with this key of AWS KMS: id, ARN or alias.")
+    ] = None,
     through: Annotated[
         str | None, typer.Option("--through", help="No further than this: rotate, deactivate, delete.")
     ] = None,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="ITEM", help="Only this item.")] = None,
     who: Who = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
     json: Json = False,
 ) -> None:
-    """Approve a plan, or a part of it: signs its digest with your SSH key. AWS is not called.
+    """Approve a plan, or a part of it: signs its digest with your SSH key, or with one that AWS KMS keeps for you.
 
-    Who planned may not approve. Deleting needs two persons.
+    Who planned may not approve. Deleting needs two persons. Without --kms AWS is not called.
+
+    **Examples**
+
+    - `auditor remediate approve PLAN --sign-with ~/.ssh/id_ed25519 --reason "CHG-4711" --as bob@example.com`
+    - `auditor remediate approve PLAN --kms alias/approvals-bob --profile bob --reason "CHG-4711" --as bob@example.com`
     """
     from auditor.cli.options import now
     from auditor.history.disk import write_whole
@@ -173,7 +186,13 @@ def approve(
         reason=reason,
         at=now(),
     )
-    approval = sign(statement, sign_with)
+    if (sign_with is None) == (kms is None):
+        step = "Sign with --sign-with and an SSH key, or with --kms and a key of AWS KMS."
+        raise UsageError("What to sign with is not clear.", next_step=step)
+    if sign_with is not None:
+        approval = sign(statement, sign_with)
+    else:
+        approval = _signed_by_kms(statement, kms or "", means_of(config, profile, endpoint_url, None))
     number = 1 + len(list(plan.parent.glob(f"{plan.stem}.approval-*.json")))
     path = plan.with_name(f"{plan.stem}.approval-{number}.json")
     write_whole(path, approval.model_dump_json(by_alias=True, indent=2).encode())
@@ -182,3 +201,17 @@ def approve(
         return
     say(f"{name} approves {found.id}, code {found.code}, through {statement.through.value}.")
     say(f"Approval  {path}", "bold")
+
+
+def _signed_by_kms(statement: "Statement", key_id: str, means: "Means") -> "Approval":
+    """The statement, signed by a key that may sign for its approver, as far as the configuration says who may."""
+    from auditor.remediation.approval import signed_by
+    from auditor.remediation.kms_approval import public_line, sign_by_kms
+
+    with telling_aws():
+        approval = sign_by_kms(statement, means.own_caller(), key_id)
+        if means.config.remediation.approval.allowed_signers and not signed_by(approval, means.approvers()):
+            sys.stdout.write(f"{statement.approver} {public_line(means.own_caller(), key_id)}\n")
+            step = f"Have the line that was printed added to {means.approvers().where}; then plans are made anew."
+            raise UsageError(f"The key does not sign for {statement.approver}.", where=key_id, next_step=step)
+    return approval
