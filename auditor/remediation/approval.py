@@ -58,6 +58,29 @@ class Statement(Record):
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def statement_on(  # noqa: PLR0913, PLR0917 - what a person says
+    plan: Plan, approver: str, through: Kind | None, items: Sequence[str], reason: str, at: datetime
+) -> Statement:
+    """What somebody says who approves a plan, as far as `through`, or wholly; and all of its items, or these.
+
+    Raises:
+        UsageError: the plan has no such item.
+    """
+    unknown = set(items) - {item.id for item in plan.items}
+    if unknown:
+        step = "`auditor remediate show` lists them."
+        raise UsageError(f"The plan has no item {', '.join(sorted(unknown))}.", where=plan.id, next_step=step)
+    return Statement(
+        plan_id=plan.id,
+        plan_sha256=plan.digest,
+        approver=approver,
+        through=through or plan.highest,
+        items=tuple(items),
+        reason=reason,
+        at=at,
+    )
+
+
 class Approval(Record):
     """A statement and its signature."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from auditor.errors import UsageError
+from auditor.history.disk import write_whole
 from auditor.remediation.approval import Approval, read_approval
 from auditor.remediation.plan import Plan, read_plan
 
@@ -15,6 +16,13 @@ def load_plan(path: Path) -> Plan:
     except OSError as error:
         raise UsageError(f"It cannot be read ({error.strerror}).", where=str(path), next_step="Name a plan.") from error
     return read_plan(content, str(path))
+
+
+def keep_approval(approval: Approval, plan_path: Path) -> Path:
+    """Write an approval beside its plan, where `apply` and `tick` find it; raises OutputError."""
+    number = 1 + len(list(plan_path.parent.glob(f"{plan_path.stem}.approval-*.json")))
+    path = plan_path.with_name(f"{plan_path.stem}.approval-{number}.json")
+    return write_whole(path, approval.model_dump_json(by_alias=True, indent=2).encode())
 
 
 def load_approvals(plan_path: Path, more: Sequence[Path] = ()) -> list[Approval]:

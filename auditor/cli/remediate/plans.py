@@ -168,24 +168,12 @@ def approve(
     - `auditor remediate approve PLAN --kms alias/approvals-bob --profile bob --reason "CHG-4711" --as bob@example.com`
     """
     from auditor.cli.options import now
-    from auditor.history.disk import write_whole
-    from auditor.remediation.approval import Statement, sign
-    from auditor.remedy.files import load_plan
+    from auditor.remediation.approval import sign, statement_on
+    from auditor.remedy.files import keep_approval, load_plan
 
     found = load_plan(plan)
     name = who or login()
-    unknown = set(only or ()) - {item.id for item in found.items}
-    if unknown:
-        raise UsageError(f"The plan has no item {', '.join(sorted(unknown))}.", next_step="`show` lists them.")
-    statement = Statement(
-        plan_id=found.id,
-        plan_sha256=found.digest,
-        approver=name,
-        through=kind_of(through) if through else found.highest,
-        items=tuple(only or ()),
-        reason=reason,
-        at=now(),
-    )
+    statement = statement_on(found, name, kind_of(through) if through else None, only or (), reason, now())
     if (sign_with is None) == (kms is None):
         step = "Sign with --sign-with and an SSH key, or with --kms and a key of AWS KMS."
         raise UsageError("What to sign with is not clear.", next_step=step)
@@ -193,9 +181,7 @@ def approve(
         approval = sign(statement, sign_with)
     else:
         approval = _signed_by_kms(statement, kms or "", means_of(config, profile, endpoint_url, None))
-    number = 1 + len(list(plan.parent.glob(f"{plan.stem}.approval-*.json")))
-    path = plan.with_name(f"{plan.stem}.approval-{number}.json")
-    write_whole(path, approval.model_dump_json(by_alias=True, indent=2).encode())
+    path = keep_approval(approval, plan)
     if json:
         print_json({"approval": str(path), "plan_sha256": found.digest, "through": statement.through.value})
         return
