@@ -117,7 +117,9 @@ def _changes(item: Item) -> Iterator[Change]:
         yield Change("+", f"a second key is made, its secret kept as {place}{mail}, and proved")
     if item.covers(Kind.DEACTIVATE):
         moved = f"when the new one is in use, {waits.grace_days} days later at the earliest, and "
-        quiet = f"the key was quiet for {waits.quiet_days} days, announced {NOTICE // timedelta(hours=1)} hours before"
+        because = f" ({waits.why})" if waits.why else ""
+        hours = NOTICE // timedelta(hours=1)
+        quiet = f"the key was quiet for {waits.quiet_days} days{because}, announced {hours} hours before"
         when = f"{moved if item.delivery else 'when '}{quiet}"
         when = "at once: AWS found it exposed" if item.urgent else when
         yield Change("~", f"{key} is switched off {when}", f"auditor remediate rollback {item.id} --reason TEXT")

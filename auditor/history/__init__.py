@@ -5,6 +5,7 @@ from auditor.history.library import RunEntry, find_resumable, find_run, holder_o
 from auditor.history.observations import Observed, observed_inactive, write_observations
 from auditor.history.population import POPULATION, encode_population
 from auditor.history.raw import JOURNAL, TERMS, done_accounts, read_observations, read_result, take_over
+from auditor.history.uses import User, longest_pauses
 
 __all__ = [
     "JOURNAL",
@@ -13,6 +14,7 @@ __all__ = [
     "Observed",
     "RunEntry",
     "RunWriter",
+    "User",
     "done_accounts",
     "encode_population",
     "find_resumable",
@@ -21,6 +23,7 @@ __all__ = [
     "list_runs",
     "load_manifest",
     "load_run",
+    "longest_pauses",
     "observed_inactive",
     "read_observations",
     "read_result",

@@ -4,13 +4,10 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from auditor import answers
 from auditor.history.library import list_runs
-from auditor.history.parquet import read_parquet
+from auditor.history.parquet import read_parquet, times_of
 from auditor.history.raw import RAW, AnswerStore
 from auditor.model import ObservedKey
 from auditor.tables import ACCOUNTS, KEYS, plain_texts
@@ -35,7 +32,7 @@ def observed_inactive(output: Path, accounts: Collection[str], before: datetime)
         before: the instant before which the runs were judged.
     """
     missing, found = set(accounts), dict[str, Sequence[ObservedKey]]()
-    for as_of, folder in _earlier(output, before):
+    for as_of, folder in earlier_runs(output, before):
         if not missing:
             break
         try:
@@ -63,7 +60,7 @@ def write_observations(folder: Path, observed: Observed, accounts: Collection[st
             stale.unlink()
 
 
-def _earlier(output: Path, before: datetime) -> Iterator[tuple[datetime, Path]]:
+def earlier_runs(output: Path, before: datetime) -> Iterator[tuple[datetime, Path]]:
     """Finished runs of an earlier instant, the latest first; of one instant, what was finished last saw the most."""
     runs = [
         (
@@ -86,12 +83,8 @@ def _seen(folder: Path, accounts: Collection[str], as_of: datetime) -> dict[str,
     found: dict[str, list[ObservedKey]] = {name: [] for name in plain_texts(audited["account_id"]) if name in accounts}
     keys = read_parquet(tables / "keys.parquet", _SEEN, "SELECT * FROM rows WHERE key_status = 'Inactive'")
     texts = (plain_texts(keys[name]).tolist() for name in ("account_id", "access_key_id", "user_arn"))
-    times = (_times(keys[name]) for name in ("created_at", "inactive_since"))
+    times = (times_of(keys[name]) for name in ("created_at", "inactive_since"))
     for account_id, key_id, user_arn, created_at, since in zip(*texts, *times, strict=True):
         if account_id in found:
             found[account_id].append(ObservedKey(key_id, user_arn, created_at, since or as_of))
     return dict(found)
-
-
-def _times(column: "pd.Series[Any]") -> list[datetime | None]:
-    return [None if pd.isna(at) else at.to_pydatetime() for at in column]

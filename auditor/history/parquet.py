@@ -4,7 +4,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -88,6 +90,11 @@ def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * 
             return conform(connection.sql(query).df(), columns)
         except (duckdb.Error, KeyError) as error:
             raise ValueError(str(error)) from error
+
+
+def times_of(column: "pd.Series[Any]") -> list[datetime | None]:
+    """A column of times as plain ones, None for what is missing."""
+    return [None if pd.isna(at) else at.to_pydatetime() for at in column]
 
 
 def _disk_error(error: duckdb.IOException) -> OSError:

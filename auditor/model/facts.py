@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from auditor.model.words import ROOT_USER, KeyStatus, NotAuditedCode, Source
 
@@ -209,6 +209,15 @@ class StoredSecret:
     def current(self) -> str | None:
         """The version that applications read."""
         return next((version for version, stages in self.versions.items() if "AWSCURRENT" in stages), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in which a key was seen unused, and after which it was used again: at least so long it rests at times."""
+
+    length: timedelta
+    ended: datetime
+    """The use that ended it."""
 
 
 @dataclass(frozen=True, slots=True)

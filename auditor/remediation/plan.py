@@ -67,6 +67,8 @@ class Waits(Record):
     grace_days: int
     quiet_days: int
     quarantine_days: int
+    why: str | None = None
+    """Why they are longer than the configuration has them."""
 
 
 _STORES = {

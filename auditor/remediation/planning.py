@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import ceil
 from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
-from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, StoredSecret
+from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
 from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, Limits, PlannedKey, Waits, days, use_of
 from auditor.remediation.protection import Person, Protection
 
@@ -37,6 +38,12 @@ SES = frozenset({"ses", "ses-smtp", "email"})
 SES_CONSOLE = "ses-smtp-user."
 """How the SES console names the users that it makes for SMTP."""
 
+CADENCE = "auditor:cadence"
+"""A tag of a user: the days between two uses of its keys."""
+
+REST = 1.5
+"""How much longer than it was ever seen to rest a key has to be quiet, before it counts as not needed."""
+
 ADVICE: Mapping[str, str] = {
     "ROOT": "Delete the root user's keys by hand; no program should hold them.",
     "SELF": "Let somebody plan it who calls AWS with other credentials.",
@@ -47,6 +54,7 @@ ADVICE: Mapping[str, str] = {
     "NO_OWNER": "Give the user an owner, by a tag or an [[owners.rule]]: somebody must be told before it stops.",
     "GONE": "Nothing is to be done.",
     "CHANGED": "Run the audit again; the key is not any more what it was.",
+    "CADENCE": "Give the days between two uses, such as 92 for a job of each quarter, or take the tag away.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
     "OPEN": "It is under way already; `auditor remediate status` says how far.",
@@ -94,6 +102,8 @@ class Settings:
     protection: Callable[[Candidate], Protection]
     delivery: Callable[[Candidate], Delivery]
     waits: Waits
+    pauses: Mapping[tuple[str, str], Pause]
+    """The longest that keys of a user were seen to rest between two uses, by account and user."""
     limits: Limits
     ramp: int
     """How many keys that are not exposed a plan may have by what was done well before it."""
@@ -204,7 +214,7 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         own=candidate.is_own,
         inactive_since=candidate.inactive_since if kind is Kind.DELETE else None,
         delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
-        waits=settings.waits,
+        waits=_waits(candidate, seen.person, settings),
     )
 
 
@@ -222,6 +232,25 @@ def _the_key(candidate: Candidate, keys: Sequence[LiveKey]) -> LiveKey:
     if found[0].status is not wanted:
         raise _BlockedError("CHANGED", f"the key is {found[0].status.value} by now")
     return found[0]
+
+
+def _waits(candidate: Candidate, person: Person, settings: Settings) -> Waits:
+    """As configured, or longer by the key's own rhythm: as a tag says, or half as long again as it was seen to rest."""
+    usual, whys = settings.waits, {}
+    said = (person.tags or {}).get(CADENCE)
+    if said is not None:
+        if not re.fullmatch("[1-9][0-9]{0,3}", said):
+            raise _BlockedError("CADENCE", f"the tag {CADENCE} has {said!r}, which is no number of days")
+        whys[int(said)] = f"the tag {CADENCE} says so"
+    pause = settings.pauses.get((candidate.account_id, candidate.user))
+    if pause is not None:
+        rested = f"it rested for {pause.length.days} days before it was used on {pause.ended:%Y-%m-%d}"
+        whys[ceil(pause.length / days(1) * REST)] = rested
+    longest = max(whys, default=0)
+    if longest <= usual.quiet_days:
+        return usual
+    longer = {"quiet_days": longest, "quarantine_days": max(longest, usual.quarantine_days), "why": whys[longest]}
+    return usual.model_copy(update=longer)
 
 
 def _planned(key: LiveKey) -> PlannedKey | None:

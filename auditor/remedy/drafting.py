@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 from auditor import __version__
 from auditor.aws.loop import run
+from auditor.history import longest_pauses
 from auditor.remediation.hands import see, store_of
 from auditor.remediation.plan import Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits
 from auditor.remediation.planning import Candidate, Seen, Settings
@@ -16,8 +18,10 @@ from auditor.remedy.means import Means
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The keys among which a plan chooses, for caps that go by their number."""
+    """The keys among which a plan chooses, and how many there are, for caps that go by their number."""
 
+    candidates: Sequence[Candidate] = ()
+    """All that there are."""
     active_keys: int = 0
     in_use: Mapping[str, int] = field(default_factory=dict)
     """By account."""
@@ -32,6 +36,11 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, accounts: A
         protection=lambda candidate: means.protection(accounts.found[candidate.account_id]),
         delivery=means.delivery,
         waits=Waits(grace_days=config.grace_days, quiet_days=config.quiet_days, quarantine_days=config.quarantine_days),
+        pauses=longest_pauses(
+            Path(means.config.output.folder),
+            [(one.account_id, one.user) for one in among.candidates],
+            means.timing.now(),
+        ),
         limits=Limits(
             max_items=config.max_items,
             max_per_account=config.max_per_account,

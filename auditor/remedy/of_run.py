@@ -53,9 +53,9 @@ def plan_of_run(
         raise UsageError(what, where=folder.name, next_step="Run `auditor audit`, and plan with that run.")
     approvers, accounts = means.approvers(), _accounts(means, folder)
     judged = list(_judged(means, folder, manifest.as_of))
-    among = Population(sum(one.active_keys for one in judged), {one.id: one.in_use for one in judged})
-    settings = settings_of(means, *reach, accounts, among)
     chosen = [one for account in judged for one in account.candidates if not only or account.id in only]
+    active_keys, in_use = sum(one.active_keys for one in judged), {one.id: one.in_use for one in judged}
+    settings = settings_of(means, *reach, accounts, Population(chosen, active_keys, in_use))
     planned = plan_items(chosen, lambda one: look(means, one, accounts, means.delivery(one)), settings)
     origin = Origin(
         run_id=manifest.id,

@@ -172,7 +172,7 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
     )
     is_profile = subject.own and wish.kind is Kind.ROTATE
     delivery = _profile(wish.profile, key) if is_profile else means.delivery(candidate)
-    settings = settings_of(means, frozenset(Kind), wish.through, subject.accounts, Population())
+    settings = settings_of(means, frozenset(Kind), wish.through, subject.accounts, Population([candidate]))
     settings = replace(settings, delivery=lambda _: delivery)
     if wish.leaked:  # what is under way gives way
         settings = replace(settings, open_users=frozenset())

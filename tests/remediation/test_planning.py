@@ -1,10 +1,11 @@
 """What is planned for which key, and what is not: from findings and what AWS shows now."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, StoredSecret, UnknownUse, UsedAt
+from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, Pause, StoredSecret, UnknownUse, UsedAt
 from auditor.remediation.plan import Basis, Delivery, Kind, Limits, Waits
 from auditor.remediation.planning import Candidate, Seen, Settings, plan_items
 from auditor.remediation.protection import Person, Protection
@@ -18,6 +19,7 @@ SETTINGS = Settings(
     protection=lambda _candidate: Protection(),
     delivery=lambda one: Delivery(secret=f"auditor/{one.user}", smtp_regions=("us-west-1",)),
     waits=Waits(grace_days=7, quiet_days=14, quarantine_days=14),
+    pauses={},
     limits=Limits(max_items=25, max_per_account=5, max_percent=100, max_disruptions_per_tick=5),
     ramp=100,
     active_keys=100,
@@ -158,3 +160,37 @@ def test_a_backlog_is_begun_with_few_keys_and_all_that_are_exposed() -> None:
     items, blocked = plan_items(found, lambda one: seen(one.user, key()), settings)
     assert [item.user for item in items] == ["leaked-0", "leaked-1", "leaked-2", "app-0", "app-1"]
     assert {one.code for one in blocked} == {"CAP"}
+
+
+@pytest.mark.parametrize(
+    ("rested", "tag", "expected", "said"),
+    [
+        (None, None, (14, 14), None),
+        (9, None, (14, 14), None),
+        (30, None, (45, 45), "it rested for 30 days before it was used on "),
+        (61.5, None, (93, 93), "it rested for 61 days"),
+        (30, "92", (92, 92), "the tag auditor:cadence says so"),
+        (90, "92", (135, 135), "it rested for 90 days"),
+        (None, "7", (14, 14), None),
+    ],
+)
+def test_a_key_that_rests_for_long_has_to_be_quiet_for_longer(
+    rested: float | None, tag: str | None, expected: tuple[int, int], said: str | None
+) -> None:
+    """Half as long again as it ever rested, or as its user's tag says: a job of each quarter is not taken for dead."""
+    live = seen("a", key())
+    live = replace(live, person=replace(live.person, tags={"auditor:cadence": tag} if tag else {}))
+    pauses = {(ACCOUNT, "a"): Pause(timedelta(days=rested), ago(10))} if rested else {}
+    ((item,), _) = plan_items([candidate("a")], lambda _one: live, replace(SETTINGS, pauses=pauses))
+    assert (item.waits.quiet_days, item.waits.quarantine_days, item.waits.grace_days) == (*expected, 7)
+    assert (item.waits.why or "").startswith(said or "")
+    assert (item.waits.why is None) == (said is None)
+
+
+@pytest.mark.parametrize("tag", ["", "quarterly", "0", "-1", "1.5", "99999"])
+def test_a_rhythm_that_is_no_number_blocks(tag: str) -> None:
+    """Somebody meant something by it."""
+    live = seen("a", key())
+    live = replace(live, person=replace(live.person, tags={"auditor:cadence": tag}))
+    (_, (blocked,)) = plan_items([candidate("a")], lambda _one: live, SETTINGS)
+    assert blocked.code == "CADENCE"
