@@ -5,18 +5,25 @@ that what is stored works. Nowhere else.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from auditor.aws.age_files import AgeFiles
 from auditor.aws.calls import Caller
 from auditor.aws.credentials_file import CredentialsFile, credentials_path
 from auditor.aws.failures import AwsFailure, Kind, raise_if_over
 from auditor.aws.identity import caller_identity
-from auditor.aws.key_writes import KeyCredentials, create_access_key, created_by, delete_access_key, set_key_status
+from auditor.aws.key_writes import (
+    KeyCredentials,
+    NewKey,
+    create_access_key,
+    created_by,
+    delete_access_key,
+    set_key_status,
+)
 from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
 from auditor.aws.parameter_store import ParameterStore
@@ -106,6 +113,38 @@ def store_of(caller: Caller, delivery: Delivery) -> SecretStore | AgeFiles:
     return STORES[delivery.store](replace(caller, region=delivery.region), delivery.secret, delivery.kms_key)
 
 
+Answer = TypeVar("Answer")
+
+
+def run_sealed(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """As `run`; what it raises comes without the frames below, and without what it came from: secrets are in them.
+
+    Whoever shows errors with the variables of their frames would show those.
+    """
+    try:
+        return run(work)
+    except BaseException as error:  # noqa: BLE001 - a defect, and the end of the process, have frames as well
+        error.__cause__ = error.__context__ = None
+        raise error.with_traceback(None) from None
+
+
+def _value(item: Item, key: NewKey) -> Secret:
+    """What applications read."""
+    value: dict[str, object] = {
+        "Version": 1,
+        "AccessKeyId": key.id,
+        "SecretAccessKey": key.secret.reveal(),
+        "UserName": item.user,
+        "AccountId": item.account_id,
+        "CreatedAt": key.created_at.isoformat(),
+        "RotationId": item.id,
+    }
+    if item.delivery and item.delivery.smtp_regions:
+        regions = item.delivery.smtp_regions
+        value["SmtpPasswords"] = {region: smtp_password(key.secret, region).reveal() for region in regions}
+    return Secret(json.dumps(value))
+
+
 @dataclass(frozen=True)
 class Hands:
     """One item's user and secret."""
@@ -158,25 +197,13 @@ class Hands:
             AwsFailure: there is no key, or nobody knows; or there is one, of which `made` was told, that is not stored.
         """
         item, caller, store = self.item, self.callers.rotating(self.item), self._store()
-        key = run(create_access_key(caller, item.user, intent))
+        key = run_sealed(create_access_key(caller, item.user, intent))
         made(key.id)
         if isinstance(store, AgeFiles):  # once it is there, nobody here can read it any more
-            why = run(self._works(caller, KeyCredentials(key.id, key.secret)))
+            why = run_sealed(self._works(caller, KeyCredentials(key.id, key.secret)))
             if why is not None:
                 raise AwsFailure(Kind.OTHER, "sts:GetCallerIdentity", "NotVerified", why)
-        value: dict[str, object] = {
-            "Version": 1,
-            "AccessKeyId": key.id,
-            "SecretAccessKey": key.secret.reveal(),
-            "UserName": item.user,
-            "AccountId": item.account_id,
-            "CreatedAt": key.created_at.isoformat(),
-            "RotationId": item.id,
-        }
-        if item.delivery and item.delivery.smtp_regions:
-            regions = item.delivery.smtp_regions
-            value["SmtpPasswords"] = {region: smtp_password(key.secret, region).reveal() for region in regions}
-        run(store.put_pending(Secret(json.dumps(value)), version_of(item, intent)))
+        run_sealed(store.put_pending(_value(item, key), version_of(item, intent)))
         return key.id
 
     def stored_key(self, version: str) -> str | None:
@@ -188,7 +215,7 @@ class Hands:
         store = self._store()
         if isinstance(store, AgeFiles):
             return store.key_of(version)
-        held = key_in(run(store.read(version)))
+        held = key_in(run_sealed(store.read(version)))
         return held.id if held else None
 
     def verify(self, key_id: str, version: str) -> str | None:
@@ -205,8 +232,8 @@ class Hands:
         store, caller = self._store(), self.callers.rotating(self.item)
         if self.stored_key(version) != key_id:
             return f"the stored version does not hold {key_id}"
-        held = None if isinstance(store, AgeFiles) else key_in(run(store.read(version)))
-        return run(self._works(caller, held)) if held else None
+        held = None if isinstance(store, AgeFiles) else key_in(run_sealed(store.read(version)))
+        return run_sealed(self._works(caller, held)) if held else None
 
     async def _works(self, caller: Caller, held: KeyCredentials) -> str | None:
         new = replace(caller, credentials=held)

@@ -4,7 +4,9 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from moto.iam.models import iam_backends
@@ -36,6 +38,10 @@ class Killer:
     skip: int = 0
     acts: bool = True
     pid: int = 0
+    shown: bytes = b""
+    """What other processes could see of those that were killed: their arguments and environment."""
+    secrets: set[str] = field(default_factory=set)
+    """Of all keys that there were."""
 
     def __call__(self, call: Call) -> Fault | None:
         """See `EmbeddedOrganisation`'s fault."""
@@ -44,9 +50,18 @@ class Killer:
         if self.skip:
             self.skip -= 1
             return None
+        self.look()
         os.kill(self.pid, signal.SIGKILL)
         self.pid = 0
         return LostFault() if self.acts else DropFault()
+
+    def look(self) -> None:
+        """See what others see of the process, and what they must not."""
+        for name in ("cmdline", "environ"):
+            with suppress(OSError):
+                self.shown += Path(f"/proc/{self.pid}/{name}").read_bytes()
+        users = iam_backends[OTHER]["aws"].users.values()
+        self.secrets.update(str(key.secret_access_key) for user in users for key in user.access_keys)
 
 
 KILLER = Killer()
@@ -77,9 +92,10 @@ def keys(user: str) -> dict[str, str]:
 
 def killed_at(cli: CommandLine, action: str, *command: str, skip: int = 0, acts: bool = True) -> None:
     """Run a command that is killed there; the keys that applications use work after it."""
-    process = cli.start("remediate", *(command or ("tick",)))
+    process = cli.start("remediate", *(command or ("tick", "-vv")))
     KILLER.action, KILLER.skip, KILLER.acts, KILLER.pid = action, skip, acts, process.pid
     out, err = process.communicate(timeout=60)
+    KILLER.shown += f"{out}{err}".encode()
     assert process.returncode == -signal.SIGKILL, f"{action}: {out}{err}"
     assert len(keys("ci-deploy")) <= 2
     assert "Inactive" not in keys("ci-deploy").values()
@@ -111,6 +127,8 @@ def deletion(cli: CommandLine, plan: Plan) -> str:
 @pytest.mark.usefixtures("cloud")
 def test_killed_where_it_decides_the_end_is_the_same(cli: CommandLine) -> None:
     """Six true kills, at a commit and after each kind of act; then one tick that is not killed."""
+    (cli.folder / "tmp").mkdir()
+    cli.environment["TMPDIR"] = str(cli.folder / "tmp")
     path, plan, _ = planned(cli)
     assert {item.user for item in plan.items} == {"ci-deploy", "leaked"}
     approve(path, plan, BOB)
@@ -137,3 +155,8 @@ def test_killed_where_it_decides_the_end_is_the_same(cli: CommandLine) -> None:
     states = {one["user"]: one["state"] for one in cli.run("remediate", "status", "--json").json}
     assert states == {"ci-deploy": "rotated", "leaked": "inactive", "retired": "deleted"}
     assert cli.run("remediate", "orphans").code == 0
+    KILLER.look()
+    is_leaking = [secret for secret in KILLER.secrets if secret.encode() in KILLER.shown]
+    written = b"".join(path.read_bytes() for path in cli.folder.rglob("*") if path.is_file())
+    assert is_leaking + [secret for secret in KILLER.secrets if secret.encode() in written] == []
+    assert len(KILLER.secrets) > 4, "the orphan's is among them"
