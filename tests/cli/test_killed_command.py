@@ -26,7 +26,7 @@ from auditor.model import KeyStatus
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Item, Kind, Plan
-from tests.cli.test_remediate_command import BOB, MAIN, OTHER, OWNED, ago, approve, key, planned, set_up
+from tests.cli.test_remediate_command import BOB, MAIN, OTHER, OWNED, actions, ago, approve, key, planned, set_up
 from tests.conftest import CommandLine
 
 
@@ -124,8 +124,7 @@ def deletion(cli: CommandLine, plan: Plan) -> str:
     return old.id
 
 
-@pytest.mark.usefixtures("cloud")
-def test_killed_where_it_decides_the_end_is_the_same(cli: CommandLine) -> None:
+def test_killed_where_it_decides_the_end_is_the_same(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
     """Six true kills, at a commit and after each kind of act; then one tick that is not killed."""
     (cli.folder / "tmp").mkdir()
     cli.environment["TMPDIR"] = str(cli.folder / "tmp")
@@ -155,6 +154,9 @@ def test_killed_where_it_decides_the_end_is_the_same(cli: CommandLine) -> None:
     states = {one["user"]: one["state"] for one in cli.run("remediate", "status", "--json").json}
     assert states == {"ci-deploy": "rotated", "leaked": "inactive", "retired": "deleted"}
     assert cli.run("remediate", "orphans").code == 0
+    calls = len(cloud.call_log)
+    again = cli.run("remediate", "apply", str(path))
+    assert (again.code, actions(cloud, calls), again.out) == (0, ["GetCallerIdentity"], "Nothing is open.\n")
     KILLER.look()
     is_leaking = [secret for secret in KILLER.secrets if secret.encode() in KILLER.shown]
     written = b"".join(path.read_bytes() for path in cli.folder.rglob("*") if path.is_file())

@@ -16,6 +16,7 @@ from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Plan, read_plan
 from tests.conftest import CommandLine
 from tests.notify.slack_server import TOKEN, Slack, serving
+from tests.remediation.journal_tables import TABLE, make_table
 from tests.remediation.signing import Approver
 
 MAIN, OTHER = "111111111111", "222222222222"
@@ -271,6 +272,15 @@ def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
         finished = cli.run("remediate", "apply", str(path))
         assert (finished.code, actions(cloud, before)) == (6, ["GetCallerIdentity"])
         assert said in finished.err
+    theirs = plan.model_copy(update={"author": plan.author.model_copy(update={"person": BOB.name})})
+    expired = plan.model_copy(update={"id": "plan-2", "created_at": ago(2), "expires_at": ago(0.01)})
+    for other, said in ((theirs, "The author approved the plan."), (expired, "The plan has expired.")):
+        place = path.with_name("other.json")
+        place.write_bytes(other.content)
+        approve(place, other, BOB, at=ago(0.02) if other is expired else ago(0))
+        before = len(cloud.call_log)
+        finished = cli.run("remediate", "apply", str(place))
+        assert (finished.code, actions(cloud, before), said in finished.err) == (6, ["GetCallerIdentity"], True)
     approve(path, plan, BOB, CAT)
     with open_journal(cli.folder / "remediation", lambda: ago(0)):
         before = len(cloud.call_log)
@@ -283,3 +293,23 @@ def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
     assert actions(cloud, before) == ["GetCallerIdentity"]
     path.write_bytes(b"{}")
     assert cli.run("remediate", "apply", str(path)).code == 2
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["one journal", "a table"])
+def test_two_at_once_do_it_once(cli: CommandLine, cloud: EmbeddedOrganisation, shared: bool) -> None:  # noqa: FBT001
+    """Two true processes with the same plan, on one machine, or each with a folder of its own and the shared table."""
+    if shared:
+        make_table(cloud)
+        with (cli.folder / "config.toml").open("a") as config:
+            config.write(f'\n[remediation.journal]\ntable = "{TABLE}"\n')
+    path, plan, _ = planned(cli)
+    approve(path, plan, BOB)
+    both = [cli.start("remediate", "apply", str(path), "--json") for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in both]
+    codes = sorted(process.returncode for process in both)
+    assert codes in ([5, 5], [5, 6]), told
+    if codes == [5, 6]:
+        assert any("at work" in err for _, err in told)
+    writes = [call.action for call in cloud.call_log if call.action in {"CreateAccessKey", "UpdateAccessKey"}]
+    assert sorted(writes) == ["CreateAccessKey", "UpdateAccessKey"]
+    assert cli.run("remediate", "orphans").code == 0
