@@ -88,6 +88,11 @@ SLACK_PERSON = Form(
     "a user's id, = and a name, such as U0123ABCD=ann@example.com",
     r"[UW][A-Z0-9]{2,30}=[^\x00-\x20\x7f=]{1,200}",
 )
+SLACK_OWNER = Form(
+    "an owner and a place in Slack",
+    "an owner as findings name it, = and a channel's or a user's id, such as payments=C0123456789",
+    r"[^\x00-\x1f\x7f]{1,200}=[CGDUW][A-Z0-9]{2,30}",
+)
 TOPIC_ARN = Form(
     "a topic's ARN",
     "such as arn:aws:sns:eu-west-1:111122223333:key-notices",

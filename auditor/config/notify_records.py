@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from auditor.config.forms import ENDPOINT, LINE, REGION, SLACK_PERSON, TOPIC_ARN
+from auditor.config.forms import ENDPOINT, LINE, REGION, SLACK_OWNER, SLACK_PERSON, TOPIC_ARN
 from auditor.config.section import UNSET, Many, OptionalLine, Section, table
 
 
@@ -15,6 +15,8 @@ class SlackConfig(Section):
     """The environment variable that has the app's bot token."""
     approvers: Many[Annotated[str, SLACK_PERSON]] = ()
     """Who may approve plans by a reply, each as id=name with the name that the file of approvers has."""
+    owners: Many[Annotated[str, SLACK_OWNER]] = ()
+    """Owners who are told of their own keys in a channel of theirs, or directly, each as owner=id."""
     api_url: Annotated[str, ENDPOINT] = "https://slack.com/api/"
     """Where Slack's Web API is: https, or loopback."""
 

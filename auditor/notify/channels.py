@@ -77,4 +77,4 @@ def slack_of(config: SlackConfig) -> SlackChannel:
     if not token:
         step = f"Set {variable} to the bot token of your Slack app, or leave notify.slack.channel empty."
         raise UsageError("Slack's token is not there.", where="notify.slack", next_step=step)
-    return SlackChannel.at(config.api_url, Secret(token), config.channel)
+    return SlackChannel.at(config.api_url, Secret(token), config.channel, config.owners)

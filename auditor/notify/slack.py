@@ -5,8 +5,8 @@ app surfaces; chat.postMessage; conversations.history).
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -38,21 +38,33 @@ class SlackChannel:
 
     client: WebClient = field(repr=False)
     channel: str
+    owners: Mapping[str, str] = field(default_factory=dict)
+    """Where owners, in small letters, are told of their own keys as well: a channel's id, or a person's."""
     name: str = "slack"
 
     @classmethod
-    def at(cls, url: str, token: Secret, channel: str) -> Self:
-        """The channel; UsageError for an address that the token would go to in the clear."""
+    def at(cls, url: str, token: Secret, channel: str, owners: Sequence[str] = ()) -> Self:
+        """The channel, and those of owners as name=id; UsageError where the token would go in the clear."""
         parts = urlsplit(url)
         if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
             step = "Begin notify.slack.api_url with https."
             raise UsageError("A token is not sent without TLS.", where="notify.slack.api_url", next_step=step)
         waits = RateLimitErrorRetryHandler(max_retry_count=2)
         client = WebClient(token.reveal(), base_url=f"{url.rstrip('/')}/", timeout=SECONDS, retry_handlers=[waits])
-        return cls(client, channel)
+        named = (entry.rpartition("=") for entry in owners)
+        return cls(client, channel, {name.casefold(): place for name, _, place in named})
 
     def send(self, message: Message) -> None:
-        """See `Channel`."""
+        """See `Channel`. An owner who cannot be reached is not what it fails for: the channel knows."""
+        self._send(message)
+        place = self.owners.get((message.owner or "").casefold())
+        if place is not None and place != self.channel:
+            try:
+                replace(self, channel=place, owners={}).send(message)
+            except NotSentError as error:
+                log.warning("the owner %s was not told of %s: %s", message.owner, message.key, error)
+
+    def _send(self, message: Message) -> None:
         if self._has(message.key):
             return
         try:

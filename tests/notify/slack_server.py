@@ -48,7 +48,8 @@ class Slack:
             case "conversations.history" if not self.may_look:
                 return {"ok": False, "error": "missing_scope"}
             case "conversations.history":
-                return {"ok": True, "messages": self.messages[::-1][: int(said["limit"])]}
+                there = [one for one in self.messages if one.get("channel", said["channel"]) == said["channel"]]
+                return {"ok": True, "messages": there[::-1][: int(said["limit"])]}
             case _:
                 return None
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -104,6 +105,21 @@ def test_no_name_pings_or_breaks_out(text: str, label: str) -> None:
         assert "\r" not in shown
     assert blocks[0]["text"]["type"] == "plain_text"
     assert len(blocks[0]["text"]["text"]) <= 150
+
+
+@pytest.mark.parametrize("faults", [[], ["", "lost"], ["", "failed"]])
+def test_an_owner_is_told_of_his_own_keys_too(slack: Slack, faults: list[str]) -> None:
+    """In his team's channel, once; whatever becomes of that, the channel of all is told once and holds nothing up."""
+    theirs = SlackChannel.at(slack.url, Secret(TOKEN), "C1", ["a=b=C2", "Payments=C3"])
+    slack.faults = list(faults)
+    for _ in range(2):
+        theirs.send(replace(MESSAGE, owner="payments"))
+    theirs.send(replace(MESSAGE, key="other", owner="A=B"))
+    theirs.send(replace(MESSAGE, key="nobody's", owner=None))
+    told = [(one["channel"], one["metadata"]["event_payload"]["key"]) for one in slack.messages]
+    assert sorted(told) == sorted(
+        [("C1", MESSAGE.key), ("C3", MESSAGE.key), ("C1", "other"), ("C2", "other"), ("C1", "nobody's")]
+    )
 
 
 @pytest.mark.parametrize("url", ["http://slack.example.com/api/", "http://10.0.0.1/"])
