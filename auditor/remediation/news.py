@@ -16,6 +16,13 @@ FRESH = timedelta(days=7)
 """What is older is news to nobody, such as all that happened before there was a channel."""
 
 
+EXPOSED = (
+    ": others may have it. Find out in CloudTrail what was done with it; temporary credentials that were made with it "
+    "work for up to 36 hours"
+)
+"""What is left to do about a key that leaked (IAM user guide, disabling permissions for temporary credentials)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What somebody is told: once, whatever is run again."""
@@ -68,7 +75,8 @@ def _done(key: str, tracked: Tracked, step: Step) -> Iterator[Notice]:
             what = f"Rotated: the new key {tracked.done.new_key} is read from {where}; {item.key.id} works on"
             yield Notice(key, item, what, step)
         case Step.DEACTIVATE:
-            yield Notice(key, item, "Switched off", step, undo=undo)
+            what = f"Switched off{EXPOSED if item.urgent else ''}"
+            yield Notice(key, item, what, step, undo=undo, is_urgent=item.urgent)
         case Step.REACTIVATE:
             yield Notice(key, item, "Switched on again", step)
         case Step.DELETE:

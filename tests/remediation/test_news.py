@@ -100,3 +100,14 @@ def test_having_been_told_changes_nothing_about_an_item(story: Story) -> None:
     before = fold(story.rows).items
     story.add(ITEM.id, Event.TOLD, key="item-1/4", by=["slack"])
     assert fold(story.rows).items == before
+
+
+def test_a_key_that_leaked_is_a_matter_for_a_person(story: Story) -> None:
+    """It is switched off, and somebody has to find out what was done with it."""
+    leaked = ITEM.model_copy(update={"kind": Kind.DEACTIVATE, "delivery": None, "urgent": True})
+    story = Story(plan_of(leaked), AS_OF)
+    story.approved(("bob@example.com", "deactivate"))
+    story.did(leaked, Step.DEACTIVATE)
+    (notice,) = untold_of(story)
+    assert notice.is_urgent
+    assert notice.what.startswith("Switched off: others may have it.")
