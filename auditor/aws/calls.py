@@ -23,6 +23,9 @@ REGIONAL = frozenset({"cloudtrail", "dynamodb", "kms", "secretsmanager", "ses", 
 
 INTENT = "auditor-intent/"
 
+READING = ("get_", "list_", "describe_", "generate_", "lookup_", "query", "assume_", "batch_get_")
+"""How the names of operations begin that change nothing, as AWS names them."""
+
 FEW_ATTEMPTS = 2
 BACKOFF_BASE = 0.25
 BACKOFF_CAP = 10.0
@@ -42,6 +45,8 @@ class Caller:
     """Where regional services are called; None is the connection's own Region."""
     intent: str = ""
     """Goes with every call as part of the User-Agent, which CloudTrail keeps: so a call is known again."""
+    reads_only: bool = False
+    """Calls that may change something are refused here, and never sent."""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -62,8 +67,11 @@ class Caller:
             The parsed answer with its `ResponseMetadata`.
 
         Raises:
-            AwsFailure: AWS refused, or kept failing until the attempts were used up.
+            AwsFailure: AWS refused, or kept failing until the attempts were used up; or it is not to be sent.
         """
+        if self.reads_only and not method.startswith(READING):
+            what = "nothing is changed while it is simulated"
+            raise AwsFailure(Kind.OTHER, self.operation(service, method), "ReadsOnly", what)
         attempt, renewed = 0, False
         while True:
             self.timing.go_on()

@@ -138,6 +138,7 @@ class Clients:
         self._lock = threading.RLock()
         self._wires: dict[tuple[str, str, str | None], tuple[Wire, Reach]] = {}
         self._ambient: CredentialSource | None = None
+        self._first: CredentialSource | None = None
         self.sts_pace = Pace(connection.sts_per_second)
         self.ledger = Ledger()
         """What the first roles take, which is nobody's until somebody takes it over."""
@@ -171,9 +172,37 @@ class Clients:
         """
         with self._lock:
             if self._ambient is None:
-                found, via = self._load_ambient(), self.connection.via
-                self._ambient = via.credentials(self, found) if via else found
+                first, via = self._load_ambient(), self.connection.via
+                self._first = first
+                self._ambient = via.credentials(self, first) if via else first
             return self._ambient
+
+    async def key_ids(self) -> frozenset[str]:
+        """Ids of the keys that sign the calls, and of those that they come from, as far as this machine tells.
+
+        A profile may take its credentials from another (`source_profile`), or from the environment (AWS CLI:
+        configuration and credential file settings); those of partitions with credentials of their own count as well.
+
+        Raises:
+            AwsFailure: there are no credentials, or they could not be loaded.
+        """
+        source = self.ambient()
+        found = {str((await one.frozen()).access_key) for one in (self._first, source) if one is not None}
+        if self.connection.isolated:
+            return frozenset(found)
+        profiles: Mapping[str, Mapping[str, str]] = self._core.full_config.get("profiles", {})
+        to_read = [self._core.profile or "default", *(entrance.profile for entrance in self.connection.entrances)]
+        seen: set[str] = set()
+        while to_read:
+            name = to_read.pop()
+            profile = profiles.get(name, {})
+            if name in seen:
+                continue
+            seen.add(name)
+            found.add(profile.get("aws_access_key_id", ""))
+            to_read += [profile["source_profile"]] if "source_profile" in profile else []
+        found.add(os.environ.get("AWS_ACCESS_KEY_ID", ""))
+        return frozenset(found - {""})
 
     def _load_ambient(self) -> CredentialSource:
         fixed = self.connection.isolated

@@ -250,6 +250,7 @@ def activate(
 def _wanted(means: "Means", wish: "Wish", whose: tuple[str | None, str | None], *, simulate: bool, json: bool) -> None:
     """Go on with what is under way for this wish, begin what is approved, or plan it."""
     from auditor.remedy.of_user import (
+        Asked,
         can_give_way,
         claim_for,
         give_way,
@@ -273,16 +274,17 @@ def _wanted(means: "Means", wish: "Wish", whose: tuple[str | None, str | None], 
             carry_out(means, item, simulate=simulate, json=json)
             return
         found = waiting_plan(means, subject, wish)
-        plan, approvals = found or (plan_for(means, subject, wish), ())
+        asked = found or Asked(plan_for(means, subject, wish))
+        plan = asked.plan
         if not plan.items:
             blocked = plan.blocked[0]
             raise UsageError(f"Not possible: {blocked.reason} ({blocked.code}).", next_step=blocked.advice)
         if simulate:
             carry_out(means, plan, simulate=True, json=json)
             return
-        if not subject.own and not approvals:
+        if not (subject.own or asked.approvals or asked.answers):
             _ask_for_approval(means, plan, is_new=found is None, json=json)
-        claim_for(means, plan, approvals, own=subject.own)
+        claim_for(means, asked, own=subject.own)
         if tracked is not None:
             give_way(means, tracked, wish.reason)
         carry_out(means, plan, simulate=False, json=json)
@@ -306,6 +308,7 @@ def _ask_for_approval(means: "Means", plan: "Plan", *, is_new: bool, json: bool)
     say("")
     say("Nothing was changed: it is somebody else's key, and nobody else approved it yet.", "bold")
     say(f"Next: have it approved: auditor remediate approve {path} --sign-with ~/.ssh/id_ed25519 --reason TEXT")
+    say(f"Or post it for a reply: auditor remediate show {path} --format slack")
     say("Then: the same command again, or `auditor remediate apply`.")
     raise typer.Exit(EXIT_UNAPPROVED)
 

@@ -14,6 +14,7 @@ from auditor.config.forms import (
     GLOB,
     IAM_PATH,
     LINE,
+    OU,
     RECIPIENT,
     REGION,
     ROLE_NAME,
@@ -54,6 +55,8 @@ class ProtectedConfig(Section):
     """Groups of IAM."""
     accounts: Many[Annotated[str, ACCOUNT_ID]] = ()
     """Accounts."""
+    ous: Many[Annotated[str, OU]] = ()
+    """Organisational units with all that is nested below them: ids, or paths of names below the root."""
 
     def to_scopes(self) -> tuple[Scope, ...]:
         """Who is meant, but for groups."""
@@ -62,6 +65,7 @@ class ProtectedConfig(Section):
             Scope(paths=self.paths) if self.paths else None,
             Scope(tags=self.tags) if self.tags else None,
             Scope(accounts=self.accounts) if self.accounts else None,
+            Scope(units=self.ous) if self.ous else None,
         )
         return tuple(scope for scope in scopes if scope)
 

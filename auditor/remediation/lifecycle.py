@@ -8,8 +8,8 @@ There is no way to `deleted` but through `inactive`, and none to `inactive` whil
 live is read right before every step; where it differs from what the plan and the journal say, the step is not made.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import NAMESPACE_URL, uuid5
@@ -160,7 +160,7 @@ class Terms:
     """The plan has not expired."""
     closed: str | None = None
     """Why no disruptive step may be made now: outside the window, or frozen."""
-    own_keys: Sequence[str] = field(default_factory=tuple)
+    own_keys: Collection[str] = ()
     """Keys that sign the auditor's own calls."""
 
 

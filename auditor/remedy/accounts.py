@@ -21,10 +21,10 @@ SESSION_SECONDS = 3600
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who runs this, as AWS says, and the key that signs the calls."""
+    """Who runs this, as AWS says, and the keys that sign the calls, or that those come from."""
 
     who: Identity
-    key: str
+    keys: frozenset[str]
     clock_is_off: bool = False
 
     @property
@@ -48,6 +48,8 @@ class Accounts:
     operator: Operator
     found: Mapping[str, Account]
     """The accounts as they are entered."""
+    reads_only: bool = False
+    """Nothing but reading calls is sent."""
     _callers: dict[tuple[str, str | None], Caller] = field(default_factory=dict)
 
     def reading(self, item: Item) -> Caller:
@@ -80,7 +82,8 @@ class Accounts:
         account = replace(account, role_name=None if own else role or account.role_name)
         if (account_id, account.role_name) not in self._callers:
             entering = _Entering(self.connection, self.config.accounts.session_name, self.timing)
-            self._callers[account_id, account.role_name] = run(enter(account, entering, Spending()))
+            caller = run(enter(account, entering, Spending()))
+            self._callers[account_id, account.role_name] = replace(caller, reads_only=self.reads_only)
         return self._callers[account_id, account.role_name]
 
 

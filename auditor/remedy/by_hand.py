@@ -51,8 +51,8 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
 
     Args:
         means: what it is done with.
-        name: an item, whose old key it is; or a key's id.
-        whose: the key's account and user; without them it is an item.
+        name: an item, whose old key it is; or a key's id, of which the journal tells or `whose` it is.
+        whose: the key's account and user, for which the journal is not needed.
         reason: why, for the journal.
 
     Raises:
@@ -68,7 +68,8 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
         run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
         return name
     ledger = means.ledger()
-    tracked = ledger.items.get(name)
+    of_key = [one for one in ledger.items.values() if one.item.key.id == name]
+    tracked = ledger.items.get(name) or next(reversed(of_key), None)
     if tracked is None:
         step = "Give the id of an item, or a key id with --account and --user."
         raise UsageError(f"There is no item {name}.", next_step=step)
@@ -79,10 +80,10 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
     try:  # what matters is done; the journal is told of it where it can be
         with means.journal() as journal:
             step, by = Step.REACTIVATE.value, means.operator.who.arn
-            journal.add(tracked.plan_id, name, Event.INTENT, step=step, intent=intent, by=by, keys=[item.key.id])
-            journal.add(tracked.plan_id, name, Event.RESULT, step=step, outcome="done")
+            journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=intent, by=by, keys=[item.key.id])
+            journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
             if tracked.ended is None:
-                journal.add(tracked.plan_id, name, Event.HELD, reason=reason, by=_os_user())
+                journal.add(tracked.plan_id, item.id, Event.HELD, reason=reason, by=_os_user())
         _move_back(Hands(item, accounts, Protection()), tracked)
     except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
         error.add_note(f"{item.key.id} is active again all the same.")

@@ -96,15 +96,15 @@ def advance(
     simulated = chosen if simulates and isinstance(chosen, Plan) else None
     with _journal(means, simulated, writes=not simulates) as journal:
         ledger = fold(journal.rows)
-        accounts = means.accounts_of(ledger)
+        accounts = means.accounts_of(ledger, reads_only=simulates)
 
         def hands(item: Item) -> Hands:
-            return Hands(item, accounts, means.protection(accounts.found.get(item.account_id)))
+            return Hands(item, accounts, means.protection(item.account_id))
 
         def terms(tracked: Tracked) -> Terms:
             now = means.timing.now()
             closed = closed_at(now, means.config.remediation.window)
-            return Terms(now, tracked.approved, now < tracked.expires_at, closed, (operator.key,))
+            return Terms(now, tracked.approved, now < tracked.expires_at, closed, operator.keys)
 
         most = means.config.remediation.max_disruptions_per_tick
         to = Channels() if simulates else channels(means)

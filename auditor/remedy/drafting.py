@@ -27,13 +27,13 @@ class Population:
     """By account."""
 
 
-def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, accounts: Accounts, among: Population) -> Settings:
+def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Population) -> Settings:
     """What planning goes by; raises as `Means.operator_on_time`."""
     config, ledger = means.config.remediation, means.ledger()
     return Settings(
         through=through,
         kinds=kinds,
-        protection=lambda candidate: means.protection(accounts.found[candidate.account_id]),
+        protection=lambda candidate: means.protection(candidate.account_id),
         delivery=means.delivery,
         waits=Waits(grace_days=config.grace_days, quiet_days=config.quiet_days, quarantine_days=config.quarantine_days),
         pauses=longest_pauses(
@@ -50,7 +50,7 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, accounts: A
         ramp=max(config.first_items, 2 * ledger.done_well),
         active_keys=among.active_keys,
         in_use=among.in_use,
-        own_keys=frozenset({means.operator_on_time().key}),
+        own_keys=means.operator_on_time().keys,
         open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
         now=means.timing.now(),
     )

@@ -1,7 +1,8 @@
 """What remediation works with: the configuration, AWS, the clock, who runs it, and the journal."""
 
+import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,7 +16,8 @@ from auditor.aws.identity import caller_identity
 from auditor.aws.loop import run
 from auditor.aws.timing import Timing
 from auditor.config import AccountEntry, AccountOverride, Config
-from auditor.errors import ApprovalError, UsageError
+from auditor.errors import ApprovalError, NothingAuditedError, UsageError
+from auditor.gather.scope import resolve_scope
 from auditor.model import Account
 from auditor.policy.scopes import Place
 from auditor.remediation.approval import Approvers
@@ -28,6 +30,8 @@ from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection
 from auditor.remediation.record import Record, record
 from auditor.remedy.accounts import ATTEMPTS, Accounts, Operator
+
+log = logging.getLogger(__name__)
 
 CLOCK_MAY_BE_OFF = timedelta(seconds=60)
 
@@ -70,7 +74,7 @@ class Means:
         ambient = clients.ambient()
         who = run(caller_identity(Caller(clients, ambient, "", self.timing, 2)))
         is_late = who.answered_at is not None and abs(who.answered_at - self.timing.now()) > CLOCK_MAY_BE_OFF
-        return Operator(who, str(run(ambient.frozen()).access_key), clock_is_off=is_late)
+        return Operator(who, run(clients.key_ids()), clock_is_off=is_late)
 
     def operator_on_time(self) -> Operator:
         """Who runs this, for all that goes by the time, which is everything but to switch a key on again.
@@ -89,15 +93,16 @@ class Means:
         clients = shared_clients(self.connection)
         return Caller(clients, clients.ambient(), self.operator.who.partition, self.timing, ATTEMPTS)
 
-    def accounts(self, found: Iterable[Account]) -> Accounts:
+    def accounts(self, found: Iterable[Account], *, reads_only: bool = False) -> Accounts:
         """Callers in these accounts; raises as `operator`."""
         known = {account.id: account for account in found}
-        return Accounts(self.config, self.connection, self.timing, self.operator, known)
+        return Accounts(self.config, self.connection, self.timing, self.operator, known, reads_only)
 
-    def accounts_of(self, ledger: Ledger) -> Accounts:
+    def accounts_of(self, ledger: Ledger, *, reads_only: bool = False) -> Accounts:
         """Callers in the accounts of items, entered as the configuration says now; raises as `operator`."""
         items = [tracked.item for tracked in ledger.items.values()]
-        return self.accounts(self.account(item.account_id, item.partition, item.account_name) for item in items)
+        found = (self.account(item.account_id, item.partition, item.account_name) for item in items)
+        return self.accounts(found, reads_only=reads_only)
 
     def account(self, account_id: str, partition: str, name: str | None = None) -> Account:
         """An account and how the configuration says that it is entered: the caller's own without a role.
@@ -118,11 +123,26 @@ class Means:
             role = accounts.role_name
         return role, external or accounts.external_id
 
-    def protection(self, account: Account | None) -> Protection:
-        """Who is protected, in an account."""
+    def protection(self, account_id: str) -> Protection:
+        """Who is protected, in an account. Not to be asked inside the loop."""
         protected, policy = self.config.remediation.protected, self.config.to_policy()
-        place = Place(account.units, account.unit_names) if account else Place()
+        place = self._places.get(account_id, Place())
         return Protection(protected.to_scopes(), protected.groups, policy.exemptions, place)
+
+    @cached_property
+    def _places(self) -> Mapping[str, Place]:
+        """Where accounts stand in the organisation now; asked only where that protects or exempts somebody."""
+        exemptions = (one.scope for one in self.config.to_policy().exemptions)
+        scopes = (*self.config.remediation.protected.to_scopes(), *exemptions)
+        units = tuple(dict.fromkeys(unit for scope in scopes for unit in scope.units))
+        if not units:
+            return {}
+        try:
+            found = resolve_scope(self.config.accounts, (), self.connection, self.timing, policy_units=units)
+        except NothingAuditedError as error:  # then whoever may be protected is
+            log.warning("where accounts stand in the organisation cannot be read: %s", error.what)
+            return {}
+        return {account.id: Place(account.units, account.unit_names) for account in found.accounts}
 
     def delivery(self, candidate: Candidate) -> Delivery:
         """Where the secret of a user's new key goes.

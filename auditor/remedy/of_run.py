@@ -55,7 +55,7 @@ def plan_of_run(
     judged = list(_judged(means, folder, manifest.as_of))
     chosen = [one for account in judged for one in account.candidates if not only or account.id in only]
     active_keys, in_use = sum(one.active_keys for one in judged), {one.id: one.in_use for one in judged}
-    settings = settings_of(means, *reach, accounts, Population(chosen, active_keys, in_use))
+    settings = settings_of(means, *reach, Population(chosen, active_keys, in_use))
     planned = plan_items(chosen, lambda one: look(means, one, accounts, means.delivery(one)), settings)
     origin = Origin(
         run_id=manifest.id,

@@ -11,7 +11,7 @@ from auditor.aws.loop import run
 from auditor.aws.secret_stores import key_in
 from auditor.errors import ApprovalError, OutputError, UsageError
 from auditor.model import KeyStatus, LiveKey
-from auditor.remediation.approval import Approval
+from auditor.remediation.approval import Answer, Approval
 from auditor.remediation.hands import see
 from auditor.remediation.journal import Event
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, Plan
@@ -19,6 +19,7 @@ from auditor.remediation.planning import Candidate, plan_items
 from auditor.remediation.progress import Tracked, fold
 from auditor.remediation.protection import Person
 from auditor.remedy.accounts import Accounts
+from auditor.remedy.asking import answers_to
 from auditor.remedy.carrying_out import claim
 from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
 from auditor.remedy.files import load_approvals, load_plan
@@ -116,8 +117,17 @@ def track_of(means: Means, key_id: str) -> Tracked | None:
     return None
 
 
-def waiting_plan(means: Means, subject: Subject, wish: Wish) -> tuple[Plan, Sequence[Approval]] | None:
-    """A plan for this wish that was made before, and may still be begun, with its approvals; never for an own key.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A plan for a wish, and what others said to it."""
+
+    plan: Plan
+    approvals: Sequence[Approval] = ()
+    answers: Sequence[Answer] = ()
+
+
+def waiting_plan(means: Means, subject: Subject, wish: Wish) -> Asked | None:
+    """A plan for this wish that was made before, and may still be begun; never for an own key.
 
     Nobody else approves what is done to an own key, so a file that anybody could have put there is not trusted with it.
     """
@@ -134,7 +144,7 @@ def waiting_plan(means: Means, subject: Subject, wish: Wish) -> tuple[Plan, Sequ
             continue
         is_open = plan.run_id is None and now < plan.expires_at and plan.id not in known
         if is_open and any(_grants(item, subject.person, wish) for item in plan.items):
-            return plan, load_approvals(path)
+            return Asked(plan, load_approvals(path), answers_to(means, plan, path))
     return None
 
 
@@ -172,7 +182,7 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
     )
     is_profile = subject.own and wish.kind is Kind.ROTATE
     delivery = _profile(wish.profile, key) if is_profile else means.delivery(candidate)
-    settings = settings_of(means, frozenset(Kind), wish.through, subject.accounts, Population([candidate]))
+    settings = settings_of(means, frozenset(Kind), wish.through, Population([candidate]))
     settings = replace(settings, delivery=lambda _: delivery)
     if wish.leaked:  # what is under way gives way
         settings = replace(settings, open_users=frozenset())
@@ -235,9 +245,9 @@ def claim_own(means: Means, plan: Plan) -> None:
             journal.add(plan.id, "", Event.APPROVED, through=through, by=[operator.who.arn], signatures=[])
 
 
-def claim_for(means: Means, plan: Plan, approvals: Sequence[Approval], *, own: bool) -> None:
+def claim_for(means: Means, asked: Asked, *, own: bool) -> None:
     """Take a plan into the journal: an own key's at once, another's where it is approved; raises as `claim`."""
     if own:
-        claim_own(means, plan)
+        claim_own(means, asked.plan)
     else:
-        claim(means, plan, approvals)
+        claim(means, asked.plan, asked.approvals, asked.answers)

@@ -182,3 +182,23 @@ def test_every_wire_code_has_a_meaning(
     with pytest.raises(AwsFailure) as caught:
         run(caller.call("iam", "get_credential_report"))
     assert (caught.value.kind, caught.value.code) == (kind, code)
+
+
+def test_a_caller_that_only_reads_sends_nothing_else(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:
+    """What a simulation is made with: operations that read go out, all others are refused before they are sent."""
+    cloud = start_cloud(SEED)
+    caller = replace(caller_of(cloud, virtual_time), reads_only=True)
+    assert run(caller_identity(caller)).account_id == MAIN
+    assert run(look_up_user(caller, "ann")).keys
+    before = len(cloud.call_log)
+    for service, method in (
+        ("iam", "create_access_key"),
+        ("iam", "update_access_key"),
+        ("iam", "delete_access_key"),
+        ("secretsmanager", "put_secret_value"),
+        ("ssm", "put_parameter"),
+        ("dynamodb", "transact_write_items"),
+    ):
+        with pytest.raises(AwsFailure, match="nothing is changed"):
+            run(caller.call(service, method))
+    assert len(cloud.call_log) == before

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from botocore.credentials import RefreshableCredentials
+from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import ClientError
 
 from auditor.aws.calls import Caller
@@ -202,3 +202,39 @@ def test_a_first_role_that_refuses_is_named(start_cloud: StartCloud, virtual_tim
     with pytest.raises(NothingAuditedError, match="first role cannot be assumed") as caught:
         resolve_scope(AccountsConfig(), (), connection, virtual_time.timing)
     assert "accounts.via" in caught.value.next_step
+
+
+def test_the_keys_that_calls_come_from_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role's session has no key of its own: switching off the one of the profile that it comes from locks out."""
+    (tmp_path / "config").write_text(
+        """
+        [profile tool]
+        source_profile = middle
+        role_arn = arn:aws:iam::111111111111:role/tool
+        [profile middle]
+        source_profile = person
+        role_arn = arn:aws:iam::111111111111:role/middle
+        [profile person]
+        region = eu-central-1
+        [profile round]
+        aws_access_key_id = AKIAROUND
+        aws_secret_access_key = x
+        source_profile = round
+        [profile stranger]
+        aws_access_key_id = AKIASTRANGER
+        """
+    )
+    (tmp_path / "credentials").write_text("[person]\naws_access_key_id = AKIAPERSON\naws_secret_access_key = x\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    session = AmbientCredentials(Credentials("ASIASESSION", "x", "token"))
+
+    def ids(profile: str) -> frozenset[str]:
+        clients = Clients(Connection(profile=profile))
+        clients._first = clients._ambient = session
+        return run(clients.key_ids())
+
+    assert ids("tool") == {"ASIASESSION", "AKIAPERSON"}
+    assert ids("round") == {"ASIASESSION", "AKIAROUND"}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
+    assert ids("tool") == {"ASIASESSION", "AKIAPERSON", "AKIAENVIRONMENT"}

@@ -1,7 +1,11 @@
 """`auditor remediate` as a user runs it, over HTTP: plan, approve, apply, tick, and back again."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,7 +157,7 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
     assert "is read from auditor/ci-deploy" in rotated[1]["text"]["text"]
     assert titles(slack) == [
         "Comes: deactivate, key of idle in prod",
-        "Switched off: key of leaked in prod",
+        "A person is needed: key of leaked in prod",
         "Rotated: key of ci-deploy in prod",
     ]
     steps = {one["user"]: one["steps"] for one in applied.json}
@@ -244,6 +248,49 @@ def test_a_plan_is_approved_by_a_reply_in_its_thread(
     slack.reply("U0BOB", f"approve {plan.code}")
     begun = cli.run("remediate", "tick", "--json")
     assert {one["user"]: one["steps"] for one in begun.json} == {"leaked": ["deactivate"], "idle": []}
+    command = ("key", "deactivate", "--user", "nobodys", "--account", OTHER, "--leaked", "--reason", "on a forum")
+    before = len(slack.messages)
+    assert cli.run(*command, "--as", "ann@example.com").code == 6
+    (path,) = {*path.parent.glob("plan-2*.json")} - {path, *path.parent.glob("plan-*.slack.json")}
+    assert cli.run("remediate", "show", str(path), "--format", "slack").code == 0
+    code = read_plan(path.read_bytes(), "plan").code
+    slack.reply("U0BOB", f"approve {code}", to=slack.messages[before]["ts"])
+    done = cli.run(*command, "--as", "ann@example.com", "--json")
+    assert (done.code, [one["steps"] for one in done.json]) == (0, [["deactivate"]]), done.err
+
+
+def test_a_person_at_a_terminal_types_what_is_changed(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """Which account, and how many keys: what is typed wrong changes nothing, and calls nothing."""
+    path, plan, _ = planned(cli, "--kind", "rotate")
+    approve(path, plan, BOB)
+    before = len(cloud.call_log)
+    code, shown = at_a_terminal(cli, b"y\n", "remediate", "apply", str(path))
+    assert (code, actions(cloud, before)) == (2, []), shown
+    assert "type: prod 1" in shown
+    code, shown = at_a_terminal(cli, b"prod 1\n", "remediate", "apply", str(path))
+    assert code == 0, shown
+    assert "CreateAccessKey" in actions(cloud, before)
+
+
+def at_a_terminal(cli: CommandLine, typed: bytes, *arguments: str) -> tuple[int, str]:
+    """Run the command with a terminal, at which this is typed; its exit code and what the terminal shows."""
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "r+b", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "auditor", *arguments],
+            cwd=cli.folder,
+            env=cli.whole_environment,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        terminal.write(typed)
+        shown = b""
+        with suppress(OSError):  # the end, on Linux
+            while found := terminal.read(4096):
+                shown += found
+        return process.wait(60), " ".join(shown.decode().split())
 
 
 def no_secret_is_written(cli: CommandLine, *printed: str) -> None:

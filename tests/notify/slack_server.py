@@ -27,9 +27,9 @@ class Slack:
         self.users: dict[str, dict[str, Any]] = {}
         self.url = ""
 
-    def reply(self, user: str, text: str, seconds: float = 1, **more: Any) -> None:
-        """Somebody replies to the first message, so long after it."""
-        head = str(self.messages[0]["ts"])
+    def reply(self, user: str, text: str, seconds: float = 1, to: str = "", **more: Any) -> None:
+        """Somebody replies to a message, or to the first, so long after it."""
+        head = to or str(self.messages[0]["ts"])
         ts = f"{float(head) + seconds:.6f}"
         self.messages.append({"user": user, "text": text, "ts": ts, "thread_ts": head, **more})
 

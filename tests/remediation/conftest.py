@@ -13,7 +13,12 @@ USERS = 200
 def world(start_cloud: StartCloud) -> World:
     clock = Clock()
     users = tuple(user_seed(f"user-{number}") for number in range(USERS))
-    seed = OrganisationSeed((AccountSeed(MAIN, "management"), AccountSeed(OTHER, "other", users)))
+    accounts = (
+        AccountSeed(MAIN, "management"),
+        AccountSeed(OTHER, "other", users, organisational_unit="Workloads"),
+        AccountSeed("333333333333", "sandbox", organisational_unit="Sandbox"),
+    )
+    seed = OrganisationSeed(accounts)
     made: list[World] = []
     cloud = start_cloud(seed, clock=lambda: clock.now, fault=lambda call: made[0].fault(call) if made else None)
     made.append(World(cloud, clock))

@@ -13,6 +13,7 @@ import typer
 from auditor.cli.options import ConfigPath, EndpointUrl, Json, Profile, Verbose
 from auditor.cli.output import print_json, say, set_up_logging
 from auditor.cli.remediate.shared import EXIT_PERSON, EXIT_WAITS, PlanFile, means_of, telling_aws
+from auditor.errors import UsageError
 from auditor.secret import forbid_dumps
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def apply(
         list[Path] | None, typer.Option("--approval", help="An approval that is not beside the plan.")
     ] = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="Tell what would be done; nothing is changed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="On a terminal: do not ask again.")] = False,
     config: ConfigPath = None,
     profile: Profile = None,
     endpoint_url: EndpointUrl = None,
@@ -36,8 +38,9 @@ def apply(
 ) -> None:
     """Do what an approved plan says, as far as it may be done now; `tick` goes on with it day by day.
 
-    Every key is read again right before it is changed. What is not any more as the plan saw it is left alone. With
-    --simulate nothing needs to be approved yet: the same is decided, and nothing is done.
+    Every key is read again right before it is changed. What is not any more as the plan saw it is left alone. On a
+    terminal you are asked to type which account, and how many keys. With --simulate nothing needs to be approved yet:
+    the same is decided, through a client that can only read.
 
     Exit codes: 0 done, 5 some items wait or were refused, 6 not approved, changed, expired or claimed, 7 beyond a cap,
     8 a person is needed.
@@ -52,8 +55,26 @@ def apply(
     means = means_of(config, profile, endpoint_url, None)
     with telling_aws():
         if not simulate:
-            claim(means, found, load_approvals(plan, approval or ()), answers_to(means, found, plan))
+            approvals = load_approvals(plan, approval or ())
+            if not yes:
+                _ask_again(found)
+            claim(means, found, approvals, answers_to(means, found, plan))
         carry_out(means, found, simulate=simulate, json=json)
+
+
+def _ask_again(plan: "Plan") -> None:
+    """Whoever sits at a terminal types what is changed, so that it is not another plan than was meant."""
+    if not (plan.items and sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    from auditor.formats.words import counted
+
+    accounts = sorted({item.account_name or item.account_id for item in plan.items})
+    where = accounts[0] if len(accounts) == 1 else f"{len(accounts)} accounts"
+    expected = f"{where} {len(plan.items)}"
+    typed = typer.prompt(f"To change {counted(len(plan.items), 'key')} in {where}, type: {expected}\n", err=True)
+    if typed.strip() != expected:
+        what = f"{typed.strip()!r} is not {expected!r}: nothing was done."
+        raise UsageError(what, where=plan.id, next_step="See what the plan says with `auditor remediate show`.")
 
 
 def tick(
