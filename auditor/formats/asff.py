@@ -69,7 +69,7 @@ def _finding(one: Listed, run: RunManifest) -> dict[str, Any]:
         "UpdatedAt": words.instant(run.as_of),
         **provided,
         "Title": cut(one.title, MOST["Title"]),
-        "Description": cut(one.reason, MOST["Description"]),
+        "Description": _description(one),
         "Remediation": {"Recommendation": recommendation},
         "ProductFields": dict(_product_fields(one, run)),
         "Resources": list(_resources(one)),
@@ -81,13 +81,18 @@ def _finding(one: Listed, run: RunManifest) -> dict[str, Any]:
 
 
 def _compliance(one: Listed) -> dict[str, Any]:
-    reason = {"ReasonCode": one.outcome.value.upper(), "Description": cut(one.reason, MOST["Description"])}
+    reason = {"ReasonCode": one.outcome.value.upper(), "Description": _description(one)}
     said = {"Status": _STATUS[one.outcome], "StatusReasons": [reason]}
     names = [cut(requirement.name, MOST["Requirement"]) for requirement in one.requirements]
     most = MOST["RelatedRequirements"]
     if len(names) > most:
         names = [*names[: most - 1], f"and {len(names) - most + 1} more"]
     return said | ({"RelatedRequirements": names} if names else {})
+
+
+def _description(one: Listed) -> str:
+    """Why; the title where that is blank, which Security Hub refuses."""
+    return cut(one.reason if one.reason.strip() else one.title, MOST["Description"])
 
 
 def _product_fields(one: Listed, run: RunManifest) -> Iterator[tuple[str, str]]:

@@ -184,6 +184,7 @@ def _definition(one: Objective) -> Json:
 
 
 def _result(of: _Document) -> Json:
+    items = list(_inventory(of))
     result: Json = {
         "uuid": of.id("result"),
         "title": "AWS access keys under control",
@@ -191,7 +192,7 @@ def _result(of: _Document) -> Json:
         "start": of.at,
         "end": of.at,
         "local-definitions": {
-            "inventory-items": list(_inventory(of)),
+            **({"inventory-items": items} if items else {}),  # OSCAL knows no empty lists
             "assessment-assets": _assets(of),
         },
         "reviewed-controls": _reviewed(of),
