@@ -76,6 +76,7 @@ PURE = (
     "auditor.tables",
     "auditor.report_columns",
     "auditor.formats.asff",
+    "auditor.formats.json_text",
     "auditor.formats.listed",
     "auditor.formats.ocsf",
     "auditor.formats.oscal",

@@ -4,12 +4,12 @@ Limits are those of the API's reference (AwsSecurityFinding); what is cut for th
 UserDefinedFields and VerificationState belong to those who work on the findings, and are never written. Pure.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditor.formats import words
 from auditor.formats.findings_csv import cell_text
+from auditor.formats.json_text import json_text
 from auditor.formats.listed import Listed, is_root, listed
 from auditor.formats.plain_text import cut, cut_name
 from auditor.formats.view import ReportView
@@ -44,9 +44,9 @@ _STANDARD = "Software and Configuration Checks/Industry and Regulatory Standards
 
 
 def render_asff(view: ReportView) -> bytes:
-    """A JSON array of findings, in the order of findings.json, accounts that were not audited first."""
+    """A JSON array with a finding a line, in the order of findings.json, accounts that were not audited first."""
     content = [_finding(one, view.manifest) for one in listed(view)]
-    return f"{json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)}\n".encode()
+    return f"{json_text(content, levels=1)}\n".encode()
 
 
 def _finding(one: Listed, run: RunManifest) -> dict[str, Any]:

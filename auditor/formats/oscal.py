@@ -17,6 +17,7 @@ from typing import Any
 
 from auditor.formats import words
 from auditor.formats.findings_csv import cell_text
+from auditor.formats.json_text import json_text
 from auditor.formats.listed import COVERAGE, COVERAGE_TITLE, Listed, is_root, listed, shown
 from auditor.formats.plain_text import visible
 from auditor.formats.standing import ClauseView, FrameworkView
@@ -37,6 +38,9 @@ _READABLE = re.compile(r"[A-Za-z0-9._() -]+")
 _NIST = re.compile(r"([A-Z]{2})-(\d+)(?:\((\d+)\))?(?: [a-z])?")
 _NIST_FRAMEWORKS = ("nist-800-53", "fedramp-")
 _BLANKS_AROUND = re.compile(r"^\s+|\s+$")
+
+_LEVELS = 5
+"""The document, the assessment results, their results, a result, and its lists: what these hold stands on a line."""
 
 Json = dict[str, Any]
 
@@ -88,7 +92,7 @@ class _Document:
 
 
 def render_oscal(view: ReportView) -> bytes:
-    """The assessment results as JSON in UTF-8, indented, in stable order."""
+    """The assessment results as JSON in UTF-8, in stable order, an observation or finding a line."""
     of = _Document(view)
     content = {
         "assessment-results": {
@@ -100,7 +104,7 @@ def render_oscal(view: ReportView) -> bytes:
             "back-matter": {"resources": list(_resources(of))},
         }
     }
-    return f"{json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)}\n".encode()
+    return f"{json_text(content, _LEVELS)}\n".encode()
 
 
 # ------------------------------------------------------------------------------------------------- texts

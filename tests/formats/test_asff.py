@@ -175,8 +175,10 @@ def test_what_is_too_long_is_cut_and_says_so() -> None:
 
 
 def test_it_is_the_same_every_time() -> None:
-    """Same view, same bytes; a run without findings is an empty array."""
-    assert render_asff(view_of("sample")) == render_asff(view_of("sample"))
+    """Same view, same bytes; a finding a line; a run without findings is an empty array."""
+    content = render_asff(view_of("sample"))
+    assert content == render_asff(view_of("sample"))
+    assert len(content.splitlines()) == len(findings_of(view_of("sample"))) + 2
     assert render_asff(view_of("clean")) == b"[]\n"
 
 
