@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -191,8 +192,13 @@ def test_names_are_shown_as_they_are() -> None:
 
 def test_it_is_the_same_every_time_and_another_for_another_run() -> None:
     """Same run, same bytes; another run has other UUIDs."""
-    assert render_oscal(view_of("sample")) == render_oscal(view_of("sample"))
-    assert document_of(view_of("sample"))["uuid"] == document_of(view_of("complete"))["uuid"]
+    view = view_of("sample")
+    assert render_oscal(view) == render_oscal(view)
+    other = replace(view, manifest=replace(view.manifest, id="20261222T190000Z-00000000"))
+    assert document_of(other)["uuid"] != document_of(view)["uuid"]
+    observations, others = (result_of(one)["observations"] for one in (view, other))
+    assert not {one["uuid"] for one in observations} & {one["uuid"] for one in others}
+    assert [property_of(one, "uid") for one in observations[1:]] == [property_of(one, "uid") for one in others[1:]]
 
 
 @given(st.text(st.characters(), min_size=1, max_size=20))
