@@ -32,7 +32,10 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its fol
 Formats = Annotated[
     list[str] | None,
     typer.Option(
-        "--format", "-f", metavar="LIST", help="Reports to write, such as `pdf,html`: html, pdf, csv, json, ics."
+        "--format",
+        "-f",
+        metavar="LIST",
+        help="Reports to write, such as `pdf,html`: html, pdf, csv, json, ics, oscal, ocsf, asff.",
     ),
 ]
 GroupBy = Annotated[Grouping | None, typer.Option("--group-by", help="What the findings in the PDF are grouped by.")]

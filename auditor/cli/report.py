@@ -34,6 +34,7 @@ def report(
     - `auditor report latest --format pdf,html`
     - `auditor report latest --format pdf --group-by owner` - what each owner has to do
     - `auditor report latest --format ics` - a calendar of what falls due within 90 days
+    - `auditor report latest --format oscal,ocsf,asff` - for GRC tools, SIEMs and AWS Security Hub
     - `auditor report 20261122T190000Z-5a1e0c2b`
     """
     set_up_logging(verbose)

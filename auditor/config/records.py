@@ -49,6 +49,9 @@ class ReportFormat(StrEnum):
     CSV = "csv"
     JSON = "json"
     ICS = "ics"
+    OSCAL = "oscal"
+    OCSF = "ocsf"
+    ASFF = "asff"
 
 
 DEFAULT_FORMATS = (ReportFormat.HTML, ReportFormat.PDF, ReportFormat.CSV, ReportFormat.JSON)

@@ -11,12 +11,12 @@ import unicodedata
 
 from auditor.formats import words
 from auditor.formats.contract import FINDING_FIELDS, Field, exemptions_of, finding_fields
+from auditor.formats.plain_text import visible
 from auditor.formats.view import ReportView
 
 COLUMNS = (*FINDING_FIELDS, "run_id", "as_of")
 
 _FORMULA_STARTS = frozenset("=+-@\N{MINUS SIGN}")
-_INVISIBLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _AFTER_SEMICOLON = re.compile(r"(?<=;)(.)")
 
 
@@ -42,8 +42,7 @@ def safe_cell(text: str) -> str:
 
     Where the list separator is `;` a spreadsheet splits there, quoted or not, so the next character begins a cell.
     """
-    visible = _INVISIBLE.sub(lambda match: f"\\u{{{ord(match[0]):X}}}", text)
-    split = _AFTER_SEMICOLON.sub(lambda match: _neutral(match[0]), visible)
+    split = _AFTER_SEMICOLON.sub(lambda match: _neutral(match[0]), visible(text))
     return _neutral(split)
 
 

@@ -48,6 +48,24 @@ def _ics(view: "ReportView") -> bytes:
     return render_calendar(view)
 
 
+def _oscal(view: "ReportView") -> bytes:
+    from auditor.formats.oscal import render_oscal  # noqa: PLC0415 - see the module
+
+    return render_oscal(view)
+
+
+def _ocsf(view: "ReportView") -> bytes:
+    from auditor.formats.ocsf import render_ocsf  # noqa: PLC0415 - see the module
+
+    return render_ocsf(view)
+
+
+def _asff(view: "ReportView") -> bytes:
+    from auditor.formats.asff import render_asff  # noqa: PLC0415 - see the module
+
+    return render_asff(view)
+
+
 FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         made.name: made
@@ -57,6 +75,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
             Format("csv", "findings.csv", _csv),
             Format("json", "findings.json", _json),
             Format("ics", "due.ics", _ics),
+            Format("oscal", "findings.oscal.json", _oscal),
+            Format("ocsf", "findings.ocsf.jsonl", _ocsf),
+            Format("asff", "findings.asff.json", _asff),
         )
     }
 )

@@ -26,12 +26,22 @@ def test_names_and_files() -> None:
         ("csv", "csv", "findings.csv"),
         ("json", "json", "findings.json"),
         ("ics", "ics", "due.ics"),
+        ("oscal", "oscal", "findings.oscal.json"),
+        ("ocsf", "ocsf", "findings.ocsf.jsonl"),
+        ("asff", "asff", "findings.asff.json"),
     ]
 
 
 @pytest.mark.parametrize(
     ("name", "beginning"),
-    [("html", b"<!doctype html>"), ("pdf", b"%PDF-1.7"), ("csv", b"account_id,"), ("json", b'{\n  "schema"')],
+    [
+        ("html", b"<!doctype html>"),
+        ("pdf", b"%PDF-1.7"),
+        ("csv", b"account_id,"),
+        ("json", b'{\n  "schema"'),
+        ("oscal", b'{\n  "assessment-results"'),
+        ("asff", b"["),
+    ],
 )
 def test_each_renders_the_view_to_bytes(view: ReportView, name: str, beginning: bytes) -> None:
     """A format's function takes the view and gives the whole file."""
