@@ -67,3 +67,9 @@ class PersonNeededError(AuditorError):
     """Somebody must look at it now (exit code 8)."""
 
     exit_code: ClassVar[int] = 8
+
+
+class EvidenceError(AuditorError):
+    """A bundle is not what it says, or not whole (exit code 9)."""
+
+    exit_code: ClassVar[int] = 9

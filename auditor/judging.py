@@ -26,7 +26,7 @@ from auditor.gather.processes import cores, forking
 from auditor.history import done_accounts, read_observations, read_result, write_part
 from auditor.inventory import build_snapshot, with_inactive_since
 from auditor.model import AccountFacts, AccountResult, ObservedKey, Outcome, Policy
-from auditor.policy import Tally, evaluate, tally, with_owners
+from auditor.policy import Tally, clause_key, evaluate, label, tally, with_owners
 from auditor.tables import Snapshot
 
 BATCH = 6_000_000
@@ -57,6 +57,19 @@ class Judged:
     """Accounts whose report is too new to have been made in the course of a run at `as_of`."""
     parts: int = 0
     """Parts of the run's tables that were written, from number 0."""
+
+    def by_framework(self, policy: Policy) -> dict[str, dict[str, Mapping[str, int]]]:
+        """Verdicts by framework, then by clause and control (as "1.13 key-age")."""
+        return {
+            framework.id: {
+                clause_key(clause.id, clause.criterion.control): self.tally.clauses.get(
+                    clause_key(label(framework, clause), clause.criterion.control), {}
+                )
+                for clause in framework.clauses
+                if clause.criterion
+            }
+            for framework in policy.frameworks
+        }
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -67,7 +67,7 @@ from auditor.model import (
     SlowAccount,
     Spent,
 )
-from auditor.policy import asks, clause_key, criteria, label
+from auditor.policy import asks, criteria
 from auditor.remediation.record import Record
 
 log = logging.getLogger(__name__)
@@ -145,12 +145,7 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         manifest = replace(_manifest(request, collected, judged, run_id), journal=copy)
         done = {"actions": record.actions, "pending": record.pending} if record else {}
         writer.complete(manifest, judged.parts, done)
-        view = build_view(
-            load_run(writer.folder),
-            printed_rows=request.config.output.pdf_max_rows,
-            group_by=request.config.output.group_by,
-            actions_of=timedelta(days=request.config.output.actions_days),
-        )
+        view = view_of(writer.folder, request.config.output)
         files = {"findings.json": render_findings_json(view), **_population(collected.scope)}
         folder = writer.finish(run_id, {**files, JOURNAL: record.journal} if record else files)
     except BaseException as error:
@@ -178,10 +173,19 @@ def render_stored(run: str, settings: OutputConfig, progress: Progress) -> Audit
         OutputError: the run cannot be read.
     """
     folder = find_run(run, Path(settings.folder))
-    days = timedelta(days=settings.actions_days)
-    view = build_view(load_run(folder), printed_rows=settings.pdf_max_rows, group_by=settings.group_by, actions_of=days)
+    view = view_of(folder, settings)
     reports = write_reports(view, folder, [chosen.value for chosen in settings.formats], progress)
     return AuditOutcome(view, reports, exit_code(view))
+
+
+def view_of(folder: Path, settings: OutputConfig) -> ReportView:
+    """What every report of a stored run says under these settings; raises OutputError where it cannot be read."""
+    return build_view(
+        load_run(folder),
+        printed_rows=settings.pdf_max_rows,
+        group_by=settings.group_by,
+        actions_of=timedelta(days=settings.actions_days),
+    )
 
 
 def show_stored(run: str, output: Path) -> AuditOutcome:
@@ -359,7 +363,7 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
         retries=spent.retries,
         slowest=_slowest(receipts),
         policy=config.to_policy(),
-        frameworks=_by_framework(judged, config.to_policy()),
+        frameworks=judged.by_framework(config.to_policy()),
         exemptions=judged.tally.exemptions,
         failing=judged.tally.failing,
         undecided=judged.tally.undecided,
@@ -378,20 +382,6 @@ def _record(request: AuditRequest) -> tuple[Record | None, JournalCopy | None]:
     except (AuditorError, AwsFailure) as error:
         return None, JournalCopy(problem=str(error))
     return found, JournalCopy(found.rows, found.head) if found else None
-
-
-def _by_framework(judged: Judged, policy: Policy) -> dict[str, dict[str, Mapping[str, int]]]:
-    """Verdicts by framework, then by clause and control (as "1.13 key-age")."""
-    return {
-        framework.id: {
-            clause_key(clause.id, clause.criterion.control): judged.tally.clauses.get(
-                clause_key(label(framework, clause), clause.criterion.control), {}
-            )
-            for clause in framework.clauses
-            if clause.criterion
-        }
-        for framework in policy.frameworks
-    }
 
 
 def _population(scope: Scope | None) -> dict[str, bytes]:

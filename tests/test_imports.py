@@ -20,6 +20,7 @@ EVERYTHING = sorted(path for top in ROOT.glob("[a-z]*/") for path in top.rglob("
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"evidence"},
     {"pipeline", "doctor", "simulation", "inquiry", "remedy"},
     {"judging"},
     {"gather", "history", "formats", "demo", "remediation", "notify"},

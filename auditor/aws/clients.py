@@ -223,6 +223,11 @@ class Clients:
             raise AwsFailure(Kind.NO_CREDENTIALS, "credentials", type(error).__name__, str(error)) from error
         return AmbientCredentials(found)
 
+    @property
+    def session(self) -> botocore.session.Session:
+        """Botocore's session, for what a wire does not do."""
+        return self._core
+
     def configured_region(self) -> str | None:
         """The Region of the configuration, the environment or the profile."""
         return self.connection.region or self._core.get_config_variable("region")

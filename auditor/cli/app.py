@@ -18,6 +18,7 @@ from auditor.cli import (
     credential_process,
     demo,
     doctor,
+    evidence,
     exemptions,
     iam_policy,
     key,
@@ -61,7 +62,7 @@ def root(
     others approved, and by `auditor key`, which rotates your own.
 
     Exit codes: 0 all compliant, 1 violations found, 2 wrong usage or configuration, 3 incomplete: something in scope
-    could not be audited, 4 nothing could be audited.
+    could not be audited, 4 nothing could be audited, 9 evidence that does not hold; 5 to 8 are `remediate`'s.
     """
 
 
@@ -76,6 +77,7 @@ app.add_typer(controls.app, name="controls")
 app.add_typer(exemptions.app, name="exemptions")
 app.add_typer(remediate.app, name="remediate")
 app.add_typer(key.app, name="key")
+app.add_typer(evidence.app, name="evidence")
 app.add_typer(config.app, name="config")
 
 

@@ -143,13 +143,7 @@ def simulate(
     from auditor.model import ASKED_OF_AWS
     from auditor.simulation import simulate as run_simulation
 
-    given: Values = {
-        "policy": {
-            "key-age": {"max_age_days": _days(max_age, "--max-age")},
-            "key-unused": {"max_unused_days": _days(max_unused, "--max-unused")},
-        },
-        "frameworks": {"use": framework},
-    }
+    given = limits_given(max_age, max_unused, framework)
     judged = load_judged(run, runs_folder(config, output))
     after = _settings(config, given) if with_config else None
     if after and judged.policy.switched_off >= ASKED_OF_AWS:  # the run has no such facts
@@ -162,12 +156,23 @@ def simulate(
     finally:
         progress.close()
     if json:
-        print_json(_simulation_document(found, judged.folder.name, policy))
+        print_json(simulation_document(found, judged.folder.name, policy))
     else:
-        _say_simulation(found, judged.folder.name, policy)
+        say_simulation(found, judged.folder.name, policy)
 
 
 # ------------------------------------------------------------------------------------------------- definitions
+
+
+def limits_given(max_age: str | None, max_unused: str | None, framework: list[str] | None) -> "Values":
+    """Other limits and standards, as the command line gives them; UsageError where they are none."""
+    return {
+        "policy": {
+            "key-age": {"max_age_days": _days(max_age, "--max-age")},
+            "key-unused": {"max_unused_days": _days(max_unused, "--max-unused")},
+        },
+        "frameworks": {"use": framework},
+    }
 
 
 def _days(text: str | None, where: str) -> int | None:
@@ -306,7 +311,8 @@ def _rows(found: "Simulation") -> Iterable[tuple[str, tuple[int, int, int, int]]
         yield control.value, (*counts(found.before, control), *counts(found.after, control))
 
 
-def _say_simulation(found: "Simulation", run: str, after: "Policy") -> None:
+def say_simulation(found: "Simulation", run: str, after: "Policy") -> None:
+    """What another policy would say of a run, for people."""
     from auditor.formats.words import bounds, counted, rate
 
     told = []
@@ -364,7 +370,8 @@ def _verdicts(tallied: "Tally", framework: "Framework", clause: "Clause") -> Map
     return tallied.clauses.get(clause_key(label(framework, clause), clause.criterion.control), {})
 
 
-def _simulation_document(found: "Simulation", run: str, after: "Policy") -> dict[str, Any]:
+def simulation_document(found: "Simulation", run: str, after: "Policy") -> dict[str, Any]:
+    """The same for programs."""
     from dataclasses import asdict
 
     from auditor.policy import clause_key

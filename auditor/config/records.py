@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from auditor.config.conflicts import conflicts
+from auditor.config.evidence_records import EvidenceConfig
 from auditor.config.exemption_records import ExemptionsConfig
 from auditor.config.forms import (
     ACCOUNT_ID,
@@ -216,6 +217,7 @@ class Config(Section):
     gather: GatherConfig = table(GatherConfig)
     remediation: RemediationConfig = table(RemediationConfig)
     notify: NotifyConfig = table(NotifyConfig)
+    evidence: EvidenceConfig = table(EvidenceConfig)
     aws: AwsConfig = table(AwsConfig)
     output: OutputConfig = table(OutputConfig)
 

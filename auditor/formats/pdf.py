@@ -7,6 +7,7 @@ shown, or that would change how its neighbours are shown, appears as a visible e
 
 import contextlib
 import hashlib
+import importlib
 import io
 import logging
 import re
@@ -62,6 +63,13 @@ def render_pdf(view: ReportView, *, max_rows: int = 1000) -> bytes:
                 "the PDF report asked for something outside the package", next_step="Install auditor again."
             ) from error
     return document
+
+
+def text_engine() -> dict[str, str]:
+    """The version of the library that breaks lines, on which a page's bytes depend; OutputError where it is missing."""
+    with _quiet():
+        load_weasyprint()
+        return {"pango": str(importlib.import_module("weasyprint.text.ffi").pango.pango_version())}
 
 
 def _page(view: ReportView, max_rows: int) -> str:

@@ -105,17 +105,8 @@ class RunWriter:
         Raises:
             OutputError: the disk is full or the folder went away.
         """
-        tables = self.folder / "tables"
+        write_tables(self.folder, parts, others)
         with writing(self.folder):
-            tables.mkdir()
-            for name in TABLES:
-                paths = [_part(self.folder, name, number) for number in range(parts)]
-                if len(paths) == 1:
-                    paths[0].rename(tables / f"{name}.parquet")
-                else:
-                    merge_parquet(paths, tables / f"{name}.parquet")
-            write_parquet({tables / f"{name}.parquet": frame for name, frame in others.items()})
-            shutil.rmtree(self.folder / PARTS)
             (self.folder / "run.json").write_bytes(encode_manifest(manifest))
 
     def finish(self, run_id: str, files: Mapping[str, bytes]) -> Path:
@@ -153,6 +144,25 @@ def write_part(folder: Path, number: int, snapshot: Snapshot, findings: pd.DataF
             (folder / PARTS / name).mkdir(parents=True, exist_ok=True)
         paths = [_part(folder, name, number) for name in TABLES]
         write_parquet(dict(zip(paths, frames, strict=True)))
+
+
+def write_tables(folder: Path, parts: int, others: Mapping[str, pd.DataFrame]) -> None:
+    """Merge the first so many parts in a folder into the tables of a run, and write others beside them.
+
+    Raises:
+        OutputError: the disk is full or the folder went away.
+    """
+    tables = folder / "tables"
+    with writing(folder):
+        tables.mkdir()
+        for name in TABLES:
+            paths = [_part(folder, name, number) for number in range(parts)]
+            if len(paths) == 1:
+                paths[0].rename(tables / f"{name}.parquet")
+            else:
+                merge_parquet(paths, tables / f"{name}.parquet")
+        write_parquet({tables / f"{name}.parquet": frame for name, frame in others.items()})
+        shutil.rmtree(folder / PARTS)
 
 
 def _part(folder: Path, table: str, number: int) -> Path:

@@ -1,5 +1,6 @@
 """Tables on disk, as Parquet that Athena, Spark and pandas read as it is. DuckDB does the work."""
 
+import filecmp
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,6 +90,35 @@ def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * 
             stored.project(", ".join(["*", *lacking])).create_view("rows")
             return conform(connection.sql(query).df(), columns)
         except (duckdb.Error, KeyError) as error:
+            raise ValueError(str(error)) from error
+
+
+def counted_rows(path: Path, where: str = "TRUE") -> int:
+    """How many rows of a stored table meet a condition of SQL; ValueError where it is no such table."""
+    with _connection() as connection:
+        try:
+            connection.read_parquet(str(path)).create_view("rows")
+            found = connection.execute(f"SELECT count(*) FROM rows WHERE {where}").fetchone()  # noqa: S608 - of our own
+            assert found is not None
+            return int(found[0])
+        except duckdb.Error as error:
+            raise ValueError(str(error)) from error
+
+
+def differing_rows(one: Path, other: Path) -> int:
+    """How many rows two stored tables do not share, in whatever order; ValueError where their columns differ."""
+    if filecmp.cmp(one, other, shallow=False):
+        return 0
+    with _connection() as connection:
+        try:
+            for name, path in (("one", one), ("other", other)):
+                connection.read_parquet(str(path)).create_view(name)
+            lost = "(SELECT * FROM one EXCEPT ALL SELECT * FROM other)"
+            added = "(SELECT * FROM other EXCEPT ALL SELECT * FROM one)"
+            found = connection.execute(f"SELECT count(*) FROM ({lost} UNION ALL {added})").fetchone()  # noqa: S608
+            assert found is not None
+            return int(found[0])
+        except duckdb.Error as error:
             raise ValueError(str(error)) from error
 
 

@@ -1,0 +1,116 @@
+"""What a bundle says of itself to people: `README.txt`, how anybody checks it, and `bag-info.txt`."""
+
+from pathlib import Path
+
+from auditor import __version__
+from auditor.evidence import dictionary
+from auditor.evidence.bag import INFO, PAYLOAD, README, BagError, decode_info, read_tag
+from auditor.evidence.layout import About
+from auditor.formats import words
+from auditor.model import RunManifest
+
+TEXT = """\
+Evidence about AWS IAM access keys
+==================================
+
+Organisation  {organisation}
+Run           {run}
+As of         {as_of}
+Scope         {scope}
+Result        {headline}
+
+What this is
+------------
+A BagIt 1.0 bag (RFC 8493): everything that one run of auditor {version} was told by AWS, what it was
+judged by, what came of it, and what makes sure that none of it was changed since.
+
+  data/raw/<account>/       what AWS answered: credential-report.csv as it was sent, byte for byte, with
+                            response.json (request id, when it was made and received); live look-ups of
+                            single users (keys.json) and what else was asked for; account.json tells how
+                            the account ended, also where it refused
+  data/population.json      every account of the organisation, in scope or left out, and why
+  data/policy.toml          what was judged by, with standards and exemptions
+  data/run.json             who ran it, when, with which version, on which scope; coverage and counts
+  data/tables/              every account, user, key and verdict, compliant ones too (Parquet)
+  data/findings.*           what fails, is exempt or unknown, for people's and programs' use
+  data/report.html, .pdf    the report
+  data/journal.jsonl        what auditor itself changed, if it ever did: rows that prove each other
+  data/reconciliation.json  the same things counted in each file that tells of them
+  data/data-dictionary.csv  every column: where it comes from, and what it means
+  data/bundle.json          the bundle before this one, and how long this one is kept
+  attestation.intoto.json   the signature: DSSE envelope, in-toto statement
+
+How to check it without auditor
+-------------------------------
+  sha256sum -c manifest-sha256.txt        every file is what the manifest says
+  sha256sum -c tagmanifest-sha256.txt     and so are the manifest and this text
+
+The signature is over README.txt, bag-info.txt, bagit.txt and both manifests, so over everything. A program
+of fifty lines that checks it with a public key is in the manual of auditor (docs/verify_evidence.py). Have
+the public key from somebody else than who gave you this bundle.
+
+How to check it with auditor
+----------------------------
+  auditor evidence verify BUNDLE --key PUBLIC-KEY [--previous BUNDLE-OF-THE-MONTH-BEFORE]
+
+checks all of this, that every total adds up, and then judges the raw answers again: verdicts, numbers and
+reports must come out the same, byte for byte. It needs no AWS account and no network.
+
+  auditor evidence sample BUNDLE --n 25 --seed YOUR-NUMBER    a sample to check in AWS yourself
+  auditor evidence replay BUNDLE --policy OTHER.toml          what another policy would have said
+
+Kept until {retained_until}. The bundle before: {previous}.
+"""
+
+
+def readme(manifest: RunManifest, about: About) -> bytes:
+    """The text for a run."""
+    previous = f"{about.previous.run_id}, sha256 {about.previous.sha256}" if about.previous else "none is named"
+    return TEXT.format(
+        organisation=_line(manifest.organisation or "not named"),
+        run=manifest.id,
+        as_of=about.as_of,
+        scope=_line(manifest.scope),
+        headline=_line(words.headline(manifest)),
+        version=manifest.tool_version,
+        retained_until=about.retained_until.isoformat(),
+        previous=previous,
+    ).encode("utf-8", "backslashreplace")
+
+
+def info(manifest: RunManifest, about: About) -> list[tuple[str, str]]:
+    """`bag-info.txt`: the elements that RFC 8493 names, and two of our own."""
+    coverage = manifest.coverage
+    scope = f"{coverage.accounts_audited} of {coverage.accounts_in_scope} accounts"
+    previous = f"{about.previous.run_id} sha256:{about.previous.sha256}" if about.previous else "none"
+    return [
+        ("Source-Organization", manifest.organisation or "not named"),
+        ("External-Identifier", manifest.id),
+        ("External-Description", f"AWS IAM access keys as of {about.as_of}: {scope}, {manifest.scope}"),
+        ("Bagging-Date", about.as_of[:10]),
+        ("Bag-Software-Agent", f"auditor {about.made_with['auditor']}"),
+        ("Sensitivity", "Confidential: names of users, accounts and access key ids; no secrets"),
+        ("Retention-Until", about.retained_until.isoformat()),
+        ("Previous-Bundle", previous),
+    ]
+
+
+def _line(text: str) -> str:
+    """A text of somebody's as one line that obeys nobody."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def check_description(bag: Path, manifest: RunManifest, about: About) -> None:
+    """Whether a bag tells people what this version tells them of such a run; raises BagError.
+
+    What another version wrote cannot be compared.
+    """
+    if about.made_with.get("auditor") != __version__:
+        return
+    told = decode_info(read_tag(bag, INFO))
+    told.pop("Payload-Oxum")
+    expected = {label: " ".join(value.split()) for label, value in info(manifest, about)}
+    if read_tag(bag, README) != readme(manifest, about) or told != expected:
+        raise BagError(f"{README} or {INFO} says something else of the run than the run itself")
+    if (bag / PAYLOAD / dictionary.FILE).read_bytes() != dictionary.content():
+        raise BagError(f"{dictionary.FILE} is not the dictionary of this version")

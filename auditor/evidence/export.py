@@ -1,0 +1,204 @@
+"""A stored run → a bundle: collected, counted, described, signed; there whole, or not there at all."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from auditor.errors import OutputError, UsageError
+from auditor.evidence import dictionary, reconciliation
+from auditor.evidence.attestation import statement
+from auditor.evidence.bag import (
+    ATTESTATION,
+    PAYLOAD,
+    TIME_STAMP,
+    BagError,
+    bundle_digest,
+    close_bag,
+    files_of,
+)
+from auditor.evidence.container import opened, pack
+from auditor.evidence.description import info, readme
+from auditor.evidence.layout import BUNDLE, KNOWN, PREFIX, RAW_FILES, About, Link, encode_about, read_about
+from auditor.evidence.reconciliation import encode_totals, totals
+from auditor.evidence.replay import render_reports, report_files, versions
+from auditor.formats.words import instant
+from auditor.gather import Progress
+from auditor.history import RAW, TERMS, load_manifest
+from auditor.history.disk import writing
+from auditor.model import Outcome, RunManifest
+
+Sign = Callable[[bytes], bytes]
+"""From a statement to its signed envelope."""
+
+Stamp = Callable[[bytes], bytes]
+"""From a signature's file to its time stamp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a bundle is made."""
+
+    output: Path
+    """The folder of the bundles."""
+    retention: timedelta
+    """How long after the run's instant it is to be kept."""
+    is_packed: bool = False
+    previous: Path | None = None
+    """The bundle before; None for the latest of an earlier run in `output`."""
+    sign: Sign | None = None
+    stamp: Stamp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A bundle that was made, or was there already with the same content."""
+
+    path: Path
+    about: About
+    sha256: str
+    """The digest that stands for all of it but the signature."""
+    files: int
+    size: int
+    is_new: bool
+    is_signed: bool
+
+
+def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
+    """Make the bundle of a stored run; the same run and the bundle before it always give the same one.
+
+    A signature by an algorithm that takes random numbers, and a time stamp, differ each time.
+
+    Raises:
+        UsageError: there is another bundle of that name, or the one before is none.
+        OutputError: the run cannot be read, its numbers do not add up, or the disk is full.
+    """
+    manifest = load_manifest(run)
+    name = f"{PREFIX}{manifest.id}"
+    target = wanted.output / (f"{name}.zip" if wanted.is_packed else name)
+    about = About(
+        manifest.id,
+        instant(manifest.as_of),
+        versions(),
+        (manifest.as_of + wanted.retention).date(),
+        _link(wanted, manifest),
+    )
+    with _making(wanted.output, name) as bag:
+        _collect(run, bag, about, progress)
+        close_bag(bag, readme(manifest, about), info(manifest, about))
+        if wanted.sign is not None:
+            progress.phase("Signing")
+            (bag / ATTESTATION).write_bytes(wanted.sign(_statement(bag, manifest)))
+            if wanted.stamp is not None:
+                (bag / TIME_STAMP).write_bytes(wanted.stamp((bag / ATTESTATION).read_bytes()))
+        made = list(files_of(bag))
+        sizes, digest = sum((bag / one).stat().st_size for one in made), bundle_digest(bag)
+        is_new = _place(bag, target, is_packed=wanted.is_packed, digest=digest)
+    return Exported(target, about, digest, len(made), sizes, is_new, wanted.sign is not None)
+
+
+@contextmanager
+def _making(output: Path, name: str) -> Iterator[Path]:
+    """A folder of this name in another that nobody sees, which is gone afterwards."""
+    hidden = output / f".{name}.{os.urandom(4).hex()}.partial"
+    try:
+        with writing(output):
+            output.mkdir(parents=True, exist_ok=True)
+            (hidden / name / PAYLOAD).mkdir(parents=True)
+            yield hidden / name
+    except BagError as error:
+        raise OutputError(f"The bundle cannot be made: {error}.", where=str(output)) from error
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _place(bag: Path, target: Path, *, is_packed: bool, digest: str) -> bool:
+    """Give the bundle its name, unless it has it already; whether it is new."""
+    made = bag
+    if is_packed:
+        made = bag.with_name(target.name)
+        pack(bag, made)
+    if target.exists():
+        try:
+            with opened(target) as there:
+                same = bundle_digest(there) == digest and (there / ATTESTATION).exists() == (bag / ATTESTATION).exists()
+        except BagError:
+            same = False
+        if not same:
+            step = "Name another folder with --output, or move the one that is there out of the way."
+            raise UsageError("There is another bundle of this run already.", where=str(target), next_step=step)
+        return False
+    made.rename(target)
+    return True
+
+
+def _link(wanted: Wanted, manifest: RunManifest) -> Link | None:
+    """What names the bundle before this one."""
+    if wanted.previous is not None:
+        try:
+            return _link_to(wanted.previous)
+        except BagError as error:
+            step = "Name the bundle of the run before with --previous."
+            raise UsageError(f"This is no bundle: {error}.", where=str(wanted.previous), next_step=step) from error
+    earlier: list[tuple[str, str, Link]] = []
+    for path in sorted(wanted.output.glob(f"{PREFIX}*")) if wanted.output.is_dir() else ():
+        try:
+            with opened(path) as bag:
+                about = read_about(bag)
+                if about.as_of < instant(manifest.as_of):
+                    earlier.append((about.as_of, about.run_id, Link(about.run_id, bundle_digest(bag))))
+        except BagError:
+            continue
+    return max(earlier)[-1] if earlier else None
+
+
+def _link_to(bundle: Path) -> Link:
+    with opened(bundle) as bag:
+        return Link(read_about(bag).run_id, bundle_digest(bag))
+
+
+def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
+    """The payload: the run as it is archived, its reports made anew, and what explains and counts them."""
+    data = bag / PAYLOAD
+    accounts = sorted(path.name for path in (run / RAW).iterdir())
+    progress.phase("Collecting answers", len(accounts))
+    for account in accounts:
+        (data / RAW / account).mkdir(parents=True)
+        for name in RAW_FILES:
+            if (run / RAW / account / name).exists():
+                shutil.copyfile(run / RAW / account / name, data / RAW / account / name)
+        progress.advance(account)
+    (data / "tables").mkdir()
+    for path in sorted((run / "tables").iterdir()):
+        shutil.copyfile(path, data / "tables" / path.name)
+    for name in KNOWN - set(report_files()):
+        if (run / name).exists():
+            shutil.copyfile(run / name, data / name)
+    for name, content in render_reports(data, progress):
+        if content is None:
+            step = "Install the libraries that `auditor doctor` names: the bundle holds the PDF as well."
+            raise OutputError("The report cannot be made here.", where=name, next_step=step)
+        (data / name).write_bytes(content)
+    (data / BUNDLE).write_bytes(encode_about(about))
+    (data / dictionary.FILE).write_bytes(dictionary.content())
+    found = totals(data)
+    wrong = next((total for total in found if not total.holds), None)
+    if wrong is not None:
+        counts = ", ".join(f"{where} {count:,}" for where, count in wrong.counted.items())
+        what = f"The run's {wrong.what} do not add up ({counts}), so it is evidence of nothing."
+        raise OutputError(what, where=str(run), next_step="Restore the run from its archive, or audit again.")
+    (data / reconciliation.FILE).write_bytes(encode_totals(found))
+
+
+def _statement(bag: Path, manifest: RunManifest) -> bytes:
+    """What is signed about the bag: the tests are the controls, and the result is the run's own."""
+    verdicts = manifest.summary.verdicts
+    failed = [control for control, counts in verdicts.items() if counts.get(Outcome.NON_COMPLIANT)]
+    unknown = [control for control, counts in verdicts.items() if counts.get(Outcome.UNKNOWN)]
+    result = "FAILED" if failed else "PASSED" if manifest.is_complete else "WARNED"
+    policy = hashlib.sha256((bag / PAYLOAD / TERMS).read_bytes()).hexdigest()
+    return statement(bag, result, policy, failed, unknown)

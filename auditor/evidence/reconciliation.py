@@ -1,0 +1,182 @@
+"""What the numbers of a run must add up to: the same thing, counted in every file that tells of it.
+
+Whoever audits the evidence asks of every list whether it is complete (AT-C 205.36); these are the answers, and they can
+be counted again from the files alone.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from auditor.answers import ACCOUNT, LISTING, REPORT
+from auditor.evidence.bag import BagError
+from auditor.history import JOURNAL, POPULATION, RAW, counted_rows
+
+FILE = "reconciliation.json"
+SCHEMA = "auditor.reconciliation/1"
+
+Numbers = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A thing, and how many there are of it by each file that tells; what is added up is named with a plus."""
+
+    what: str
+    counted: Numbers
+
+    @property
+    def holds(self) -> bool:
+        """Whether all say the same."""
+        return len(set(self.counted.values())) <= 1
+
+
+def totals(run: Path) -> list[Total]:
+    """Every total of a run's folder.
+
+    Raises:
+        BagError: a file cannot be counted.
+    """
+    try:
+        return list(_totals(run))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        raise BagError(f"what there is cannot be counted ({type(error).__name__}: {error})") from error
+
+
+def encode_totals(found: list[Total]) -> bytes:
+    """The totals as a file."""
+    told = [{"what": total.what, "counted": dict(total.counted), "holds": total.holds} for total in found]
+    return json.dumps({"schema": SCHEMA, "totals": told}, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def check_totals(run: Path) -> int:
+    """Count everything again; how many totals there are.
+
+    Raises:
+        BagError: one does not hold, or the run says something else.
+    """
+    found = totals(run)
+    for total in found:
+        if not total.holds:
+            counts = ", ".join(f"{where} {count:,}" for where, count in total.counted.items())
+            raise BagError(f"{total.what} do not add up: {counts}")
+    if (run / FILE).read_bytes() != encode_totals(found):
+        raise BagError(f"{FILE} has other numbers than there are")
+    return len(found)
+
+
+def _totals(run: Path) -> Iterator[Total]:
+    told = json.loads((run / "run.json").read_bytes())
+    findings = json.loads((run / "findings.json").read_bytes())
+    coverage, summary = told["coverage"], told["summary"]
+    tables, raw = run / "tables", _counted_raw(run)
+    yield from _accounts(run, told, findings, raw)
+    yield Total(
+        "users",
+        {
+            "raw answers": raw["users"],
+            "tables/users.parquet": counted_rows(tables / "users.parquet"),
+            "run.json": coverage["users"],
+            "findings.json": findings["coverage"]["users"],
+        },
+    )
+    outcomes = ("compliant", "non_compliant", "exempt", "not_applicable", "unknown")
+    yield Total(
+        "access keys",
+        {
+            "tables/keys.parquet, without root users": counted_rows(tables / "keys.parquet", "NOT is_root"),
+            "run.json": coverage["keys"],
+            "findings.json": findings["coverage"]["keys"],
+            f"run.json, {' + '.join(outcomes)}": sum(summary[name] for name in outcomes),
+            f"findings.json, {' + '.join(outcomes)}": sum(findings["summary"][name] for name in outcomes),
+        },
+    )
+    for outcome in outcomes:
+        where = f"outcome = '{outcome}' AND by_policy IS NOT FALSE"
+        yield Total(
+            f"verdicts that are {outcome}",
+            {
+                "tables/findings.parquet": counted_rows(tables / "findings.parquet", where),
+                "run.json": sum(counts.get(outcome, 0) for counts in summary["verdicts"].values()),
+            },
+        )
+    yield from _listed(run, findings)
+    if told.get("journal") and told["journal"]["problem"] is None:
+        lines = (run / JOURNAL).read_bytes().count(b"\n")
+        yield Total(
+            "rows of the journal",
+            {JOURNAL: lines, "run.json": told["journal"]["rows"], "findings.json": _journal_rows(findings)},
+        )
+
+
+def _accounts(run: Path, told: Mapping[str, Any], findings: Mapping[str, Any], raw: Numbers) -> Iterator[Total]:
+    coverage, table = told["coverage"], run / "tables" / "accounts.parquet"
+    if (run / POPULATION).exists():
+        population = json.loads((run / POPULATION).read_bytes())["accounts"]
+        yield Total(
+            "accounts of the organisation",
+            {
+                POPULATION: len(population),
+                "run.json": coverage["organisation_accounts"],
+            },
+        )
+        yield Total(
+            "accounts that filters left out",
+            {POPULATION: sum(not account["in_scope"] for account in population), "run.json": coverage["left_out"]},
+        )
+    yield Total(
+        "accounts in scope",
+        {
+            "raw answers": raw["accounts"],
+            "tables/accounts.parquet": counted_rows(table),
+            "run.json": coverage["accounts_in_scope"],
+            "run.json, audited + not audited": coverage["accounts_audited"] + len(coverage["not_audited"]),
+            "findings.json": findings["coverage"]["accounts_in_scope"],
+        },
+    )
+    yield Total(
+        "accounts that were not audited",
+        {
+            "raw answers": raw["not audited"],
+            "tables/accounts.parquet": counted_rows(table, "NOT audited"),
+            "run.json": len(coverage["not_audited"]),
+            "findings.json": len(findings["coverage"]["not_audited"]),
+        },
+    )
+
+
+def _listed(run: Path, findings: Mapping[str, Any]) -> Iterator[Total]:
+    """Findings that are listed one by one, in every form that lists them."""
+    listed = "outcome IN ('non_compliant', 'exempt', 'unknown')"
+    counted = {
+        "tables/findings.parquet": counted_rows(run / "tables" / "findings.parquet", listed),
+        "findings.json": len(findings["findings"]),
+    }
+    if (run / "findings.csv").exists():
+        text = io.StringIO((run / "findings.csv").read_text(encoding="utf-8-sig"), newline="")
+        counted["findings.csv"] = sum(1 for _ in csv.reader(text)) - 1
+    yield Total("findings", counted)
+
+
+def _journal_rows(findings: Mapping[str, Any]) -> int:
+    return int(findings["remediation"]["journal"]["rows"])
+
+
+def _counted_raw(run: Path) -> Numbers:
+    """Accounts, those that were not audited, and users, as AWS's answers have them."""
+    accounts = refused = users = 0
+    for place in sorted((run / RAW).iterdir()):
+        said = json.loads((place / ACCOUNT).read_bytes())
+        accounts += 1
+        if not said["audited"]:
+            refused += 1
+        elif REPORT in said["files"]:
+            text = io.StringIO((place / REPORT).read_text(encoding="utf-8"), newline="")
+            users += sum(1 for row in csv.reader(text) if row) - 1
+        else:
+            users += len(json.loads((place / LISTING).read_bytes())["users"])
+    return {"accounts": accounts, "not audited": refused, "users": users}

@@ -1,0 +1,104 @@
+"""A time stamp of a bundle's signature by an authority (RFC 3161): whoever signs cannot have dated it back."""
+
+import hashlib
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from rfc3161_client import TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
+from rfc3161_client.errors import VerificationError
+from rfc3161_client.tsp import PKIStatus
+
+from auditor.errors import OutputError, UsageError
+from auditor.evidence.bag import TIME_STAMP, BagError, read_tag
+
+SECONDS = 30
+MOST_BYTES = 1 << 20
+
+REQUEST, RESPONSE = "application/timestamp-query", "application/timestamp-reply"
+
+
+def ask_for_time_stamp(url: str, message: bytes) -> bytes:
+    """The authority's answer about a message, which it does not see, but for its digest.
+
+    Raises:
+        UsageError: the URL is none to be asked in the clear.
+        OutputError: it does not answer, or with something that is no time stamp of the message.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        step = "It begins with https:// or http://; the answer is signed."
+        raise UsageError("This is no address of a time stamp authority.", where=url, next_step=step)
+    asked = TimestampRequestBuilder().data(message).build()
+    request = urllib.request.Request(url, asked.as_bytes(), {"Content-Type": REQUEST}, method="POST")  # noqa: S310
+    step = "Try again, name another authority, or leave the time stamp out."
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - http and https alone
+            content: bytes = answer.read(MOST_BYTES)
+        response = decode_timestamp_response(content)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"The authority gave no time stamp ({error}).", where=url, next_step=step) from error
+    imprint = bytes(asked.message_imprint.message)
+    is_ours = (
+        response.status == PKIStatus.GRANTED
+        and response.tst_info.nonce == asked.nonce
+        and bytes(response.tst_info.message_imprint.message) == imprint
+    )
+    if not is_ours:
+        what = f"The authority did not stamp what it was asked to ({response.status})."
+        raise OutputError(what, where=url, next_step=step)
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """What a time stamp says: when, and by which authority; `is_trusted` where its certificate is known to be good."""
+
+    at: datetime
+    is_trusted: bool
+
+
+def check_time_stamp(bag: Path, message: bytes, roots: Sequence[x509.Certificate]) -> Stamped:
+    """What the time stamp of a bag says about a message.
+
+    Args:
+        bag: the bag.
+        message: what was stamped.
+        roots: certificates of authorities that are trusted; without any, nothing is known of who stamped.
+
+    Raises:
+        BagError: it is no time stamp of the message, or not by such an authority.
+    """
+    content = read_tag(bag, TIME_STAMP)
+    try:
+        response = decode_timestamp_response(content)
+        digest = bytes(response.tst_info.message_imprint.message)
+        at = response.tst_info.gen_time
+        is_whole = bytes(response.as_bytes()) == content
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BagError(f"{TIME_STAMP} is no time stamp: {error}") from error
+    if not is_whole or digest != hashlib.sha512(message).digest():
+        raise BagError(f"{TIME_STAMP} is not of this signature")
+    if not roots:
+        return Stamped(at, is_trusted=False)
+    builder = VerifierBuilder()
+    for root in roots:
+        builder = builder.add_root_certificate(root)
+    try:
+        builder.build().verify_message(response, message)
+    except (VerificationError, ValueError) as error:
+        raise BagError(f"{TIME_STAMP} is not by an authority that was given: {error}") from error
+    return Stamped(at, is_trusted=True)
+
+
+def load_roots(path: Path) -> list[x509.Certificate]:
+    """The certificates of a PEM file; UsageError where there are none."""
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        step = "Name a PEM file with the certificates of the authority's root, which came another way than the bundle."
+        raise UsageError(f"There are no certificates in it ({error}).", where=str(path), next_step=step) from error

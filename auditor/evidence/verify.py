@@ -1,0 +1,215 @@
+"""A bundle, checked as an external auditor does who trusts nobody: every check a plain sentence, in this order.
+
+1. It is a folder or an archive of plain files, with nothing hidden, doubled or leading out of it.
+2. What is there is what the manifests list, no more and no less.
+3. Every file has the digest that the manifest says.
+4. A key that came another way signed it; and, where it has one, a time stamp says when.
+5. It names the bundle before, which is that one.
+6. Every number adds up over all files that tell of it.
+7. The raw answers, judged again under the stored policy, give what the bundle says, byte for byte.
+
+The first that does not hold ends it: what stands on it means nothing any more.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from auditor.errors import AuditorError
+from auditor.evidence.attestation import check_signature
+from auditor.evidence.bag import (
+    ATTESTATION,
+    INFO,
+    PAYLOAD,
+    TIME_STAMP,
+    BagError,
+    bundle_digest,
+    check_complete,
+    check_fixity,
+    decode_info,
+    read_tag,
+)
+from auditor.evidence.container import opened
+from auditor.evidence.description import check_description
+from auditor.evidence.keys import PublicKey, fingerprint
+from auditor.evidence.layout import About, check_names, read_about
+from auditor.evidence.reconciliation import check_totals
+from auditor.evidence.replay import replay
+from auditor.evidence.time_stamp import check_time_stamp
+from auditor.formats.words import counted
+from auditor.gather import Progress
+from auditor.history import load_manifest
+from auditor.model import RunManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was found, or what does not hold; or why it could not be looked at."""
+
+    name: str
+    told: str
+    holds: bool = True
+    was_made: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found of a bundle; it holds if every check that was made does."""
+
+    bundle: Path
+    checks: tuple[Check, ...]
+    about: About | None = None
+    manifest: RunManifest | None = None
+    sha256: str = ""
+
+    @property
+    def problem(self) -> Check | None:
+        """The first check that does not hold."""
+        return next((check for check in self.checks if not check.holds), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What came another way than the bundle."""
+
+    keys: Sequence[PublicKey] = ()
+    """Of whom its signature is believed; without any, it is not checked, which is said."""
+    previous: Path | None = None
+    """The bundle before."""
+    authorities: Sequence[x509.Certificate] = ()
+    """Whose time stamps are believed."""
+    replays: bool = True
+    """Whether the verdicts are made again."""
+
+
+def verify(bundle: Path, trust: Trust, progress: Progress) -> Verification:
+    """Check a bundle. It may be anything at all: whatever is wrong with it is the answer, not an error."""
+    checks: list[Check] = []
+    with ExitStack() as stack:
+        looked = _Looked(bundle, trust, progress, stack)
+        for name, check in looked.steps():
+            try:
+                told = check()
+            except (BagError, AuditorError) as error:
+                checks.append(Check(name, f"{error}", holds=False))
+                break
+            except (Exception, RecursionError) as error:  # noqa: BLE001 - made to break what reads it, perhaps
+                checks.append(Check(name, f"it cannot be read ({type(error).__name__}: {error})", holds=False))
+                break
+            if told is not None:
+                checks.append(told if isinstance(told, Check) else Check(name, told))
+        return Verification(bundle, tuple(checks), looked.about, looked.manifest, looked.sha256)
+
+
+@dataclass
+class _Looked:
+    """A bundle that is being looked at, and what is known of it so far."""
+
+    bundle: Path
+    trust: Trust
+    progress: Progress
+    stack: ExitStack
+    bag: Path = Path()
+    listed: dict[str, str] | None = None
+    about: About | None = None
+    manifest: RunManifest | None = None
+    sha256: str = ""
+
+    def steps(self) -> Sequence[tuple[str, Callable[[], "str | Check | None"]]]:
+        """The checks in their order."""
+        return (
+            ("container", self._container),
+            ("completeness", self._completeness),
+            ("fixity", self._fixity),
+            ("signature", self._signature),
+            ("time stamp", self._time_stamp),
+            ("chain", self._chain),
+            ("reconciliation", self._reconciliation),
+            ("replay", self._replay),
+        )
+
+    def _container(self) -> str:
+        self.progress.phase("Opening the bundle")
+        self.bag = self.stack.enter_context(opened(self.bundle))
+        kind = "folder" if self.bundle.is_dir() else "archive, which holds its files and nothing else"
+        return f"It is a {kind}."
+
+    def _completeness(self) -> str:
+        self.listed = check_complete(self.bag)
+        check_names(self.listed)
+        return f"All {counted(len(self.listed), 'file')} that the manifest lists are there, and no other."
+
+    def _fixity(self) -> str:
+        self.progress.phase("Reading every file")
+        assert self.listed is not None
+        number = check_fixity(self.bag, self.listed)
+        self.sha256 = bundle_digest(self.bag)
+        self.about = read_about(self.bag)
+        self.manifest = load_manifest(self.bag / PAYLOAD)
+        if self.about.run_id != self.manifest.id:
+            raise BagError("the bundle says that it is of another run than the run in it")
+        return f"All {counted(number, 'file')} have the SHA-256 that the manifests say; the bundle is {self.sha256}."
+
+    def _signature(self) -> Check | str:
+        there = (self.bag / ATTESTATION).exists()
+        if not self.trust.keys:
+            why = "It is signed, and no key was given to check it with." if there else "It is not signed."
+            return Check("signature", f"{why} Whoever had it in hand could have made it anew.", was_made=False)
+        if not there:
+            raise BagError("it is not signed")
+        return f"It was signed as it is by the key {fingerprint(check_signature(self.bag, self.trust.keys))}."
+
+    def _time_stamp(self) -> Check | str | None:
+        if not (self.bag / TIME_STAMP).exists():
+            if self.trust.authorities:
+                raise BagError("it has no time stamp")
+            return None
+        if not (self.bag / ATTESTATION).exists():
+            raise BagError("it has a time stamp and no signature that it could be of")
+        stamped = check_time_stamp(self.bag, read_tag(self.bag, ATTESTATION), self.trust.authorities)
+        at = f"{stamped.at:%Y-%m-%d %H:%M:%S}Z"
+        if not stamped.is_trusted:
+            told = f"A time stamp says that the signature was there at {at}; no authority was given to check it with."
+            return Check("time stamp", told, was_made=False)
+        return f"The authority confirms that the signature was there at {at}."
+
+    def _chain(self) -> Check | str:
+        assert self.about is not None
+        named = self.about.previous
+        info = decode_info(read_tag(self.bag, INFO)).get("Previous-Bundle")
+        if info != (f"{named.run_id} sha256:{named.sha256}" if named else "none"):
+            raise BagError(f"{INFO} names another bundle before this one than bundle.json")
+        if self.trust.previous is None:
+            told = f"It names {named.run_id} ({named.sha256})" if named else "It names none"
+            return Check("chain", f"{told} as the bundle before; none was given to compare.", was_made=False)
+        if named is None:
+            raise BagError("it names no bundle before it, and one was given")
+        with opened(self.trust.previous) as before:
+            check_fixity(before, check_complete(before))
+            found = (read_about(before).run_id, bundle_digest(before))
+        if found != (named.run_id, named.sha256):
+            raise BagError(f"the bundle before it was {named.run_id} with {named.sha256}, and not the one given")
+        return f"The bundle before it is {named.run_id}, as it was then."
+
+    def _reconciliation(self) -> str:
+        self.progress.phase("Counting")
+        number = check_totals(self.bag / PAYLOAD)
+        return f"All {counted(number, 'total')} add up over every file that tells of them."
+
+    def _replay(self) -> Check | str:
+        assert self.about is not None
+        if not self.trust.replays:
+            return Check("replay", "The verdicts were not made again, as was asked for.", was_made=False)
+        assert self.manifest is not None
+        check_description(self.bag, self.manifest, self.about)
+        done = replay(self.bag / PAYLOAD, self.about.made_with, self.progress)
+        told = (
+            f"The raw answers of {counted(done.accounts, 'account')}, judged again, give the same "
+            f"{counted(done.verdicts, 'verdict')} and numbers, and byte for byte {', '.join(done.reports)}."
+        )
+        if done.not_compared:
+            told += f" Made by other versions, and so not compared: {', '.join(done.not_compared)}."
+        return told
