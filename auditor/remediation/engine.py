@@ -94,17 +94,29 @@ class Engine:
     """Rows of the journal that are known."""
 
     def tick(self, items: Collection[str] | None = None) -> Iterator[Outcome]:
-        """Take items as far as they may go now: these, or all that are open; what a crash left open comes first.
+        """Take items as far as they may go now: these, or all that are open.
+
+        What a crash left open comes first, then keys that are exposed, then the plans' canaries: where one of a plan
+        fails, nothing new of that plan is begun this time.
 
         Raises:
             OutputError: the journal cannot be written; nothing more is done.
         """
         ledger = self._ledger()
         chosen = [tracked for tracked in ledger.open() if items is None or tracked.item.id in items]
-        for tracked in sorted(chosen, key=lambda one: one.intent is None):
+        failed: dict[str, Item] = {}
+        for tracked in sorted(chosen, key=lambda one: (one.intent is None, not one.item.urgent)):
             if self.stopping():
                 return
-            yield self._advance(tracked.item)
+            canary = failed.get(tracked.plan_id)
+            if canary is not None and tracked.is_untouched and not tracked.item.urgent:
+                told = f"not begun, since {canary.where} failed first: the next tick tries again"
+                yield Outcome(tracked.item, Standing.WAITS, told)
+                continue
+            outcome = self._advance(tracked.item)
+            if outcome.standing is Standing.FAILED:
+                failed.setdefault(tracked.plan_id, tracked.item)
+            yield outcome
 
     def _ledger(self) -> Ledger:
         for row in self.journal.rows[self._taken :]:
@@ -131,7 +143,7 @@ class Engine:
                         return Outcome(item, Standing.FAILED, why, tuple(steps))
                     continue
                 live = hands.look()
-                decision = self._bounded(decide(item, tracked.done, live, self.terms(tracked)))
+                decision = self._bounded(item, decide(item, tracked.done, live, self.terms(tracked)))
                 if isinstance(decision, Adopted) and not self.simulates:
                     self._add(tracked, Event.ADOPTED, evidence=decision.evidence)
                     continue
@@ -146,8 +158,9 @@ class Engine:
             return Outcome(item, Standing.FAILED, str(failure), tuple(steps))
         return Outcome(item, Standing.NEEDS_PERSON, "it does not come to an end; look at the journal", tuple(steps))
 
-    def _bounded(self, decision: Decision) -> Decision:
-        if isinstance(decision, Do) and decision.step in DISRUPTIVE and self._disruptions >= self.most_disruptions:
+    def _bounded(self, item: Item, decision: Decision) -> Decision:
+        is_disruptive = isinstance(decision, Do) and decision.step in DISRUPTIVE and not item.urgent
+        if isinstance(decision, Do) and is_disruptive and self._disruptions >= self.most_disruptions:
             return Wait(
                 f"to {decision.step.value}; {self.most_disruptions} keys were switched off or deleted this time"
             )
@@ -162,9 +175,9 @@ class Engine:
             case Wait(reason, until, who):
                 self._note(tracked, Event.WAITING, reason=reason, until=until.isoformat() if until else None, who=who)
                 outcome = replace(outcome, told=reason, until=until, who=who)
-            case Ask(code, reason):
-                self._note(tracked, Event.ASKED, code=code, reason=reason)
-                outcome = replace(outcome, standing=Standing.NEEDS_PERSON, told=f"{reason} ({code})")
+            case Ask(code, reason, who):
+                self._note(tracked, Event.ASKED, code=code, reason=reason, who=who)
+                outcome = replace(outcome, standing=Standing.NEEDS_PERSON, told=f"{reason} ({code})", who=who)
             case Refuse(code, reason):
                 self._note(tracked, Event.REFUSED, code=code, how=f"{reason} ({code})")
                 outcome = replace(outcome, standing=Standing.REFUSED, told=f"{reason} ({code})")
@@ -206,7 +219,7 @@ class Engine:
 
     def _do(self, tracked: Tracked, step: Step, live: Live, hands: Hands) -> str | None:
         """Make the step; None where it came off or its outcome is to be looked at, else why it certainly did not."""
-        if step in DISRUPTIVE:
+        if step in DISRUPTIVE and not tracked.item.urgent:
             self._disruptions += 1
         intent, keys = uuid4().hex, [key.access_key_id for key in live.keys]
         old = live.key(tracked.item.key.id)

@@ -160,7 +160,7 @@ class Hands:
             AwsFailure: something that a decision rests on cannot be read.
         """
         store = self._store() if self.item.delivery else None
-        return run(self._look(self.callers.reading(self.item), store))
+        return run_sealed(self._look(self.callers.reading(self.item), store))
 
     async def _look(self, reading: Caller, store: SecretStore | AgeFiles | None) -> Live:
         item = self.item
@@ -203,8 +203,11 @@ class Hands:
             why = run_sealed(self._works(caller, KeyCredentials(key.id, key.secret)))
             if why is not None:
                 raise AwsFailure(Kind.OTHER, "sts:GetCallerIdentity", "NotVerified", why)
-        run_sealed(store.put_pending(_value(item, key), version_of(item, intent)))
+        run_sealed(self._keep(store, key, version_of(item, intent)))
         return key.id
+
+    async def _keep(self, store: SecretStore | AgeFiles, key: NewKey, version: str) -> None:
+        await store.put_pending(_value(self.item, key), version)
 
     def stored_key(self, version: str) -> str | None:
         """The id of the key that a version of the secret holds; None where it holds none.
@@ -260,7 +263,7 @@ class Hands:
 
     def publish(self, version: str, instead_of: str | None) -> None:
         """Make the new version the one that applications read; raises AwsFailure."""
-        run(self._store().publish(version, instead_of))
+        run_sealed(self._store().publish(version, instead_of))
 
     def set_status(self, key_id: str, status: KeyStatus, intent: str = "") -> None:
         """Switch a key on or off, which CloudTrail knows by the intent; raises AwsFailure."""

@@ -37,6 +37,10 @@ ESCALATES = timedelta(days=30)
 """How long after its new key was published an application may go on with the old one before a person is asked."""
 
 
+SHARED = frozenset({"secretsmanager", "ssm"})
+"""Stores that applications go on reading, so that what is there is what they use after their next start."""
+
+
 class Step(StrEnum):
     """What changes something in AWS."""
 
@@ -133,10 +137,11 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A person must decide now; until then nothing is done."""
+    """A person must decide now, and who; until then nothing is done."""
 
     code: str
     reason: str
+    who: str = "whoever runs auditor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,14 +312,34 @@ def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Ter
             yield Wait("the key signs these calls; call with the new one", who=item.user)
         yield Refuse("SELF", "the key signs the auditor's own calls")
     if item.kind is Kind.ROTATE:
-        yield from _adoption(item, done, live, terms)
+        yield from _adoption(item, done, live, old, terms)
+        yield from _read_elsewhere(item, done, live, terms)
     elif _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
     yield from _quiet(item, done, old, terms)
-    yield from _announced(item, Step.DEACTIVATE, NOTICE, done, terms)
+    yield from _announced(item, Step.DEACTIVATE, NOTICE, done, old, terms)
 
 
-def _adoption(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+def _read_elsewhere(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
+    """Why the old key cannot go: the store does not give applications the new one.
+
+    What was handed over as a file may be gone from here, and a profile is its owner's own.
+    """
+    if _delivery(item).store not in SHARED:
+        return
+    stored = live.stored
+    if stored is not None and stored.current == done.version and not stored.is_deleted:
+        return
+    if _settling(done, terms):
+        yield Wait("the store does not show yet what applications read", terms.at + SETTLES)
+    if stored is None or stored.is_deleted or done.version not in stored.versions:
+        yield Ask(
+            "SECRET_LOST", "the version of the secret that holds the new key is gone, so nobody can read it again"
+        )
+    yield Ask("SECRET_CHANGED", "applications read another version of the secret than the one with the new key")
+
+
+def _adoption(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
     """What is missing before the new key counts as the one in use.
 
     A use counts only when it is later than our own check of the key, which AWS shows as a use by sts.
@@ -325,7 +350,7 @@ def _adoption(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[
     whose = item.owner or "the application's owner"
     until = done.published_at + days(item.waits.grace_days)
     if terms.at < until:
-        yield Wait("the application has time to move to the new key", until, whose)
+        yield Wait(f"the application has time to move to the new key{_use_of_old(old)}", until, whose)
     if done.adopted_at is not None:
         return
     if done.confirmed_by is not None:
@@ -335,8 +360,18 @@ def _adoption(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[
     if isinstance(used, UsedAt) and used.at > done.verified_at + MARGIN and not is_own_check(used):
         yield Adopted(f"the new key was used by {used.service or 'a service'} at {used.at.isoformat()}")
     if terms.at >= done.published_at + ESCALATES:
-        yield Ask("NOT_ADOPTED", f"nobody used the new key in {ESCALATES.days} days; ask {whose}, then `confirm`")
-    yield Wait("the new key has not been used yet", who=whose)
+        reason = f"nobody used the new key in {ESCALATES.days} days; ask {whose}, then `confirm`{_use_of_old(old)}"
+        yield Ask("NOT_ADOPTED", reason, whose)
+    yield Wait(f"the new key has not been used yet{_use_of_old(old)}", who=whose)
+
+
+def _use_of_old(old: LiveKey) -> str:
+    """What still uses the old key, for whoever has to find it."""
+    used = old.last_used
+    if not isinstance(used, UsedAt):
+        return ""
+    place = f" in {used.region}" if used.region else ""
+    return f"; the old key was last used by {used.service or 'a service'}{place} at {used.at:%Y-%m-%d %H:%M}Z"
 
 
 def is_own_check(used: LastUsed) -> bool:
@@ -353,11 +388,11 @@ def _quiet(item: Item, done: Progress, old: LiveKey, terms: Terms) -> Iterator[W
     since = max(start, done.published_at) if done.published_at else start
     until = since + days(item.waits.quiet_days) + MARGIN
     if terms.at < until:
-        place = f" in {used.region}" if used and used.region else ""
-        by = f"; last used by {used.service or 'a service'}{place} at {used.at.isoformat()}" if used else ""
+        by, whose = _use_of_old(old), item.owner or "its owner"
         if done.published_at and used and used.at > done.published_at + ESCALATES:
-            yield Ask("STILL_USED", f"{ESCALATES.days} days after the new key was published the old one is in use{by}")
-        yield Wait(f"the old key must be quiet for {item.waits.quiet_days} days{by}", until, item.owner or "its owner")
+            reason = f"{ESCALATES.days} days after the new key was published the old one is in use{by}"
+            yield Ask("STILL_USED", reason, whose)
+        yield Wait(f"the old key must be quiet for {item.waits.quiet_days} days{by}", until, whose)
 
 
 def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
@@ -372,6 +407,7 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
     yield from _used_since(item, done, old)
     if done.published_at is not None:
         yield from _new_key_lost(done, live, terms)
+        yield from _read_elsewhere(item, done, live, terms)
     since = done.inactive_at or item.inactive_since
     if since is None:
         yield Refuse("INACTIVE_SINCE_UNKNOWN", "since when the key is inactive is not known")
@@ -379,7 +415,7 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
     until = since + days(item.waits.quarantine_days)
     if terms.at < until:
         yield Wait("the key stays inactive for a while, so that it can be switched on again", until)
-    yield from _announced(item, Step.DELETE, NOTICE_OF_DELETION, done, terms)
+    yield from _announced(item, Step.DELETE, NOTICE_OF_DELETION, done, old, terms)
 
 
 def _active_again(done: Progress, terms: Terms) -> Iterator[Decision]:
@@ -397,15 +433,21 @@ def _used_since(item: Item, done: Progress, old: LiveKey) -> Iterator[Ask]:
         yield Ask("USED_SINCE", f"the key was used at {used.isoformat()}, after it was to be inactive")
 
 
-def _announced(item: Item, step: Step, notice: timedelta, done: Progress, terms: Terms) -> Iterator[Decision]:
-    """The step itself, when it was told of in time and may be made now; to one's own key one needs no notice."""
+def _announced(  # noqa: PLR0913, PLR0917 - a step, and all that it rests on
+    item: Item, step: Step, notice: timedelta, done: Progress, old: LiveKey, terms: Terms
+) -> Iterator[Decision]:
+    """The step itself, when it was told of in time and may be made now; to one's own key one needs no notice.
+
+    Whoever used the key after that was told for nothing.
+    """
     if item.urgent or item.own:  # nobody has to be told of it
         yield Do(step)
     if done.announced is None:
         yield Announce(step, terms.at + notice)
         return
     due = done.announced + notice
-    if terms.at >= due + NOTICE_HOLDS:
+    used = old.last_used.at if isinstance(old.last_used, UsedAt) else None
+    if terms.at >= due + NOTICE_HOLDS or (used is not None and used > done.announced):
         yield Announce(step, terms.at + notice)
     if terms.at < due:
         yield Wait(f"to {step.value}, as was announced", due, item.owner or "its owner")

@@ -46,6 +46,24 @@ class Tracked:
         return self.ended or next((name for name, at in reached if at), "claimed")
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether nothing was begun about it yet."""
+        done = self.done
+        return self.intent is None and not (done.prepared_at or done.new_key or done.announced or done.inactive_at)
+
+    @property
+    def who(self) -> str:
+        """Who must act; empty where nobody has to, or it is not known."""
+        if self.ended is not None:
+            return ""
+        if self.done.held is not None:
+            return "whoever held it, with `release`"
+        if self.waiting is not None:
+            is_asked = self.waiting.event is Event.ASKED
+            return str(self.waiting.told.get("who") or ("whoever runs auditor" if is_asked else ""))
+        return "nobody: the next tick tries again" if self.failed else ""
+
+    @property
     def waits_for(self) -> str | None:
         """In words; None where nothing is known of it."""
         return str(self.waiting.told["reason"]) if self.waiting else None
@@ -103,7 +121,8 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
     changes: dict[str, Any] = {"waiting": None}
     match row.event:
         case Event.INTENT:
-            changes |= {"intent": row, "made": None}
+            is_kept = _is_kept_open(tracked, Step(told["step"]))
+            changes |= {} if is_kept else {"intent": row, "made": None}
         case Event.MADE:
             changes |= {"made": told["key"]}
         case Event.RESULT:
@@ -115,7 +134,7 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case Event.CONFIRMED:
             changes |= {"done": replace(done, confirmed_by=told["by"])}
         case Event.HELD:
-            changes |= {"done": replace(done, held=told["reason"])}
+            changes |= {"done": replace(done, held=told["reason"]), "waiting": row}
         case Event.RELEASED:
             changes |= {"done": replace(done, held=None, announced=None, **_accepted(tracked, row))}
         case Event.WAITING | Event.ASKED:
@@ -123,6 +142,11 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case _:
             changes |= {"ended": told["how"]}
     return replace(tracked, **changes)
+
+
+def _is_kept_open(tracked: Tracked, step: Step) -> bool:
+    """Whether what is open stays so: to switch a key on again settles nothing about one that may have been made."""
+    return step is Step.REACTIVATE and tracked.intent is not None and tracked.intent.told["step"] != step.value
 
 
 def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
@@ -148,12 +172,13 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     else:
         changes |= _after(step, row.at, told)
     ended = "switched on again" if tracked.ended and step is Step.REACTIVATE else tracked.ended
-    return {"intent": None, "made": None, "failed": failed, "ended": ended, "done": replace(done, **changes)}
+    settled = {} if _is_kept_open(tracked, step) else {"intent": None, "made": None}
+    return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
 
 
 def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
     """What a step that came off changes."""
-    used = told.get("used_at")
+    used, unconfirmed = told.get("used_at"), {"adopted_at": None, "confirmed_by": None}
     changes: Mapping[Step, dict[str, Any]] = {
         Step.PREPARE: {"prepared_at": at},
         Step.CREATE: {"new_key": told.get("key"), "version": told.get("version"), "created_at": at},
@@ -164,7 +189,7 @@ def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
             "used_when_inactive": datetime.fromisoformat(used) if used else None,
             "announced": None,
         },
-        Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, "adopted_at": None},
+        Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, **unconfirmed},
         Step.DELETE: {"deleted_at": at},
     }
     return changes[step]

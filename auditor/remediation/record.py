@@ -165,7 +165,7 @@ def _pending(tracked: Tracked) -> dict[str, Any]:
         "waits_for": tracked.waits_for,
         "since": waiting.at if waiting else None,
         "until": datetime.fromisoformat(until) if until else None,
-        "who": (waiting.told.get("who") or None) if waiting else None,
+        "who": tracked.who or None,
         "needs_person": tracked.needs_person,
         "failed": tracked.failed,
     }

@@ -37,7 +37,10 @@ def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Track
         tracked = _item(fold(journal.rows), item_id)
         if tracked.ended is not None:
             raise UsageError(f"It is at its end: {tracked.ended}.", where=item_id, next_step="Plan anew.")
-        if event is Event.RELEASED and tracked.intent is not None:
+        if event is Event.CONFIRMED and tracked.done.published_at is None:
+            step = "`auditor remediate status` says how far it is."
+            raise UsageError("There is no new key yet that an application could use.", where=item_id, next_step=step)
+        if event is Event.RELEASED and tracked.intent is not None and _is_suspect(tracked):
             step = str(tracked.intent.told["step"])
             journal.add(tracked.plan_id, item_id, Event.RESULT, step=step, outcome="failed", why="settled by hand")
         journal.add(tracked.plan_id, item_id, event, **told)
@@ -107,6 +110,12 @@ def _move_back(hands: Hands, tracked: Tracked) -> None:
     is_read = live.stored is not None and live.stored.current == done.version
     if is_unused and is_read and done.version is not None and hands.stored_key(before) == item.key.id:
         hands.publish(before, done.version)
+
+
+def _is_suspect(tracked: Tracked) -> bool:
+    """Whether a person was asked whose a key is: only that is settled by a person's word, else by what AWS shows."""
+    asked = tracked.waiting
+    return asked is not None and asked.event is Event.ASKED and asked.told["code"] == "ORPHAN_SUSPECT"
 
 
 def _item(ledger: Ledger, item_id: str) -> Tracked:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -10,16 +11,17 @@ from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.failures import AwsFailure
 from auditor.config import load_config
 from auditor.demo import ErrorFault
-from auditor.errors import ApprovalError
+from auditor.errors import ApprovalError, UsageError
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.engine import Outcome
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
+from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Delivery, Item, Kind, PlannedKey, Use
-from auditor.remedy.by_hand import switch_on
+from auditor.remedy.by_hand import orphans_in, switch_on, tell_journal
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
-from tests.remediation.world import OTHER, World, claim, item_of, plan_of
+from tests.remediation.world import OTHER, Death, Killed, World, claim, engine, item_of, plan_of
 
 
 def means_of(world: World, folder: Path) -> Means:
@@ -99,3 +101,52 @@ def test_a_clock_that_is_off_keeps_nobody_from_switching_a_key_on(world: World, 
     assert switch_on(means, key, (OTHER, "user-9"), "now") == key
     with pytest.raises(ApprovalError, match="clock"):
         list(advance(means, lambda _: None))
+
+
+@pytest.mark.parametrize("what", ["released", "rolled back"])
+def test_a_key_that_may_have_been_made_is_not_forgotten(world: World, tmp_path: Path, what: str) -> None:
+    """Killed after CreateAccessKey: whatever a person says meanwhile, the next tick finds the key and takes it back."""
+    item = item_of(world, "user-11", Kind.ROTATE, Kind.ROTATE)
+    claim(world, tmp_path, plan_of(item, at=world.clock.now))
+    death = Death(calls_until(world, "create_access_key"), after=True)
+    with pytest.raises(Killed), engine(world, tmp_path, death=death) as made:
+        list(made.tick())
+    assert len(world.keys("user-11")) == 2
+    means = means_of(world, tmp_path)
+    if what == "released":
+        tell_journal(means, item.id, Event.HELD, reason="wait", by="ann")
+    else:
+        switch_on(means, item.id, (None, None), "wait")
+    assert means.ledger().items[item.id].intent is not None
+    assert orphans_in(means)
+    tell_journal(means, item.id, Event.RELEASED, reason="go on", by="ann")
+    world.clock.pass_(hours=1)
+    (outcome,) = advance(means, lambda _: None, item)
+    assert outcome.told == "rotated"
+    writes = [call.action for call in world.cloud.call_log if call.action in {"CreateAccessKey", "DeleteAccessKey"}]
+    assert writes[-3:] == ["CreateAccessKey", "DeleteAccessKey", "CreateAccessKey"]
+    assert len(world.keys("user-11")) == 2
+    assert orphans_in(means) == []
+
+
+def calls_until(world: World, name: str) -> int:
+    """The number of the call of this name in a rotation."""
+    counted = Death()
+    item = item_of(world, "user-12", Kind.ROTATE, Kind.ROTATE)
+    folder = Path(mkdtemp())
+    claim(world, folder, plan_of(item, at=world.clock.now))
+    with engine(world, folder, death=counted) as made:
+        list(made.tick())
+    return counted.names.index(name)
+
+
+def test_nobody_confirms_a_key_that_is_not_there(world: World, tmp_path: Path) -> None:
+    """It would count later, for a key that nobody has seen."""
+    item = item_of(world, "user-13")
+    claim(world, tmp_path, plan_of(item, at=world.clock.now))
+    means = means_of(world, tmp_path)
+    with pytest.raises(UsageError, match="no new key yet"):
+        tell_journal(means, item.id, Event.CONFIRMED, reason="moved", by="ann")
+    (outcome,) = advance(means, lambda _: None, item)
+    assert outcome.steps[-1] is Step.PUBLISH
+    assert tell_journal(means, item.id, Event.CONFIRMED, reason="moved", by="ann").done.confirmed_by == "ann"

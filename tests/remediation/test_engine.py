@@ -5,8 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
+from moto.secretsmanager.models import secretsmanager_backends
 from moto.ssm.models import ssm_backends
 
 from auditor.aws.ses import smtp_password
@@ -78,7 +81,9 @@ def test_our_own_check_of_the_new_key_is_no_adoption(world: World, tmp_path: Pat
     """Nobody but us used the new key: the old one stays, whatever time passes."""
     item = begun(world, tmp_path)
     outcome = days(world, tmp_path, item, 29, runs=False)
-    assert outcome.told == "the new key has not been used yet"
+    assert outcome.told.startswith(
+        "the new key has not been used yet; the old key was last used by s3 in eu-central-1 at "
+    )
     assert world.keys(USER)[item.key.id] == "Active"
 
 
@@ -127,6 +132,60 @@ def test_what_colleagues_do_meanwhile_stops_it(
     assert outcome.standing is Standing.NEEDS_PERSON
     assert code in outcome.told
     assert world.keys(USER) == before
+
+
+def secret_of(item: Item) -> Any:
+    """The item's secret, as moto has it."""
+    return secretsmanager_backends[OTHER]["us-east-1"].secrets[f"auditor/{item.user}"]
+
+
+def put_back(item: Item) -> None:
+    """Somebody makes applications read the old key again."""
+    backend, secret = secretsmanager_backends[OTHER]["us-east-1"], secret_of(item)
+    value = json.dumps({"AccessKeyId": item.key.id, "SecretAccessKey": "as it was"})
+    for version in secret.versions.values():
+        version["version_stages"] = [stage for stage in version["version_stages"] if stage != "AWSCURRENT"]
+    backend.put_secret_value(secret.name, value, "", str(uuid4()), ["AWSCURRENT"])
+
+
+@pytest.mark.parametrize(
+    ("happens", "code"),
+    [
+        (put_back, "SECRET_CHANGED"),
+        (lambda item: secret_of(item).delete(AS_OF.timestamp()), "SECRET_LOST"),
+        (lambda item: secretsmanager_backends[OTHER]["us-east-1"].secrets.pop(f"auditor/{item.user}"), "SECRET_LOST"),
+    ],
+    ids=["put back", "to be deleted", "gone"],
+)
+@pytest.mark.parametrize("after", [3, 8])
+def test_no_key_goes_that_applications_may_read(
+    world: World, tmp_path: Path, happens: Callable[[Item], object], code: str, after: int
+) -> None:
+    """Before it would be switched off, and before it would be deleted: what the store gives has to be the new key."""
+    item = begun(world, tmp_path)
+    days(world, tmp_path, item, after)
+    before = world.keys(USER)
+    happens(item)
+    outcome = days(world, tmp_path, item, 40, runs=False)
+    assert outcome.standing is Standing.NEEDS_PERSON
+    assert code in outcome.told
+    assert world.keys(USER) == before
+
+
+def test_who_used_the_key_after_the_notice_is_told_anew(world: World, tmp_path: Path) -> None:
+    """The first notice was for nothing, since somebody had still to move."""
+    item = item_of(world, USER, Kind.DEACTIVATE, Kind.DEACTIVATE)
+    claim(world, tmp_path, plan_of(item))
+    world.clock.pass_(days=2.5)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("to deactivate, not before ")
+    world.cloud.record_use(item.key.id, UsedAt(world.clock.now + timedelta(hours=1), "s3", None))
+    world.clock.pass_(days=3)
+    (outcome,) = tick(world, tmp_path)
+    assert (outcome.steps, outcome.told.startswith("to deactivate, not before ")) == ((), True)
+    world.clock.pass_(days=1.1)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.steps == (Step.DEACTIVATE,)
 
 
 @pytest.mark.parametrize("code", ["REACTIVATED", "USED_SINCE"])
@@ -310,12 +369,33 @@ def test_a_simulation_writes_nothing(world: World, tmp_path: Path) -> None:
 
 
 def test_no_more_keys_at_a_time_than_allowed(world: World, tmp_path: Path) -> None:
-    """The others wait for the next tick."""
-    items = [item_of(world, f"user-{n}", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True) for n in range(5)]
+    """The others wait for the next tick; keys that are exposed come first, and under no such bound."""
+    items = [item_of(world, f"user-{n}", Kind.DEACTIVATE, Kind.DEACTIVATE) for n in range(5)]
     claim(world, tmp_path, plan_of(*items))
+    world.clock.pass_(days=2.5)
+    tick(world, tmp_path)
+    world.clock.pass_(days=1.5)
+    outcomes = tick(world, tmp_path, most_disruptions=0)
+    assert all("0 keys were switched off" in outcome.told for outcome in outcomes)
+    exposed = [item_of(world, f"user-{n}", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True) for n in (5, 6, 7)]
+    claim(world, tmp_path, plan_of(*exposed, at=world.clock.now).model_copy(update={"id": "plan-2"}))
     outcomes = tick(world, tmp_path, most_disruptions=2)
-    assert [outcome.steps for outcome in outcomes] == [(Step.DEACTIVATE,)] * 2 + [()] * 3
+    assert [outcome.item.user for outcome in outcomes[:3]] == ["user-5", "user-6", "user-7"]
+    assert [outcome.steps for outcome in outcomes] == [(Step.DEACTIVATE,)] * 5 + [()] * 3
     assert len(tick(world, tmp_path, most_disruptions=2)) == 3
+
+
+def test_where_the_canary_fails_nothing_else_of_the_plan_is_begun(world: World, tmp_path: Path) -> None:
+    """What was begun goes on, and the next tick tries again, the canary first."""
+    items = [item_of(world, f"user-{n}", Kind.ROTATE, Kind.ROTATE) for n in range(3)]
+    claim(world, tmp_path, plan_of(*items))
+    world.fault = lambda call: ErrorFault(403, "AccessDeniedException") if call.action == "CreateSecret" else None
+    outcomes = tick(world, tmp_path)
+    assert [outcome.standing for outcome in outcomes] == [Standing.FAILED, Standing.WAITS, Standing.WAITS]
+    assert outcomes[1].told == "not begun, since other/user-0 failed first: the next tick tries again"
+    assert world.cloud.calls[OTHER, "CreateSecret"] == 1
+    world.fault = lambda _call: None
+    assert [outcome.told for outcome in tick(world, tmp_path)] == ["rotated"] * 3
 
 
 def test_a_user_who_was_made_anew_is_another(world: World, tmp_path: Path) -> None:

@@ -196,6 +196,8 @@ def unsafe(state: State, step: Step) -> list[str]:
     if step in {Step.DEACTIVATE, Step.DELETE}:
         rules |= disruptive_rules(state, step, old)
         is_rotated = item.kind is Kind.ROTATE
+        is_read = live.stored is not None and live.stored.current == VERSION
+        rules["applications may read the old one"] = not is_rotated or is_read
         rules["no other key works"] = not is_rotated or (new is not None and new.status is KeyStatus.ACTIVE)
     return [rule for rule, holds in rules.items() if not holds]
 
@@ -209,6 +211,10 @@ def disruptive_rules(state: State, step: Step, old: LiveKey | None) -> dict[str,
     notice = timedelta(hours=24 if step is Step.DEACTIVATE else 72)
     rules = {
         "its use is not known": not isinstance(old.last_used, UnknownUse),
+        "used after it was announced": item.urgent
+        or done.announced is None
+        or not isinstance(old.last_used, UsedAt)
+        or used <= done.announced,
         "not announced in time": item.urgent or (done.announced is not None and terms.at - done.announced >= notice),
         "closed": item.urgent or terms.closed is None,
     }
@@ -264,6 +270,7 @@ def nothing(*_: object) -> Iterator[Decision]:
         ("_new_key_lost", "no other key works"),
         ("_active_again", "not inactive"),
         ("_used_since", "used since"),
+        ("_read_elsewhere", "applications may read the old one"),
         ("_unusable", "the store is not ours"),
         ("_changed", "not the key of the plan"),
     ],

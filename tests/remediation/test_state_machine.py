@@ -23,12 +23,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from moto.iam.models import iam_backends
+from moto.secretsmanager.models import secretsmanager_backends
 
 from auditor.errors import ApprovalError
 from auditor.model import UsedAt
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
 from tests.builders import AS_OF
+from tests.remediation.test_engine import put_back
 from tests.remediation.test_kill_matrix import FAULTS, calm, once
 from tests.remediation.world import OTHER, Death, World, claim, engine, item_of, plan_of, tick, tracked
 
@@ -57,7 +59,7 @@ class Story(RuleBasedStateMachine):
         claim(self.world, self.folder, plan_of(self.item, at=self.now))
         self.seen = len(self.world.cloud.call_log)
         self.old_used: datetime = AS_OF - timedelta(days=0.05)
-        self.new_used = self.confirmed = self.meddled = False
+        self.new_used = self.confirmed = self.meddled = self.secret_meddled = False
         self.theirs: set[str] = set()
         for number_of in days:
             self.world.clock.pass_(days=number_of)
@@ -154,11 +156,22 @@ class Story(RuleBasedStateMachine):
         if state.ended is not None or (event is Event.CONFIRMED and state.done.published_at is None):
             return
         with open_journal(self.folder, lambda: self.now) as journal:
-            if event is Event.RELEASED and state.intent is not None:
+            asked = state.waiting.told.get("code") if state.waiting else None
+            if event is Event.RELEASED and state.intent is not None and asked == "ORPHAN_SUSPECT":
                 step = state.intent.told["step"]
                 journal.add("plan-1", self.item.id, Event.RESULT, step=step, outcome="failed", why="settled by hand")
             journal.add("plan-1", self.item.id, event, reason="so", by="ann")
         self.confirmed |= event is Event.CONFIRMED
+
+    @precondition(lambda self: self.world.stored(f"auditor/{self.item.user}") is not None)
+    @rule(is_deleted=st.booleans())
+    def colleague_meddles_with_the_secret(self, *, is_deleted: bool) -> None:
+        """Makes applications read the old key again, or deletes what they read."""
+        if is_deleted:
+            secretsmanager_backends[OTHER]["us-east-1"].secrets.pop(f"auditor/{self.item.user}")
+        else:
+            put_back(self.item)
+        self.secret_meddled = True
 
     # --------------------------------------------------------------------------------------------- what holds
 
@@ -181,6 +194,9 @@ class Story(RuleBasedStateMachine):
             elif call.params["Status"] == "Inactive":
                 assert self.now - self.old_used >= QUIET, "it was used lately"
                 assert self.new_used or self.confirmed, "nobody uses the new one"
+                value = self.world.stored(f"auditor/{self.item.user}")
+                assert value is not None, "nobody can read the new one"
+                assert value.get("AccessKeyId") not in {None, self.item.key.id}, "applications read the old one"
         self.seen = len(log)
 
     @invariant()
@@ -190,9 +206,10 @@ class Story(RuleBasedStateMachine):
             return
         state = tracked(self.world, self.folder, self.item)
         for key in self.world.keys(self.item.user).keys() - {self.item.key.id} - self.theirs:
-            is_seen_to = state.intent is not None or self.meddled or state.done.held is not None
+            is_meddled = self.meddled or self.secret_meddled
+            is_seen_to = state.intent is not None or is_meddled or state.done.held is not None
             assert is_seen_to or state.done.new_key == key, f"{key} is nobody's"
-            if state.done.new_key == key and state.done.version:
+            if state.done.new_key == key and state.done.version and not self.secret_meddled:
                 held = self.world.stored(f"auditor/{self.item.user}", state.done.version)
                 assert held is not None
                 assert held["AccessKeyId"] == key

@@ -59,6 +59,6 @@ def _status_document(tracked: "Tracked") -> dict[str, Any]:
         "waits_for": tracked.waits_for,
         "since": waiting.at.isoformat() if waiting else None,
         "until": waiting.told.get("until") if waiting else None,
-        "who": (waiting.told.get("who") or "") if waiting else "",
+        "who": tracked.who,
         "failed": tracked.failed,
     }
