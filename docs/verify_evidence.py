@@ -1,0 +1,59 @@
+"""Verify an evidence bundle of auditor without auditor: python verify_evidence.py BUNDLE-FOLDER PUBLIC-KEY.pem.
+
+Uses the standard library and `cryptography` alone, and shares no code with auditor. It checks that every file is there
+and unchanged, that there is no other, and that the key signed it (DSSE over an in-toto statement). It does not judge
+the raw answers again: `auditor evidence verify` does.
+"""
+
+import base64
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+bag, public_key = Path(sys.argv[1]), load_pem_public_key(Path(sys.argv[2]).read_bytes())
+
+
+def require(holds, what):
+    if not holds:
+        sys.exit(f"NOT VERIFIED: {what}")
+
+
+def sha256(name):
+    with (bag / name).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def manifest(name):
+    lines = (bag / name).read_text().splitlines()
+    return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+
+
+listed = manifest("manifest-sha256.txt") | manifest("tagmanifest-sha256.txt")
+there = {path.relative_to(bag).as_posix() for path in bag.rglob("*") if not path.is_dir() or path.is_symlink()}
+beside = {"tagmanifest-sha256.txt", "attestation.intoto.json", "attestation.tsr"}
+require(not any(path.is_symlink() for path in bag.rglob("*")), "there are links in it")
+require(there - beside == set(listed), f"missing or stray: {sorted((there - beside) ^ set(listed))}")
+wrong = sorted(name for name, digest in listed.items() if sha256(name) != digest)
+require(not wrong, f"changed: {wrong}")
+
+envelope = json.loads((bag / "attestation.intoto.json").read_text())
+payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
+signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+signature = base64.b64decode(envelope["signatures"][0]["sig"])
+if isinstance(public_key, rsa.RSAPublicKey):
+    salt = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
+    public_key.verify(signature, signed, salt, hashes.SHA256())
+elif isinstance(public_key, ec.EllipticCurvePublicKey):
+    sizes = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
+    public_key.verify(signature, signed, ec.ECDSA(sizes[public_key.curve.key_size]))
+else:
+    public_key.verify(signature, signed)
+subjects = {one["name"]: one["digest"]["sha256"] for one in json.loads(payload)["subject"]}
+require(set(subjects) >= {"manifest-sha256.txt", "tagmanifest-sha256.txt", "bag-info.txt"}, "not signed as a whole")
+require(all(sha256(name) == digest for name, digest in subjects.items()), "what was signed are other files")
+print(f"{len(listed)} files are what was signed, and there is no other.")

@@ -1,0 +1,219 @@
+"""`auditor evidence` as a user runs it: keys, bundles, S3 and KMS over HTTP, and what an auditor does with a bundle."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
+
+from auditor.demo import Call, EmbeddedOrganisation, ErrorFault, Fault
+from tests.cli.test_audit_command import AS_OF, ended, organisation
+from tests.conftest import CommandLine, StartCloud
+from tests.remediation.test_kms_approval import make_key
+
+NAME = "auditor-evidence-"
+
+
+@pytest.fixture
+def cloud(cli: CommandLine, start_cloud: StartCloud) -> EmbeddedOrganisation:
+    """A run of three accounts lies in reports/."""
+    faults: list[Fault] = []
+
+    def fault(call: Call) -> Fault | None:
+        return faults[0] if faults and (call.service == "s3" or call.action == "Sign") else None
+
+    cloud = start_cloud(organisation(), fault=fault)
+    cli.log_in(cloud)
+    (cli.folder / "config.toml").write_text(
+        f'[accounts]\nsource = "organisation"\nrole_name = "{cloud.role_name}"\nexternal_id = "{cloud.external_id}"\n'
+    )
+    ended(cli.run("audit", "--as-of", AS_OF, "-q", "-f", "json"), 1)
+    cloud.faults = faults  # type: ignore[attr-defined]
+    return cloud
+
+
+def s3(cloud: EmbeddedOrganisation) -> Any:
+    """A client of the test's own."""
+    return session_of(cloud).client("s3", endpoint_url=cloud.endpoint_url)
+
+
+def session_of(cloud: EmbeddedOrganisation) -> boto3.Session:
+    """As the cloud's caller."""
+    return boto3.Session(cloud.access_key_id, cloud.secret_access_key, region_name="us-east-1")
+
+
+def bundle_of(cli: CommandLine) -> Path:
+    """The one bundle."""
+    (bundle,) = (cli.folder / "evidence").iterdir()
+    return bundle
+
+
+@pytest.mark.usefixtures("cloud")
+def test_from_a_key_to_a_verified_bundle(cli: CommandLine) -> None:
+    """Key, bundle, verification in plain sentences and for programs; without AWS from the bundle on."""
+    made = cli.run("evidence", "keygen", "keys/evidence", "--json")
+    ended(made, 0)
+    ended(cli.run("evidence", "keygen", "keys/evidence"), 2)
+    exported = cli.run("evidence", "export", "latest", "--sign", "keys/evidence", "--json", "-q")
+    ended(exported, 0)
+    told = exported.json
+    assert (told["signed"], told["new"], told["previous"]) == (True, True, None)
+    cli.environment = {}
+    bundle = str(cli.folder / told["bundle"])
+    ended(cli.run("evidence", "verify", bundle, "-q"), 2)
+    verified = cli.run("evidence", "verify", bundle, "--key", "keys/evidence.pub", "-q")
+    ended(verified, 0)
+    said = " ".join(verified.out.split())
+    assert made.json["fingerprint"] in said
+    assert "judged again, give the same" in said
+    assert "Everything that was checked holds. Not checked, as told above: chain." in said
+    document = cli.run("evidence", "verify", bundle, "--unsigned", "--no-replay", "--json", "-q").json
+    assert (document["holds"], document["sha256"]) == (True, told["sha256"])
+    assert {one["check"]: one["holds"] for one in document["checks"]}["signature"] is None
+    answers = next(Path(bundle).glob("data/raw/*/credential-report.csv"))
+    answers.write_bytes(answers.read_bytes().replace(b"true", b"false", 1))
+    broken = cli.run("evidence", "verify", bundle, "--key", "keys/evidence.pub", "-q")
+    ended(broken, 9)
+    assert "DOES NOT HOLD fixity" in " ".join(broken.out.split())
+    problem = cli.run("evidence", "verify", bundle, "--key", "keys/evidence.pub", "--json", "-q").json["problem"]
+    assert problem["check"] == "fixity"
+    for command in (("replay", bundle), ("sample", bundle, "--seed", "1")):
+        refused = cli.run("evidence", *command)
+        ended(refused, 9)
+        assert "no sound bundle" in refused.err
+
+
+@pytest.mark.usefixtures("cloud")
+def test_another_policy_on_the_same_evidence(cli: CommandLine) -> None:
+    """What five days, or another edition, would have said; as text and as JSON."""
+    ended(cli.run("evidence", "export", "-q", "--zip"), 0)
+    bundle = str(bundle_of(cli))
+    (cli.folder / "other.toml").write_text("[policy.key-age]\nmax_age_days = 3\n")
+    replayed = cli.run("evidence", "replay", bundle, "--policy", "other.toml", "--json", "-q")
+    ended(replayed, 0)
+    assert {change["user"] for change in replayed.json["changes"] if change["control"] == "key-age"} == {"good"}
+    stricter = cli.run("evidence", "replay", bundle, "--max-age", "500d", "--framework", "cis-aws-7.0", "-q")
+    ended(stricter, 0)
+    assert "CIS" in stricter.out
+    ended(cli.run("evidence", "replay", bundle, "--max-age", "soon", "-q"), 2)
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_sample_follows_from_the_auditors_number_alone(cli: CommandLine) -> None:
+    """The same for the same number, another for another; with how to look at each key in AWS."""
+    ended(cli.run("evidence", "export", "-q"), 0)
+    bundle = str(bundle_of(cli))
+    first, again, *others = (
+        cli.run("evidence", "sample", bundle, "--n", "2", "--seed", seed, "--json").json for seed in "7701234"
+    )
+    assert first == again
+    assert any(one["drawn"] != first["drawn"] for one in others)
+    assert (first["population"], len(first["drawn"])) == (3, 2)
+    everything = cli.run("evidence", "sample", bundle, "--n", "25", "--seed", "7", "--csv")
+    rows = list(csv.DictReader(io.StringIO(everything.out)))
+    assert {row["user"] for row in rows} == {"good", "old"}
+    (old,) = (row for row in rows if row["user"] == "old")
+    assert "key-age: non_compliant" in old["verdicts"]
+    assert old["console"].endswith("/users/details/old?section=security_credentials")
+    assert old["command"].startswith("aws iam list-access-keys --user-name old && aws iam get-access-key-last-used")
+    assert (old["checked_by"], old["result"]) == ("", "")
+    shown = cli.run("evidence", "sample", bundle, "--n", "1", "--seed", "x")
+    ended(shown, 0)
+    assert '1 of 3 access keys, drawn with "x"' in shown.out
+
+
+@pytest.mark.parametrize("spec", ["ECC_NIST_P256", "RSA_2048", "RSA_3072"])
+def test_a_key_of_kms_signs_and_its_public_half_verifies(
+    cli: CommandLine, cloud: EmbeddedOrganisation, spec: str
+) -> None:
+    """KMS signs over HTTP; whoever verifies has the public key and no AWS."""
+    arn = make_key(spec)
+    ended(cli.run("evidence", "export", "--sign", f"kms:{arn}", "-q"), 0)
+    kms = session_of(cloud).client("kms", endpoint_url=cloud.endpoint_url)
+    public = load_der_public_key(kms.get_public_key(KeyId=arn)["PublicKey"])
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (cli.folder / "kms.pem").write_bytes(pem)
+    cli.environment = {}
+    ended(cli.run("evidence", "verify", str(bundle_of(cli)), "--key", "kms.pem", "--no-replay", "-q"), 0)
+
+
+def test_a_bundle_is_locked_in_s3_and_read_back(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """In compliance mode until its day, once; another of that name is not written over."""
+    store = s3(cloud)
+    store.create_bucket(Bucket="evidence", ObjectLockEnabledForBucket=True)
+    put = cli.run("evidence", "export", "--to", "s3://evidence/iam/2026", "--json", "-q")
+    ended(put, 0)
+    key = f"iam/2026/{bundle_of(cli).name}"
+    assert put.json["stored"].startswith(f"s3://evidence/{key}?versionId=")
+    head = store.head_object(Bucket="evidence", Key=key)
+    assert head["ObjectLockMode"] == "COMPLIANCE"
+    assert head["ObjectLockRetainUntilDate"] == datetime(2027, 12, 28, tzinfo=UTC)
+    assert store.get_object(Bucket="evidence", Key=key)["Body"].read() == bundle_of(cli).read_bytes()
+    ended(cli.run("evidence", "export", "--to", "s3://evidence/iam/2026", "-q"), 0)
+    assert len(store.list_object_versions(Bucket="evidence")["Versions"]) == 1
+    store.put_object(Bucket="evidence", Key=f"other/{bundle_of(cli).name}", Body=b"x", ChecksumAlgorithm="SHA256")
+    refused = cli.run("evidence", "export", "--to", "s3://evidence/other", "-q")
+    ended(refused, 2)
+    assert "another object" in refused.err
+
+
+def test_a_bucket_without_lock_is_accepted_only_if_somebody_says_so(
+    cli: CommandLine, cloud: EmbeddedOrganisation
+) -> None:
+    """Who owns such a bucket can delete what is in it."""
+    s3(cloud).create_bucket(Bucket="plain")
+    refused = cli.run("evidence", "export", "--to", "s3://plain/x", "-q")
+    ended(refused, 2)
+    assert "--without-lock" in refused.err
+    assert s3(cloud).list_objects_v2(Bucket="plain")["KeyCount"] == 0
+    ended(cli.run("evidence", "export", "--to", "s3://plain/x", "--without-lock", "-q"), 0)
+    assert s3(cloud).list_objects_v2(Bucket="plain")["KeyCount"] == 1
+    ended(cli.run("evidence", "export", "--to", "s3://Not A Bucket/x", "-q"), 2)
+    missing = cli.run("evidence", "export", "--to", "s3://nowhere-at-all/x", "-q")
+    ended(missing, 4)
+    assert "NoSuchBucket" in missing.err
+
+
+def test_what_aws_refuses_is_told(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """The bundle is there all the same, and can be stored later."""
+    s3(cloud).create_bucket(Bucket="evidence", ObjectLockEnabledForBucket=True)
+    cloud.faults.append(ErrorFault(403, "AccessDenied"))  # type: ignore[attr-defined]
+    refused = cli.run("evidence", "export", "--to", "s3://evidence/x", "-q")
+    ended(refused, 4)
+    assert "AccessDenied" in " ".join(refused.err.split())
+    assert bundle_of(cli).suffix == ".zip"
+    unsigned = cli.run("evidence", "export", "--sign", f"kms:{make_key()}", "-q")
+    ended(unsigned, 4)
+    assert [path.name for path in (cli.folder / "evidence").iterdir()] == [bundle_of(cli).name]
+
+
+@pytest.mark.usefixtures("cloud")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("export", "nothing"), "There is no run nothing"),
+        (("export", "--sign", "nowhere"), "cannot be read"),
+        (("export", "--timestamp", "http://127.0.0.1:9/"), "nothing to be stamped"),
+        (("export", "--previous", "nowhere"), "no bundle"),
+        (("keygen", "x", "--type", "dsa"), "no type"),
+        (("verify", "nowhere", "--key", "config.toml"), "no public key"),
+    ],
+)
+def test_what_is_wrong_is_said(cli: CommandLine, options: tuple[str, ...], said: str) -> None:
+    """Before anything is made."""
+    finished = cli.run("evidence", *options)
+    ended(finished, 2)
+    assert said in " ".join(finished.err.split())
+    assert not (cli.folder / "evidence").exists() or not list((cli.folder / "evidence").iterdir())
+
+
+def test_a_bundle_that_is_not_there_does_not_hold(cli: CommandLine) -> None:
+    """Exit code 9, as for any that does not."""
+    finished = cli.run("evidence", "verify", "nowhere", "--unsigned", "--json", "-q")
+    ended(finished, 9)
+    assert json.loads(finished.out)["problem"]["check"] == "container"

@@ -1,0 +1,295 @@
+"""What is in a bundle, that it is always the same, and that others than us can check it."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from auditor.errors import OutputError, UsageError
+from auditor.evidence import dictionary
+from auditor.evidence.attestation import sign_by_key
+from auditor.evidence.bag import ATTESTATION, TAG_MANIFEST, bundle_digest, decode_manifest
+from auditor.evidence.export import Exported, Wanted, export
+from auditor.evidence.keys import KeyKind, load_private_key, load_public_key, make_key
+from auditor.evidence.reconciliation import totals
+from auditor.evidence.replay import _is_within
+from auditor.evidence.verify import Check, Trust, Verification, verify
+from auditor.formats.contract import FINDING_FIELDS
+from auditor.history import load_manifest
+from auditor.history.manifest import encode_manifest
+from auditor.tables import ACCOUNTS, ACTIONS, CREDENTIALS, FINDINGS, KEYS, PENDING, USERS
+from tests.conftest import NoProgress
+
+SCRIPT = Path(__file__).parents[2] / "docs" / "verify_evidence.py"
+Sign = Callable[[bytes], bytes]
+
+
+def made(run: Path, folder: Path, **options: object) -> Exported:
+    """The run's bundle in this folder."""
+    return export(run, Wanted(folder, timedelta(days=400), **options), NoProgress())  # type: ignore[arg-type]
+
+
+def checks_of(found: Verification) -> dict[str, Check]:
+    """By name."""
+    return {check.name: check for check in found.checks}
+
+
+def test_the_same_run_gives_the_same_bytes(run_folder: Path, bundle: Path, sign: Sign, tmp_path: Path) -> None:
+    """As a folder and as an archive, with the signature; made again it is the one that is there."""
+    again = made(run_folder, tmp_path, sign=sign)
+    assert again.is_new
+    for path in (path for path in bundle.rglob("*") if path.is_file()):
+        assert path.read_bytes() == (again.path / path.relative_to(bundle)).read_bytes(), path.name
+    packed = [made(run_folder, tmp_path / name, sign=sign, is_packed=True) for name in ("a", "b")]
+    assert packed[0].path.read_bytes() == packed[1].path.read_bytes()
+    assert not made(run_folder, tmp_path, sign=sign).is_new
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", again.path.name, "b"]
+
+
+def test_a_bundle_of_other_content_is_not_written_over(run_folder: Path, sign: Sign, tmp_path: Path) -> None:
+    """One of that name that is signed, or was changed, stays as it is."""
+    first = made(run_folder, tmp_path)
+    with pytest.raises(UsageError, match="another bundle"):
+        made(run_folder, tmp_path, sign=sign)
+    (first.path / TAG_MANIFEST).write_bytes(b"")
+    with pytest.raises(UsageError, match="another bundle"):
+        made(run_folder, tmp_path)
+    assert (first.path / TAG_MANIFEST).read_bytes() == b""
+
+
+def test_a_run_that_does_not_add_up_is_no_evidence(run_folder: Path, tmp_path: Path) -> None:
+    """It is said what does not, and nothing is left behind."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    manifest = load_manifest(run)
+    coverage = replace(manifest.coverage, users=manifest.coverage.users + 1)
+    (run / "run.json").write_bytes(encode_manifest(replace(manifest, coverage=coverage)))
+    with pytest.raises(OutputError, match="users do not add up"):
+        made(run, tmp_path / "evidence")
+    assert list((tmp_path / "evidence").iterdir()) == []
+
+
+def test_everything_is_in_it(bundle: Path, run_folder: Path) -> None:
+    """Raw answers as they are, every form of the findings, the journal, and what explains it; nothing private."""
+    data = bundle / "data"
+    for path in (path for path in run_folder.rglob("*") if path.is_file()):
+        assert (data / path.relative_to(run_folder)).read_bytes() == path.read_bytes(), path.name
+    names = {path.name for path in data.iterdir()}
+    assert names >= {
+        *("run.json", "policy.toml", "population.json", "journal.jsonl", "raw", "tables", "bundle.json"),
+        *("report.html", "report.pdf", "findings.csv", "findings.json", "due.ics"),
+        *("findings.oscal.json", "findings.ocsf.jsonl", "findings.asff.json"),
+        *("reconciliation.json", "data-dictionary.csv"),
+    }
+    assert {path.name for path in bundle.iterdir() if path.is_file()} == {
+        *("README.txt", "bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt", ATTESTATION),
+    }
+    written = b"".join(path.read_bytes() for path in bundle.rglob("*") if path.is_file())
+    assert b"PRIVATE KEY" not in written
+    assert "Larkfield & Söhne" in (bundle / "README.txt").read_text()
+    assert "Retention-Until: 2027-12-27\n" in (bundle / "bag-info.txt").read_text()
+
+
+def test_every_total_holds(bundle: Path) -> None:
+    """Accounts, users, keys, verdicts, findings, journal: each counted in every file that tells of it."""
+    found = {total.what: total for total in totals(bundle / "data")}
+    assert all(total.holds for total in found.values())
+    assert set(found) >= {"accounts of the organisation", "accounts in scope", "users", "access keys", "findings"}
+    assert found["accounts that were not audited"].counted["raw answers"] == 1
+    assert found["findings"].counted["findings.csv"] > 3
+    assert found["rows of the journal"].counted["journal.jsonl"] > 5
+
+
+def test_every_column_is_explained(bundle: Path) -> None:
+    """Each column of each table, each field of a finding, each column that AWS sent."""
+    rows = list(csv.DictReader(io.StringIO((bundle / "data" / dictionary.FILE).read_text(), newline="")))
+    told = {(row["file"], row["field"]) for row in rows}
+    assert len(told) == len(rows)
+    assert all(row["source"] and row["meaning"] and row["type"] for row in rows)
+    tables = {
+        "accounts": ACCOUNTS,
+        "users": USERS,
+        "keys": KEYS,
+        "service_credentials": CREDENTIALS,
+        "findings": FINDINGS,
+        "actions": ACTIONS,
+        "pending": PENDING,
+    }
+    expected = {(f"tables/{name}.parquet", column) for name, columns in tables.items() for column in columns}
+    expected |= {(file, field) for file in ("findings.csv", "findings.json") for field in FINDING_FIELDS}
+    report = next((bundle / "data" / "raw").glob("*/credential-report.csv")).read_text().splitlines()[0]
+    expected |= {("raw/*/credential-report.csv", column) for column in report.split(",")}
+    run = json.loads((bundle / "data" / "run.json").read_text())
+    expected |= {("run.json", name) for name in run if name not in {"schema", "summary"}}
+    row = json.loads((bundle / "data" / "journal.jsonl").read_text().splitlines()[0])
+    expected |= {("journal.jsonl", name) for name in row}
+    for name in ("keys", "response", "account", "quarantine", "service-credentials"):
+        (path, *_) = (bundle / "data" / "raw").glob(f"*/{name}.json")
+        expected |= {(f"raw/*/{name}.json", field) for field in json.loads(path.read_text())}
+    assert expected - told == set()
+
+
+# ------------------------------------------------------------------------------------------------- by others
+
+
+def test_sha256sum_verifies_it(bundle: Path) -> None:
+    """Without any program of ours."""
+    for name in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
+        command = ["sha256sum", "--check", "--strict", "--quiet", name]
+        done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_library_of_congress_verifies_it(bundle: Path, tmp_path: Path) -> None:
+    """bagit.py, the reference implementation: good, and with a byte more."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    command = [sys.executable, "-W", "ignore", "-m", "bagit", "--validate", str(copy)]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    (copy / "data" / "policy.toml").write_bytes((copy / "data" / "policy.toml").read_bytes() + b"\n")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+
+
+def run_script(bundle: Path, key: Path) -> "subprocess.CompletedProcess[str]":
+    """The script of the manual, in an interpreter that sees nothing of ours."""
+    command = [sys.executable, "-I", str(SCRIPT), str(bundle), str(key)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("kind", KeyKind)
+def test_fifty_lines_of_somebody_else_verify_it(run_folder: Path, tmp_path: Path, kind: KeyKind) -> None:
+    """The script of the manual: good, changed, stray, and by another key."""
+    for name in ("ours", "theirs"):
+        make_key(tmp_path / name, kind)
+    private = load_private_key(tmp_path / "ours", lambda: "")
+    bundle = made(run_folder, tmp_path / "evidence", sign=lambda payload: sign_by_key(payload, private)).path
+    good = run_script(bundle, tmp_path / "ours.pub")
+    assert (good.returncode, good.stdout.endswith("there is no other.\n")) == (0, True), good.stderr
+    assert run_script(bundle, tmp_path / "theirs.pub").returncode != 0
+    assert verify(bundle, Trust([load_public_key(tmp_path / "ours.pub")]), NoProgress()).problem is None
+    (bundle / "data" / "stray").write_text("x")
+    assert "stray" in run_script(bundle, tmp_path / "ours.pub").stderr
+    (bundle / "data" / "stray").unlink()
+    (bundle / "data" / "run.json").write_bytes((bundle / "data" / "run.json").read_bytes() + b"\n")
+    assert "changed" in run_script(bundle, tmp_path / "ours.pub").stderr
+
+
+def test_the_script_is_short_and_needs_nothing_of_ours() -> None:
+    """Somebody can read it before trusting it."""
+    lines = [line for line in SCRIPT.read_text().splitlines() if line.strip()]
+    assert len(lines) <= 60
+    assert "import auditor" not in SCRIPT.read_text()
+
+
+# ------------------------------------------------------------------------------------------------- keys
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_an_ssh_key_signs(bundle: Path, run_folder: Path, tmp_path: Path, kind: str) -> None:
+    """As ssh-keygen writes it; whoever verifies needs the line of the .pub file."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("OpenSSH's client is not here")
+    path = tmp_path / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "secret", "-f", str(path)], check=True)
+    key = load_private_key(path, lambda: "secret")
+    made_ = made(run_folder, tmp_path / "evidence", sign=lambda payload: sign_by_key(payload, key))
+    trust = Trust([load_public_key(path.with_suffix(".pub"))], replays=False)
+    assert verify(made_.path, trust, NoProgress()).problem is None
+    assert verify(bundle, trust, NoProgress()).problem is not None
+    with pytest.raises(UsageError, match="not its passphrase"):
+        load_private_key(path, lambda: "wrong")
+
+
+def test_a_private_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """And none is ever written over, nor taken for a public one."""
+    make_key(tmp_path / "key", KeyKind.ED25519, "sealed")
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UsageError, match="a key already"):
+        make_key(tmp_path / "key", KeyKind.ED25519)
+    with pytest.raises(UsageError, match="private key"):
+        load_public_key(tmp_path / "key")
+    (tmp_path / "key").chmod(0o640)
+    with pytest.raises(UsageError, match="Others can read"):
+        load_private_key(tmp_path / "key", lambda: "sealed")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", b"\xff" * 99]
+)
+def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
+    """With what keys there are."""
+    (tmp_path / "key").write_bytes(content)
+    (tmp_path / "key").chmod(0o600)
+    for load in (load_public_key, lambda path: load_private_key(path, lambda: "")):
+        with pytest.raises(UsageError) as refused:
+            load(tmp_path / "key")
+        assert "Ed25519" in refused.value.next_step
+
+
+# ------------------------------------------------------------------------------------------------- the chain
+
+
+def later(run: Path, folder: Path, days: int) -> Path:
+    """The same run, as if it were of some days later: nothing but its name and instant."""
+    target = folder / f"run-{days}"
+    shutil.copytree(run, target)
+    manifest = load_manifest(target)
+    at = manifest.as_of + timedelta(days=days)
+    name = f"{at:%Y%m%dT%H%M%SZ}-{manifest.id.split('-')[1]}"
+    (target / "run.json").write_bytes(encode_manifest(replace(manifest, id=name, as_of=at)))
+    return target
+
+
+def test_each_bundle_names_the_one_before(run_folder: Path, trust: Trust, sign: Sign, tmp_path: Path) -> None:
+    """The latest of an earlier run beside it; a month that was taken away or rewritten shows."""
+    evidence, quick = tmp_path / "evidence", replace(trust, replays=False)
+    first = made(run_folder, evidence, sign=sign)
+    second = made(later(run_folder, tmp_path, 30), evidence, sign=sign)
+    third = made(later(run_folder, tmp_path, 60), evidence, sign=sign, is_packed=True)
+    named = [one.about.previous.run_id if one.about.previous else None for one in (first, second, third)]
+    assert named == [None, first.about.run_id, second.about.run_id]
+    for one, before in ((second, first), (third, second)):
+        found = verify(one.path, replace(quick, previous=before.path), NoProgress())
+        assert found.problem is None
+        assert checks_of(found)["chain"].was_made
+    skipped = verify(third.path, replace(quick, previous=first.path), NoProgress()).problem
+    assert skipped is not None
+    assert skipped.name == "chain"
+    assert not checks_of(verify(third.path, quick, NoProgress()))["chain"].was_made
+    rewritten = tmp_path / "rewritten"
+    shutil.copytree(second.path, rewritten)
+    os.utime(rewritten)
+    assert bundle_digest(rewritten) == second.sha256
+    again = made(later(run_folder, tmp_path / "other", 30), tmp_path / "elsewhere", sign=sign)
+    assert verify(third.path, replace(quick, previous=again.path), NoProgress()).problem is not None
+    with pytest.raises(UsageError, match="no bundle"):
+        made(run_folder, tmp_path / "x", previous=tmp_path / "nowhere")
+
+
+def test_what_was_not_checked_is_said(bundle: Path, run_folder: Path, trust: Trust, tmp_path: Path) -> None:
+    """No key, no replay, no signature: it holds, as far as it was looked at, and that is told."""
+    found = checks_of(verify(bundle, Trust(replays=False), NoProgress()))
+    assert [name for name, check in found.items() if not check.was_made] == ["signature", "chain", "replay"]
+    unsigned = made(run_folder, tmp_path).path
+    problem = verify(unsigned, trust, NoProgress()).problem
+    assert problem is not None
+    assert problem.told == "it is not signed"
+
+
+def test_a_newer_version_may_say_more_and_nothing_else() -> None:
+    """findings.json of an older version is compared field by field."""
+    old = b'{"findings": [{"user": "a", "outcome": "unknown"}]}'
+    assert _is_within(old, b'{"findings": [{"user": "a", "outcome": "unknown", "more": 1}], "new": []}')
+    assert not _is_within(old, b'{"findings": [{"user": "a", "outcome": "compliant"}]}')
+    assert not _is_within(old, b'{"findings": []}')
+    assert not _is_within(b"[" * 100_000, old)
+    assert decode_manifest(b"", "x") == {}
