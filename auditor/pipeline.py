@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from auditor import __version__
+from auditor.answers import REQUESTS, encode_requests
 from auditor.aws.clients import Connection
 from auditor.aws.failures import AwsFailure
 from auditor.aws.timing import Timing
@@ -266,6 +267,7 @@ def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, pro
     )
     in_scope = {account.id for account in scope.accounts}
     done = take_over(request.resumed, writer.folder, in_scope) if request.resumed else ()
+    writer.keep(REQUESTS, encode_requests(scope.requests))
     audited = {receipt.account.id for receipt in done}
     missing = [account for account in scope.accounts if account.id not in audited]
     progress.phase("Auditing accounts", len(missing))

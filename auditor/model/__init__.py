@@ -1,6 +1,7 @@
 """The words of the product: frozen records and enumerations that every room shares. Standard library only."""
 
 from auditor.model.facts import (
+    ANSWERED,
     Account,
     AccountFacts,
     AccountResult,
@@ -19,6 +20,7 @@ from auditor.model.facts import (
     ReportKey,
     ReportMeta,
     ReportUser,
+    Request,
     ServiceCredential,
     ServiceCredentials,
     Spent,
@@ -64,6 +66,7 @@ from auditor.model.words import (
 )
 
 __all__ = [
+    "ANSWERED",
     "ASKED_OF_AWS",
     "FORTY_FIVE_DAYS",
     "NINETY_DAYS",
@@ -103,6 +106,7 @@ __all__ = [
     "ReportKey",
     "ReportMeta",
     "ReportUser",
+    "Request",
     "RunManifest",
     "Scope",
     "ServiceCredential",
