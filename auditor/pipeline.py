@@ -61,6 +61,7 @@ from auditor.model import (
     JournalCopy,
     NotAuditedAccount,
     NotAuditedCode,
+    Origin,
     Outcome,
     Policy,
     RunManifest,
@@ -98,6 +99,8 @@ class AuditRequest:
     """The folder of a run of the same instant, of which only what is missing is asked."""
     record: Callable[[datetime], Record | None] = lambda _: None
     """What remediation did up to an instant; None where there is no journal."""
+    origin: Origin | None = None
+    """Who asks for it, from where and how."""
     timing: Timing = field(default_factory=Timing)
 
 
@@ -370,6 +373,7 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
         key_ids=config.gather.key_ids if scope else "none",
         notes=_notes(collected, judged.newer, config.accounts),
         fail_on=config.output.fail_on,
+        origin=request.origin,
     )
 
 

@@ -26,6 +26,7 @@ from auditor.cli.options import (
     parse_instant,
     split_formats,
 )
+from auditor.cli.origin import this_origin
 from auditor.cli.output import result_stands_in_the_run, set_up_logging
 from auditor.cli.progress import progress_for
 from auditor.cli.summary import print_outcome, print_resumption
@@ -158,7 +159,7 @@ def _request(config: "Config", as_of: str | None, accounts: list[str], paths: li
     from auditor.remedy.means import Means
 
     connection = connection_for(config)
-    request = AuditRequest(config, connection, instant, tuple(accounts), tuple(paths))
+    request = AuditRequest(config, connection, instant, tuple(accounts), tuple(paths), origin=this_origin())
     return request if paths else replace(request, record=Means(config, connection, Path()).record)
 
 

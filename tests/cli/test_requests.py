@@ -1,13 +1,17 @@
 """What a run leaves behind for who checks it against CloudTrail: its requests, and who made it from where."""
 
 import json
+import os
+import pwd
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from auditor import answers
+from auditor.cli.origin import origin_of
 from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Fault, KeySeed, OrganisationSeed, UserSeed
-from auditor.model import UsedAt
+from auditor.history import load_manifest
+from auditor.model import Origin, UsedAt
 from tests.builders import ago
 from tests.conftest import CommandLine, Finished, StartCloud
 
@@ -96,3 +100,36 @@ def test_a_run_without_aws_has_no_requests(cli: CommandLine, start_cloud: StartC
     finished = cli.run("audit", "--from-reports", "downloads", "--as-of", AS_OF, "--format", "csv", "--json")
     assert finished.code == 1, finished.err
     assert list(run_of(cli, finished).rglob(answers.REQUESTS)) == []
+
+
+def test_a_run_says_who_made_it_from_where_and_how(cli: CommandLine, start_cloud: StartCloud) -> None:
+    """Host, user, platform, Python, and the command as typed: bytes that are no text, and no password of a URL."""
+    cloud = start_cloud(SEED)
+    cli.log_in(cloud)
+    address = cloud.endpoint_url
+    arguments = ("audit", "--as-of", AS_OF, "--endpoint-url", address, "-f", "csv", "--json")
+    folder = run_of(cli, cli.run(*arguments))
+    origin = json.loads((folder / "run.json").read_text())["origin"]
+    assert origin["command"] == list(arguments)
+    assert origin["os_user"] == pwd.getpwuid(os.getuid()).pw_name
+    assert all(origin[name] for name in ("host", "platform", "python"))
+    assert cloud.secret_access_key not in (folder / "run.json").read_text()
+    assert load_manifest(folder).origin == Origin(**{**origin, "command": arguments})
+
+
+def test_no_password_of_a_url_is_kept() -> None:
+    """No option takes a secret, but an address may be typed with one."""
+    origin = origin_of(["audit", "--scheduler", "tls://me:pass@10.0.0.5:8786", "--from-reports", "caf\udce9/me@work"])
+    assert origin.command == ("audit", "--scheduler", "tls://…@10.0.0.5:8786", "--from-reports", "caf\\udce9/me@work")
+
+
+def test_runs_of_earlier_versions_have_no_origin(cli: CommandLine, start_cloud: StartCloud) -> None:
+    """They are read as before, and so is a demonstration's, which is the same wherever it is made."""
+    cli.log_in(start_cloud(SEED))
+    folder = run_of(cli, cli.run("audit", "--as-of", AS_OF, "-f", "csv", "--json"))
+    document = json.loads((folder / "run.json").read_text())
+    del document["origin"]
+    (folder / "run.json").write_text(json.dumps(document))
+    assert load_manifest(folder).origin is None
+    demo = json.loads((Path(__file__).parents[2] / "reports" / "sample" / "run.json").read_text())
+    assert demo["origin"] is None
