@@ -25,6 +25,7 @@ from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, Config, OutputConfig, asks_the_same, effective_toml
 from auditor.errors import AuditorError, NothingAuditedError, OutputError, UsageError
 from auditor.formats.findings_json import render_findings_json
+from auditor.formats.masking import masked
 from auditor.formats.registry import FORMATS
 from auditor.formats.view import ReportView, build_view
 from auditor.gather import (
@@ -166,7 +167,7 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         writer.close()
     formats = [chosen.value for chosen in request.config.output.formats]
     try:
-        reports = write_reports(view, folder, formats, progress)
+        reports = write_reports(view, folder, formats, progress, mask_key_ids=request.config.output.mask_key_ids)
     except KeyboardInterrupt as interrupt:
         what = "Interrupted while the reports were written. The run is kept."
         step = f"Write them with `auditor report {folder.name}`."
@@ -184,7 +185,8 @@ def render_stored(run: str, settings: OutputConfig, progress: Progress) -> Audit
     folder = find_run(run, Path(settings.folder))
     days = timedelta(days=settings.actions_days)
     view = build_view(load_run(folder), printed_rows=settings.pdf_max_rows, group_by=settings.group_by, actions_of=days)
-    reports = write_reports(view, folder, [chosen.value for chosen in settings.formats], progress)
+    formats = [chosen.value for chosen in settings.formats]
+    reports = write_reports(view, folder, formats, progress, mask_key_ids=settings.mask_key_ids)
     return AuditOutcome(view, reports, exit_code(view))
 
 
@@ -197,8 +199,10 @@ def show_stored(run: str, output: Path) -> AuditOutcome:
     return AuditOutcome(view, WrittenReports(folder, there, {}), exit_code(view))
 
 
-def write_reports(view: ReportView, folder: Path, formats: Iterable[str], progress: Progress) -> WrittenReports:
-    """Render the formats into a run's folder; one that fails does not cost the others."""
+def write_reports(
+    view: ReportView, folder: Path, formats: Iterable[str], progress: Progress, *, mask_key_ids: bool = False
+) -> WrittenReports:
+    """Render the formats into a run's folder, those for people with masked key ids; one that fails costs no other."""
     chosen = list(dict.fromkeys(formats))
     progress.phase("Writing reports", len(chosen))
     files: dict[str, Path] = {}
@@ -206,7 +210,8 @@ def write_reports(view: ReportView, folder: Path, formats: Iterable[str], progre
     for name in chosen:
         report = FORMATS[name]
         try:
-            files[name] = write_report(folder, report.file_name, report.render(view))
+            shown = masked(view) if mask_key_ids and report.is_for_people else view
+            files[name] = write_report(folder, report.file_name, report.render(shown))
         except OutputError as error:
             failed[name] = error
         except Exception as error:  # the run is archived; a report's defect must not deny it
