@@ -7,6 +7,7 @@ keys.json                 the live look-ups of single users, and of the root use
 quarantine.json           the users whom AWS put in quarantine
 service-credentials.json  the service-specific credentials of all users
 observed.json             what earlier runs saw of the account's inactive keys: not AWS's word, but judged by
+requests.jsonl            every request that was sent, a line each: evidence beside CloudTrail's, and judged by nobody
 account.json              the account, how it ended and what it took; written last, so that its presence means "done"
 """
 
@@ -31,6 +32,7 @@ from auditor.model import (
     ObservedKey,
     Quarantine,
     ReportMeta,
+    Request,
     ServiceCredential,
     ServiceCredentials,
     Source,
@@ -53,6 +55,9 @@ REPORT, RESPONSE, LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS, ACCOUNT = (
 """The files' names, below the account's folder."""
 
 OBSERVED = "observed.json"
+
+REQUESTS = "requests.jsonl"
+"""Also the name of the run's own, beside run.json: what was sent to find the accounts."""
 
 SCHEMA = "auditor.account/1"
 
@@ -125,6 +130,20 @@ def decode_observed(content: bytes) -> tuple[ObservedKey, ...]:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not what earlier runs saw ({type(error).__name__}: {error})") from error
+
+
+def encode_requests(requests: Iterable[Request]) -> bytes:
+    """`requests.jsonl`: every request in the order of sending, as CloudTrail can be searched for it."""
+    lines = (
+        {
+            "at": request.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "operation": request.operation,
+            "request_id": request.request_id,
+            "outcome": request.outcome,
+        }
+        for request in requests
+    )
+    return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
 
 
 def encode_account(result: AccountResult) -> bytes:

@@ -18,13 +18,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from auditor import __version__
+from auditor.answers import REQUESTS, encode_requests
 from auditor.aws.clients import Connection
 from auditor.aws.failures import AwsFailure
 from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, Config, OutputConfig, asks_the_same, effective_toml
 from auditor.errors import AuditorError, NothingAuditedError, OutputError, UsageError
 from auditor.formats.findings_json import render_findings_json
-from auditor.formats.registry import FORMATS
+from auditor.formats.masking import masked
+from auditor.formats.registry import FORMATS, Format
 from auditor.formats.view import ReportView, build_view
 from auditor.gather import (
     GatherSettings,
@@ -60,6 +62,7 @@ from auditor.model import (
     JournalCopy,
     NotAuditedAccount,
     NotAuditedCode,
+    Origin,
     Outcome,
     Policy,
     RunManifest,
@@ -97,6 +100,8 @@ class AuditRequest:
     """The folder of a run of the same instant, of which only what is missing is asked."""
     record: Callable[[datetime], Record | None] = lambda _: None
     """What remediation did up to an instant; None where there is no journal."""
+    origin: Origin | None = None
+    """Who asks for it, from where and how."""
     timing: Timing = field(default_factory=Timing)
 
 
@@ -157,7 +162,7 @@ def audit(request: AuditRequest, progress: Progress) -> AuditOutcome:
         writer.close()
     formats = [chosen.value for chosen in request.config.output.formats]
     try:
-        reports = write_reports(view, folder, formats, progress)
+        reports = write_reports(view, folder, formats, progress, mask_key_ids=request.config.output.mask_key_ids)
     except KeyboardInterrupt as interrupt:
         what = "Interrupted while the reports were written. The run is kept."
         step = f"Write them with `auditor report {folder.name}`."
@@ -174,7 +179,8 @@ def render_stored(run: str, settings: OutputConfig, progress: Progress) -> Audit
     """
     folder = find_run(run, Path(settings.folder))
     view = view_of(folder, settings)
-    reports = write_reports(view, folder, [chosen.value for chosen in settings.formats], progress)
+    formats = [chosen.value for chosen in settings.formats]
+    reports = write_reports(view, folder, formats, progress, mask_key_ids=settings.mask_key_ids)
     return AuditOutcome(view, reports, exit_code(view))
 
 
@@ -197,8 +203,10 @@ def show_stored(run: str, output: Path) -> AuditOutcome:
     return AuditOutcome(view, WrittenReports(folder, there, {}), exit_code(view))
 
 
-def write_reports(view: ReportView, folder: Path, formats: Iterable[str], progress: Progress) -> WrittenReports:
-    """Render the formats into a run's folder; one that fails does not cost the others."""
+def write_reports(
+    view: ReportView, folder: Path, formats: Iterable[str], progress: Progress, *, mask_key_ids: bool = False
+) -> WrittenReports:
+    """Render the formats into a run's folder, those for people with masked key ids; one that fails costs no other."""
     chosen = list(dict.fromkeys(formats))
     progress.phase("Writing reports", len(chosen))
     files: dict[str, Path] = {}
@@ -206,7 +214,7 @@ def write_reports(view: ReportView, folder: Path, formats: Iterable[str], progre
     for name in chosen:
         report = FORMATS[name]
         try:
-            files[name] = write_report(folder, report.file_name, report.render(view))
+            files[name] = write_report(folder, report.file_name, rendered(report, view, mask_key_ids=mask_key_ids))
         except OutputError as error:
             failed[name] = error
         except Exception as error:  # the run is archived; a report's defect must not deny it
@@ -216,6 +224,11 @@ def write_reports(view: ReportView, folder: Path, formats: Iterable[str], progre
             failed[name] = OutputError(what, where=report.file_name, next_step=step)
         progress.advance(report.file_name)
     return WrittenReports(folder, files, failed)
+
+
+def rendered(report: Format, view: ReportView, *, mask_key_ids: bool) -> bytes:
+    """A report's bytes; one for people with masked key ids, where that is wanted."""
+    return report.render(masked(view) if mask_key_ids and report.is_for_people else view)
 
 
 def exit_code(view: ReportView) -> int:
@@ -270,6 +283,7 @@ def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, pro
     )
     in_scope = {account.id for account in scope.accounts}
     done = take_over(request.resumed, writer.folder, in_scope) if request.resumed else ()
+    writer.keep(REQUESTS, encode_requests(scope.requests))
     audited = {receipt.account.id for receipt in done}
     missing = [account for account in scope.accounts if account.id not in audited]
     progress.phase("Auditing accounts", len(missing))
@@ -372,6 +386,7 @@ def _manifest(request: AuditRequest, collected: _Collected, judged: Judged, run_
         key_ids=config.gather.key_ids if scope else "none",
         notes=_notes(collected, judged.newer, config.accounts),
         fail_on=config.output.fail_on,
+        origin=request.origin,
     )
 
 

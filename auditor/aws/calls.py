@@ -12,6 +12,7 @@ from auditor.aws.failures import AwsFailure, Kind, failure_of
 from auditor.aws.spending import Ledger
 from auditor.aws.timing import Timing
 from auditor.aws.wire import Reach, Wire
+from auditor.model import ANSWERED
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ BACKOFF_CAP = 10.0
 
 @dataclass
 class Caller:
-    """Makes calls as one set of credentials in one partition, tries again what may pass, and counts every request."""
+    """Makes calls as one set of credentials in one partition, tries again what may pass, and keeps book of requests."""
 
     clients: Clients
     credentials: CredentialSource
@@ -146,8 +147,14 @@ class Caller:
                 await gate.enter(self.ledger.urgency)
             try:
                 self.timing.go_on()  # what waited while the run was stopped is not sent any more
-                self.ledger.counts[operation] += 1
-                return await wire.exchange(method, params, credentials, reach)
+                request = self.ledger.sends(operation, self.timing.now())
+                try:
+                    answer = await wire.exchange(method, params, credentials, reach)
+                except AwsFailure as failure:
+                    request.outcome, request.request_id = failure.code, failure.request_id
+                    raise
+                request.outcome, request.request_id = ANSWERED, request_id(answer)
+                return answer
             finally:
                 if gate:
                     gate.leave()

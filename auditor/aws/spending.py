@@ -5,9 +5,11 @@ import heapq
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
 
 from auditor.aws.timing import Timing
-from auditor.model import Spent
+from auditor.model import Request, Spent
 
 RETRIES = 50
 """Retries that an account may use up before calls that are answered have earned it new ones."""
@@ -71,13 +73,15 @@ class Gate:
 
 @dataclass
 class Ledger:
-    """One account's calls by operation, throttles and retries, and the budget of retries that it has left.
+    """One account's calls, throttles and retries, and the budget of retries that it has left.
 
     A retry costs one, an answered call earns one back, never above the start: an account that throttles every other
     call gets through, one that answers nothing is given up soon, whatever the number of calls still to come.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
+    requests: list[Request] = field(default_factory=list)
+    """Every request, in the order of sending: as many of an operation as are counted."""
     throttles: int = 0
     retries: int = 0
     pace: Pace | None = None
@@ -86,6 +90,13 @@ class Ledger:
     """Calls of the account that may be in flight at once."""
     urgency: int = FIRST
     _budget: int = RETRIES
+
+    def sends(self, operation: str, at: datetime) -> Request:
+        """A request is sent now; whoever has its answer tells it what came of it."""
+        request = Request(at, operation)
+        self.counts[operation] += 1
+        self.requests.append(request)
+        return request
 
     def answered(self) -> None:
         """AWS answered."""
@@ -102,9 +113,10 @@ class Ledger:
     def take_over(self, other: "Ledger") -> None:
         """Count what the other one has counted as this one's, so that it is counted once; the other begins anew."""
         self.counts.update(other.counts)
+        self.requests = sorted([*other.requests, *self.requests], key=attrgetter("at"))
         self.throttles += other.throttles
         self.retries += other.retries
-        other.counts, other.throttles, other.retries = Counter(), 0, 0
+        other.counts, other.requests, other.throttles, other.retries = Counter(), [], 0, 0
 
     def spent(self, seconds: float = 0.0) -> Spent:
         """All of it so far."""

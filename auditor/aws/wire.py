@@ -46,6 +46,9 @@ UNPARSABLE = (ResponseParserError, KeyError, ValueError, TypeError, AttributeErr
 
 FIRST_REFUSAL = 300
 
+REQUEST_ID = "x-amzn-RequestId"
+"""The header that has the request's id, of answers whose body cannot be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -109,9 +112,9 @@ class Wire:
                 operation.output_shape,  # type: ignore[arg-type] # None where an operation gives nothing back
             )
         except UNPARSABLE as error:
-            raise _unreadable(self.operation(method)) from error
+            raise _unreadable(self.operation(method), headers.get(REQUEST_ID)) from error
         if not isinstance(answer, Mapping):
-            raise _unreadable(self.operation(method))
+            raise _unreadable(self.operation(method), headers.get(REQUEST_ID))
         if status >= FIRST_REFUSAL:
             raise refusal_of(answer, self.operation(method))
         return answer
@@ -180,9 +183,9 @@ def _instant(value: Any) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _unreadable(operation: str) -> AwsFailure:
+def _unreadable(operation: str, request_id: str | None = None) -> AwsFailure:
     what = "the answer is cut off, or not what AWS sends; is this an AWS endpoint?"
-    return AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", what)
+    return AwsFailure(Kind.UNREADABLE, operation, "UnreadableAnswer", what, request_id)
 
 
 def _learn(client: Any, method: str) -> tuple[str, str, str]:

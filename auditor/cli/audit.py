@@ -1,7 +1,7 @@
 """`auditor audit`: gather, evaluate, archive the run, write the reports."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ from auditor.cli.options import (
     Formats,
     Frameworks,
     Json,
+    MaskKeyIds,
     Output,
     Profile,
     Quiet,
@@ -26,6 +27,7 @@ from auditor.cli.options import (
     parse_instant,
     split_formats,
 )
+from auditor.cli.origin import this_origin
 from auditor.cli.output import result_stands_in_the_run, set_up_logging
 from auditor.cli.progress import progress_for
 from auditor.cli.summary import print_outcome, print_resumption
@@ -81,6 +83,7 @@ def audit(
     formats: Formats = None,
     output: Output = None,
     fail_on: FailOn = None,
+    mask_key_ids: MaskKeyIds = False,
     json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -100,10 +103,7 @@ def audit(
     - `auditor audit --from-reports downloads/` - credential reports downloaded earlier, no AWS access
     """
     set_up_logging(verbose)
-    paths = [*(from_reports or ()), *(more_reports or ())]
-    if more_reports and not from_reports:
-        step = "Options start with --; report files follow --from-reports."
-        raise UsageError(f"What is {more_reports[0]}?", next_step=step)
+    paths = _report_paths(from_reports or (), more_reports or ())
     if paths:
         _confirm_no_aws(account, ou, role_name, endpoint_url, profile, scheduler, resume)
     confirm_ids(account or (), where="--account")
@@ -115,6 +115,7 @@ def audit(
             "folder": str(output) if output else None,
             "formats": split_formats(formats),
             "fail_on": fail_on,
+            "mask_key_ids": mask_key_ids or None,
         },
     }
     if resume and as_of:
@@ -125,6 +126,14 @@ def audit(
     settings = load_config(config_file(config), given, entered=() if ou else account or ())
     request = replace(_request(settings, as_of, account or [], paths), scheduler=scheduler or "")
     run_audit(_resuming(request, resume) if resume else request, json=json, quiet=quiet)
+
+
+def _report_paths(given: Sequence[Path], more: Sequence[Path]) -> list[Path]:
+    """What follows --from-reports; UsageError for what follows nothing."""
+    if more and not given:
+        step = "Options start with --; report files follow --from-reports."
+        raise UsageError(f"What is {more[0]}?", next_step=step)
+    return [*given, *more]
 
 
 def _confirm_no_aws(*options: object) -> None:
@@ -158,7 +167,7 @@ def _request(config: "Config", as_of: str | None, accounts: list[str], paths: li
     from auditor.remedy.means import Means
 
     connection = connection_for(config)
-    request = AuditRequest(config, connection, instant, tuple(accounts), tuple(paths))
+    request = AuditRequest(config, connection, instant, tuple(accounts), tuple(paths), origin=this_origin())
     return request if paths else replace(request, record=Means(config, connection, Path()).record)
 
 

@@ -66,5 +66,6 @@ def demo(
         credentials = StaticCredentials(cloud.access_key_id, cloud.secret_access_key)
         connection = Connection(endpoint_url=cloud.endpoint_url, isolated=credentials)
         timing = Timing(now=lambda: instant)  # the organisation's clock stands at that instant
+        # Without its origin: a demonstration is the same wherever it is made.
         request = AuditRequest(config, connection, instant, timing=timing)
         run_audit(request, json=json, quiet=quiet, demonstration=True)

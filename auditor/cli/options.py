@@ -39,6 +39,12 @@ Formats = Annotated[
     ),
 ]
 GroupBy = Annotated[Grouping | None, typer.Option("--group-by", help="What the findings in the PDF are grouped by.")]
+MaskKeyIds = Annotated[
+    bool,
+    typer.Option(
+        "--mask-key-ids", help="Show key ids as `AKIA…7Q2X` in HTML, PDF and calendar; CSV and JSON have them whole."
+    ),
+]
 Frameworks = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,6 +5,7 @@ from auditor.cli.options import (
     Formats,
     GroupBy,
     Json,
+    MaskKeyIds,
     Output,
     Quiet,
     RunName,
@@ -21,6 +22,7 @@ def report(
     run: RunName = "latest",
     formats: Formats = None,
     group_by: GroupBy = None,
+    mask_key_ids: MaskKeyIds = False,
     output: Output = None,
     config: ConfigPath = None,
     json: Json = False,
@@ -33,6 +35,7 @@ def report(
 
     - `auditor report latest --format pdf,html`
     - `auditor report latest --format pdf --group-by owner` - what each owner has to do
+    - `auditor report latest --format pdf --mask-key-ids` - for people who need not know whole key ids
     - `auditor report latest --format ics` - a calendar of what falls due within 90 days
     - `auditor report latest --format oscal,ocsf,asff` - for GRC tools, SIEMs and AWS Security Hub
     - `auditor report 20261122T190000Z-5a1e0c2b`
@@ -47,6 +50,7 @@ def report(
             "folder": str(output) if output else None,
             "formats": chosen,
             "group_by": group_by.value if group_by else None,
+            "mask_key_ids": mask_key_ids or None,
         }
     }
     settings = load_output(config_file(config), given)

@@ -204,6 +204,8 @@ class OutputConfig(Section):
     """The most findings that the PDF's table shows; the other formats have all of them."""
     actions_days: int = Field(default=31, ge=1, le=3660)
     """The days before the run of which the reports show what was done to keys; the run's tables have all of it."""
+    mask_key_ids: bool = False
+    """Whether HTML, PDF and calendar show key ids as AKIA…7Q2X; CSV, JSON and the raw answers have them whole."""
 
 
 class Config(Section):

@@ -118,6 +118,7 @@ class FaithfulAws:
         self._desks: dict[str, ReportDesk] = {}
         self._log: list[Call] = []
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._repetitions: Counter[str] = Counter()
 
     @property
     def calls(self) -> Counter[tuple[str, str]]:
@@ -145,7 +146,7 @@ class FaithfulAws:
             refusal = error
         account_id = question.caller.account_id if question is not None else ""
         call = self._count(request, account_id, is_root=question is not None and question.caller.is_root)
-        request_id = uuid5(NAMESPACE_URL, f"{account_id}/{call.service}/{call.action}/{call.number}")
+        request_id = self._request_id(call)
         fault = self._fault_of(call)
         answer = self._faulty_answer(fault, request, request_id)
         if answer is not None:
@@ -194,6 +195,13 @@ class FaithfulAws:
             call = Call(request.action, request.service, account_id, params, number, is_root, request.region, agent)
             self._log.append(call)
         return call
+
+    def _request_id(self, call: Call) -> UUID:
+        """The same for the n-th time that an account asks the same, whatever else is under way meanwhile."""
+        asked = f"{call.account_id}/{call.service}/{call.action}/{sorted(call.params.items())}"
+        with self._cloud.lock:
+            self._repetitions[asked] += 1
+            return uuid5(NAMESPACE_URL, f"{asked}/{self._repetitions[asked]}")
 
     def _fault_of(self, call: Call) -> Fault | None:
         try:

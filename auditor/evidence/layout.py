@@ -15,6 +15,7 @@ from auditor.answers import (
     OBSERVED,
     QUARANTINE,
     REPORT,
+    REQUESTS,
     RESPONSE,
     SERVICE_CREDENTIALS,
 )
@@ -28,11 +29,11 @@ PREFIX = "auditor-evidence-"
 
 BUNDLE, SCHEMA = "bundle.json", "auditor.bundle/1"
 
-RAW_FILES = frozenset({REPORT, RESPONSE, LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS, ACCOUNT, OBSERVED})
+RAW_FILES = frozenset({REPORT, RESPONSE, LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS, ACCOUNT, OBSERVED, REQUESTS})
 ACCOUNT_FOLDER = re.compile(r"[0-9]{12}")
 
 NEEDED = frozenset({"run.json", TERMS, BUNDLE, reconciliation.FILE, dictionary.FILE, "findings.json"})
-KNOWN = NEEDED | {POPULATION, JOURNAL}
+KNOWN = NEEDED | {POPULATION, JOURNAL, REQUESTS}
 
 TABLE_FILES = frozenset(f"{name}.parquet" for name in (*TABLES, "actions", "pending"))
 

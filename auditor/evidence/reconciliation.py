@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.answers import ACCOUNT, LISTING, REPORT
+from auditor.answers import ACCOUNT, LISTING, REPORT, REQUESTS
 from auditor.evidence.bag import BagError
 from auditor.history import JOURNAL, POPULATION, RAW, counted_rows
 
@@ -105,6 +105,7 @@ def _totals(run: Path) -> Iterator[Total]:
             },
         )
     yield from _listed(run, findings)
+    yield from _requests(run, told)
     if told.get("journal") and told["journal"]["problem"] is None:
         lines = (run / JOURNAL).read_bytes().count(b"\n")
         yield Total(
@@ -160,6 +161,14 @@ def _listed(run: Path, findings: Mapping[str, Any]) -> Iterator[Total]:
         text = io.StringIO((run / "findings.csv").read_text(encoding="utf-8-sig"), newline="")
         counted["findings.csv"] = sum(1 for _ in csv.reader(text)) - 1
     yield Total("findings", counted)
+
+
+def _requests(run: Path, told: Mapping[str, Any]) -> Iterator[Total]:
+    """Requests to AWS, where all were kept: of an account whose process died nobody knows them."""
+    files = [run / REQUESTS, *(place / REQUESTS for place in (run / RAW).iterdir())]
+    if all(path.exists() for path in files):
+        lines = sum(path.read_bytes().count(b"\n") for path in files)
+        yield Total("requests", {f"{REQUESTS}, {RAW}/*/{REQUESTS}": lines, "run.json": sum(told["calls"].values())})
 
 
 def _journal_rows(findings: Mapping[str, Any]) -> int:

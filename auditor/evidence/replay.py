@@ -34,7 +34,7 @@ from auditor.history.manifest import encode_manifest
 from auditor.history.parquet import read_parquet
 from auditor.judging import Judged, judge
 from auditor.model import NotAuditedAccount, NotAuditedCode, RunManifest
-from auditor.pipeline import view_of
+from auditor.pipeline import rendered, view_of
 from auditor.remediation.journal import decode_rows
 from auditor.remediation.record import Record, record
 from auditor.tables import ACCOUNTS, records_of
@@ -168,11 +168,12 @@ def render_reports(run: Path, progress: Progress) -> Iterator[tuple[str, bytes |
     Raises:
         OutputError: the run cannot be read.
     """
-    view = view_of(run, load_output(run / TERMS, {}))
+    settings = load_output(run / TERMS, {})
+    view = view_of(run, settings)
     progress.phase("Rendering reports", len(FORMATS))
     for report in FORMATS.values():
         try:
-            content: bytes | None = report.render(view)
+            content: bytes | None = rendered(report, view, mask_key_ids=settings.mask_key_ids)
         except OutputError:
             content = None
         yield report.file_name, content

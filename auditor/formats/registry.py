@@ -16,6 +16,8 @@ class Format:
     name: str
     file_name: str
     render: "Callable[[ReportView], bytes]"
+    is_for_people: bool = False
+    """Whether key ids can be masked in it: programs, and who follows evidence, need them whole."""
 
 
 def _html(view: "ReportView") -> bytes:
@@ -70,11 +72,11 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
     {
         made.name: made
         for made in (
-            Format("html", "report.html", _html),
-            Format("pdf", "report.pdf", _pdf),
+            Format("html", "report.html", _html, is_for_people=True),
+            Format("pdf", "report.pdf", _pdf, is_for_people=True),
             Format("csv", "findings.csv", _csv),
             Format("json", "findings.json", _json),
-            Format("ics", "due.ics", _ics),
+            Format("ics", "due.ics", _ics, is_for_people=True),
             Format("oscal", "findings.oscal.json", _oscal),
             Format("ocsf", "findings.ocsf.jsonl", _ocsf),
             Format("asff", "findings.asff.json", _asff),

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from auditor.aws.spending import LATER, Ledger, Pace
 from auditor.credential_report import WrongAccountError, parse_credential_report
 from auditor.errors import AuditorError, ReportFormatError
 from auditor.gather.beside import Asking, Beside
-from auditor.gather.entering import enter
+from auditor.gather.entering import enter, settle
 from auditor.gather.failures import not_audited
 from auditor.gather.settings import GatherSettings, RawStore
 from auditor.gather.stopping import StopRequested
@@ -30,6 +30,7 @@ from auditor.model import (
     NotAudited,
     NotAuditedCode,
     ReportMeta,
+    Request,
     Source,
     UserLookup,
 )
@@ -81,12 +82,20 @@ async def gather_account(
     began = settings.timing.monotonic()
     outcome = await _outcome(account, settings, ledger, tell)
     spent = ledger.spent(round(settings.timing.monotonic() - began, 3))
-    return keep(AccountResult(account, outcome, spent), settings.store)
+    return keep(AccountResult(account, outcome, spent), settings.store, ledger.requests)
 
 
-def keep(result: AccountResult, store: RawStore) -> Gathered:
-    """Write how the account ended, which makes it done, and give its receipt."""
+def keep(result: AccountResult, store: RawStore, requests: Iterable[Request] | None = None) -> Gathered:
+    """Write how the account ended, which makes it done, and give its receipt.
+
+    Args:
+        result: how it ended.
+        store: where it is written.
+        requests: what was sent for it; None where nobody knows, and then nothing is said of it.
+    """
     account, outcome = result.account, result.outcome
+    if requests is not None:
+        store.save(account.id, answers.REQUESTS, answers.encode_requests(requests))
     store.save(account.id, answers.ACCOUNT, answers.encode_account(result))
     how = outcome.reason if isinstance(outcome, NotAudited) else f"audited from its {outcome.source.value}"
     log.info("account %s: %s; %d calls", account.id, how, sum(result.spent.calls.values()))
@@ -112,6 +121,8 @@ async def _outcome(
         what = f"An unexpected {type(error).__name__}: {error}"
         step = "This is a defect of auditor: run again with -vv and report what it prints."
         outcome = NotAudited(NotAuditedCode.FAILED, what, step)
+    finally:
+        settle(account, settings, ledger)
     return outcome
 
 

@@ -100,6 +100,15 @@ async def enter(account: Account, settings: EnteringSettings, ledger: Ledger) ->
     return replace(ambient, credentials=session)
 
 
+def settle(account: Account, settings: EnteringSettings, ledger: Ledger) -> None:
+    """Have in an account's ledger what first roles took since somebody last took it over, so that none of it is lost.
+
+    Raises:
+        UsageError: AWS cannot be called at all with these settings.
+    """
+    ledger.take_over(shared_clients(settings.connection.to(account.partition)).ledger)
+
+
 def clients_elsewhere(connection: Connection) -> Mapping[str, Clients]:
     """Clients for each partition that has credentials of its own; UsageError where a profile does not exist."""
     found = {entrance.partition: shared_clients(connection.to(entrance.partition)) for entrance in connection.entrances}

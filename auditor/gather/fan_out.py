@@ -105,8 +105,8 @@ def gather_here(accounts: Sequence[Account], settings: GatherSettings, stop: Sto
             del left[told.account.id], ledgers[told.account.id]
         yield told
     for account in left.values():
-        spent = ledgers.get(account.id, Ledger()).spent()
-        yield keep(AccountResult(account, INTERRUPTED, spent), settings.store)
+        ledger = ledgers.get(account.id, Ledger())
+        yield keep(AccountResult(account, INTERRUPTED, ledger.spent()), settings.store, ledger.requests)
 
 
 async def _gather(

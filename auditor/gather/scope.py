@@ -24,7 +24,7 @@ from auditor.gather.entering import (
     member_accounts,
 )
 from auditor.gather.selection import Selection, select_accounts
-from auditor.model import Account, Member, PopulationEntry, Spent
+from auditor.model import Account, Member, PopulationEntry, Request, Spent
 
 IDENTITY_ATTEMPTS = 3
 ORGANISATION_ATTEMPTS = 8
@@ -52,6 +52,8 @@ class Scope:
     """Every account of the organisation, in scope or not; empty where the scope is no organisation."""
     others: tuple[Identity, ...] = ()
     """Who calls in the partitions that have credentials of their own."""
+    requests: Sequence[Request] = ()
+    """What was sent to find this out, in the order of sending."""
 
     @property
     def without_root_sessions(self) -> frozenset[str]:
@@ -160,7 +162,8 @@ async def _resolved(wanted: _Wanted, connection: Connection, timing: Timing, on_
     for used in (clients, *others.values()):
         caller.ledger.take_over(used.ledger)
     elsewhere = tuple(other for other in callers.values() if other is not identity)
-    return Scope(tuple(found), identity, description, caller.ledger.spent(), population, elsewhere)
+    ledger = caller.ledger
+    return Scope(tuple(found), identity, description, ledger.spent(), population, elsewhere, ledger.requests)
 
 
 async def _accounts(

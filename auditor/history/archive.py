@@ -74,6 +74,10 @@ class RunWriter:
         """Where AWS's answers are kept, until an id is claimed."""
         return AnswerStore(self.folder / RAW)
 
+    def keep(self, name: str, content: bytes) -> None:
+        """Keep a file of the run as a whole, as soon as there is one; raises OutputError."""
+        write_whole(self.folder / name, content)
+
     def claim_id(self, digest: str) -> str:
         """The run's id: its instant and its digest; the second such run in this folder gets a number behind it.
 

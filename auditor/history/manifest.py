@@ -15,6 +15,7 @@ from auditor.model import (
     Limit,
     NotAuditedAccount,
     NotAuditedCode,
+    Origin,
     Policy,
     RunManifest,
     Severity,
@@ -86,6 +87,7 @@ def manifest_document(manifest: RunManifest) -> dict[str, Any]:
         "rules": dict(manifest.rules),
         "notes": list(manifest.notes),
         "journal": asdict(manifest.journal) if manifest.journal else None,
+        "origin": asdict(manifest.origin) if manifest.origin else None,
     }
 
 
@@ -138,10 +140,15 @@ def decode_manifest(content: bytes, policy: Policy) -> RunManifest:
             rules={name: int(number) for name, number in document.get("rules", {}).items()},
             notes=tuple(document["notes"]),
             journal=JournalCopy(**document["journal"]) if document.get("journal") else None,
+            origin=_origin(document["origin"]) if document.get("origin") else None,
             policy=policy,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a run of this version ({type(error).__name__}: {error})") from error
+
+
+def _origin(said: Mapping[str, Any]) -> Origin:
+    return Origin(**{**said, "command": tuple(said["command"])})
 
 
 def _policy(policy: Policy) -> dict[str, Any]:

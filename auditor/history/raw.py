@@ -44,7 +44,7 @@ def done_accounts(folder: Path) -> Iterator[tuple[str, int]]:
     """The accounts that are done, in the order of their ids, and the bytes of their answers."""
     for place in _done(folder):
         with writing(place):
-            size = sum(entry.stat().st_size for entry in os.scandir(place))
+            size = sum(entry.stat().st_size for entry in os.scandir(place) if entry.name != answers.REQUESTS)
         yield place.name, size
 
 
@@ -118,7 +118,7 @@ def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gath
 def clear_but_answers(folder: Path) -> bool:
     """Where there are answers of AWS's, remove all else but the terms they were asked for under; whether there are."""
     kept = (path for path in (folder / RAW).rglob("*") if path.is_file())
-    has_answers = any(path.name != answers.ACCOUNT for path in kept)
+    has_answers = any(path.name not in {answers.ACCOUNT, answers.REQUESTS} for path in kept)
     if has_answers:
         for leftover in _beside_answers(folder):
             remove(leftover)
@@ -161,4 +161,6 @@ def _audited(place: Path) -> tuple[AccountResult, AccountFacts] | None:
 
 
 def _files(place: Path) -> Mapping[str, bytes]:
-    return {path.name: path.read_bytes() for path in place.iterdir() if not path.name.endswith(".partial")}
+    """What is read back: not the requests, which are for who looks for them in CloudTrail."""
+    names = (path for path in place.iterdir() if path.name != answers.REQUESTS)
+    return {path.name: path.read_bytes() for path in names if not path.name.endswith(".partial")}

@@ -1,6 +1,7 @@
 """The words of the product: frozen records and enumerations that every room shares. Standard library only."""
 
 from auditor.model.facts import (
+    ANSWERED,
     Account,
     AccountFacts,
     AccountResult,
@@ -19,6 +20,7 @@ from auditor.model.facts import (
     ReportKey,
     ReportMeta,
     ReportUser,
+    Request,
     ServiceCredential,
     ServiceCredentials,
     Spent,
@@ -47,6 +49,7 @@ from auditor.model.runs import (
     Coverage,
     JournalCopy,
     NotAuditedAccount,
+    Origin,
     RunManifest,
     SlowAccount,
     Summary,
@@ -64,6 +67,7 @@ from auditor.model.words import (
 )
 
 __all__ = [
+    "ANSWERED",
     "ASKED_OF_AWS",
     "FORTY_FIVE_DAYS",
     "NINETY_DAYS",
@@ -94,6 +98,7 @@ __all__ = [
     "NotAuditedCode",
     "ObservedKey",
     "Operator",
+    "Origin",
     "Outcome",
     "OwnerRule",
     "Pause",
@@ -103,6 +108,7 @@ __all__ = [
     "ReportKey",
     "ReportMeta",
     "ReportUser",
+    "Request",
     "RunManifest",
     "Scope",
     "ServiceCredential",

@@ -282,6 +282,24 @@ class Spent:
     seconds: float = 0.0
 
 
+ANSWERED = "ok"
+UNANSWERED = "Unanswered"
+"""How a request ended whose answer nobody waited for: the run was stopped, or had no use for it any more."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as it was sent to AWS, and what came of it: told when it is known, in the order of sending."""
+
+    at: datetime
+    operation: str
+    """Such as "iam:GetCredentialReport"."""
+    request_id: str | None = None
+    """As CloudTrail has it; None where AWS told none."""
+    outcome: str = UNANSWERED
+    """`ANSWERED`, or the code of the error."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccountResult:
     """One account's unit of work: its facts, or why there are none; and what that took."""

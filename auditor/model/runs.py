@@ -89,6 +89,18 @@ class JournalCopy:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Who made the run, from where and how."""
+
+    host: str
+    os_user: str
+    platform: str
+    python: str
+    command: tuple[str, ...]
+    """The arguments of the command line, as typed."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunManifest:
     """Who ran what, when, on which scope, with which policy and version; the content of run.json."""
 
@@ -130,6 +142,8 @@ class RunManifest:
     notes: tuple[str, ...] = ()
     journal: JournalCopy | None = None
     """None where there is no journal: auditor never changed anything."""
+    origin: Origin | None = None
+    """None of a demonstration, which is the same wherever it is made, and of runs of earlier versions."""
 
     @property
     def is_complete(self) -> bool:

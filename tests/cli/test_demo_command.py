@@ -25,6 +25,12 @@ HOSTILE = {
 }
 
 
+def requests_in(folder: Path) -> dict[str, list[str]]:
+    """The requests of a run, file by file; calls of an account overtake each other, so that their order is open."""
+    files = folder.rglob("requests.jsonl")
+    return {str(path.relative_to(folder)): sorted(path.read_text().splitlines()) for path in files}
+
+
 @pytest.mark.parametrize("environment", [{}, HOSTILE], ids=["clean", "hostile"])
 def test_the_golden_run(cli: CommandLine, environment: dict[str, str]) -> None:
     """Same seed and instant: the sample's bytes, whatever credentials, proxies, zone and hash seed are around."""
@@ -34,6 +40,7 @@ def test_the_golden_run(cli: CommandLine, environment: dict[str, str]) -> None:
     folder = cli.folder / finished.json["folder"]
     for name in GOLDEN:
         assert (folder / name).read_bytes() == (SAMPLE / name).read_bytes(), f"{name}: `make sample` renews it"
+    assert requests_in(folder) == requests_in(SAMPLE), "`make sample` renews them"
 
 
 def test_the_demo_shows_what_it_promises(cli: CommandLine) -> None:

@@ -1,11 +1,13 @@
 """An organisation of many accounts on a load endpoint, and how a run over all of them ends."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from auditor.answers import REQUESTS
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.gather import GatherSettings, gather_accounts
 from auditor.history import RunWriter, done_accounts, read_result
@@ -66,7 +68,16 @@ def gather(endpoint: Endpoint, writer: RunWriter, **options: object) -> dict[str
     assert len(receipts) == len(accounts)
     kept = {result.account.id: result.spent for result in results_in(writer.folder)}
     assert kept == {account_id: receipt.spent for account_id, receipt in found.items()}
+    for account_id, spent in kept.items():
+        assert requests_of(writer.folder, account_id) == spent.calls
     return found
+
+
+def requests_of(folder: Path, account_id: str) -> Counter[str]:
+    """How many requests of each operation have a line in an account's file; none where nobody knows of any."""
+    path = folder / "raw" / account_id / REQUESTS
+    lines = path.read_text().splitlines() if path.exists() else ()
+    return Counter(json.loads(line)["operation"] for line in lines)
 
 
 def ends(receipts: dict[str, Gathered]) -> Counter[str]:

@@ -1,0 +1,161 @@
+"""requests.jsonl: every request that was sent for an account, as CloudTrail can be searched for it."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from auditor import answers
+from auditor.aws.identity import Via
+from auditor.aws.timing import Timing
+from auditor.config import AccountsConfig, AccountSource
+from auditor.demo import (
+    AccountSeed,
+    Call,
+    DropFault,
+    ErrorFault,
+    Fault,
+    KeySeed,
+    OrganisationSeed,
+    RawFault,
+    RoleSeed,
+    UserSeed,
+)
+from auditor.gather import audit_account, resolve_scope
+from auditor.model import Account, NotAuditedCode, UsedAt
+from tests.builders import ago
+from tests.conftest import MemoryStore, StartCloud, VirtualTime, connect, settings_for
+
+MAIN, OTHER = "111111111111", "222222222222"
+OLD = tuple(
+    UserSeed(name, (KeySeed(created_at=ago(400), last_used=UsedAt(ago(1), "s3", None)),)) for name in ("ann", "bob")
+)
+SEED = OrganisationSeed(
+    (AccountSeed(MAIN, role=RoleSeed("hub", external_id=None)), AccountSeed(OTHER, users=OLD)), external_id="an-id"
+)
+
+Lines = list[dict[str, Any]]
+Audit = Callable[..., Lines]
+
+
+@pytest.fixture
+def lines(start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime) -> Audit:
+    """Audits the other account, and reads its requests."""
+
+    def audit(fault: Callable[[Call], Fault | None] | None = None, **options: Any) -> Lines:
+        cloud = start_cloud(SEED, fault=fault)
+        entered = {"role_name": cloud.role_name, "external_id": cloud.external_id} | options
+        receipt = audit_account(Account(OTHER, **entered), settings_for(cloud, store, virtual_time))
+        found = [json.loads(line) for line in store.files[OTHER, answers.REQUESTS].splitlines()]
+        assert Counter(line["operation"] for line in found) == receipt.spent.calls
+        if fault is None:
+            assert len(found) == len(cloud.call_log)
+        return found
+
+    return audit
+
+
+def test_every_request_has_a_line_in_the_order_of_sending(lines: Audit) -> None:
+    """When it was sent, what was asked, under which id AWS has it, and that it was answered; no id occurs twice."""
+    found = lines()
+    assert [line["operation"] for line in found[:2]] == ["sts:AssumeRole", "iam:GenerateCredentialReport"]
+    assert all(list(line) == ["at", "operation", "request_id", "outcome"] for line in found)
+    assert {line["outcome"] for line in found} <= {"ok", "ReportInProgress", "ReportNotPresent"}
+    assert len({line["request_id"] for line in found} - {None}) == len(found)
+    times = [line["at"] for line in found]
+    assert times == sorted(times)
+    assert times[0] == "2026-11-22T19:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "has_id"),
+    [
+        (ErrorFault(400, "Throttling"), "Throttling", True),
+        (DropFault(), "ConnectionClosed", False),
+        (RawFault(b"<html>a proxy's page</html>"), "UnreadableAnswer", True),
+    ],
+)
+def test_what_failed_and_was_tried_again_are_two_lines(
+    lines: Audit, fault: Fault, outcome: str, *, has_id: bool
+) -> None:
+    """The error's code, and AWS's id wherever an answer had one; then the attempt that was answered."""
+    first: Callable[[Call], Fault | None] = lambda call: (  # noqa: E731 - a fault
+        fault if call.action == "ListPolicies" and call.number == 1 else None
+    )
+    failed, answered = (line for line in lines(first) if line["operation"] == "iam:ListPolicies")
+    assert (failed["outcome"], failed["request_id"] is not None) == (outcome, has_id)
+    assert (answered["outcome"], answered["request_id"] is not None) == ("ok", True)
+
+
+def test_an_account_that_refuses_has_its_lines(lines: Audit) -> None:
+    """The AssumeRole that was refused is in CloudTrail too."""
+    (line,) = lines(role_name="somebody-elses")
+    assert (line["operation"], line["outcome"]) == ("sts:AssumeRole", "AccessDenied")
+    assert line["request_id"]
+
+
+def test_an_account_that_was_not_asked_has_no_line(lines: Audit, store: MemoryStore) -> None:
+    """The file is there all the same, and says that nothing was sent."""
+    assert lines(state="SUSPENDED") == []
+    assert store.files[OTHER, answers.REQUESTS] == b""
+
+
+def test_it_is_written_once_right_before_the_account_is_done(lines: Audit, store: MemoryStore) -> None:
+    """account.json stays the last file, so that an account that is done has its requests."""
+    lines()
+    assert [name for _, name in store.files][-2:] == [answers.REQUESTS, answers.ACCOUNT]
+
+
+def test_nobody_judges_by_it(lines: Audit, store: MemoryStore) -> None:
+    """It is not what the facts are read back from: without it the account is the same, to its digest."""
+    lines()
+    result = store.result(OTHER)
+    assert answers.REQUESTS not in json.loads(store.files[OTHER, answers.ACCOUNT])["files"]
+    store.files[OTHER, answers.REQUESTS] = b"something else"
+    assert answers.facts_digest(store.result(OTHER)) == answers.facts_digest(result)
+    del store.files[OTHER, answers.REQUESTS]
+    assert store.result(OTHER) == result
+
+
+@pytest.mark.parametrize("role", ["hub", "somebody-elses"])
+def test_first_roles_are_in_the_file_of_whoever_they_were_assumed_for(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime, role: str
+) -> None:
+    """The role that stands before the account's own, before it; also where the account is refused then."""
+    cloud = start_cloud(SEED)
+    connection = connect(cloud, via=Via((f"arn:aws:iam::{MAIN}:role/hub",), "tests", 3600))
+    account = Account(MAIN, role_name=role)
+    settings = settings_for(cloud, store, virtual_time, connection=connection)
+    receipt = audit_account(account, replace(settings, timing=Timing()))  # by which first roles go
+    found = [json.loads(line) for line in store.files[MAIN, answers.REQUESTS].splitlines()]
+    assert [line["operation"] for line in found[:2]] == ["sts:AssumeRole"] * 2
+    assert len(found) == len(cloud.call_log) == sum(receipt.spent.calls.values())
+    if receipt.not_audited:
+        assert receipt.not_audited.code is NotAuditedCode.ROLE_REFUSED
+        assert [line["outcome"] for line in found] == ["ok", "AccessDenied"]
+
+
+def test_finding_the_accounts_has_its_lines_too(start_cloud: StartCloud) -> None:
+    """Who calls, the first roles and the pages of the organisation, in the order of sending, as many as are counted."""
+    cloud = start_cloud(SEED, page_size=1)
+    connection = connect(cloud, via=Via((f"arn:aws:iam::{MAIN}:role/hub",), "tests", 3600))
+    wanted = AccountsConfig(source=AccountSource.ORGANISATION, role_name=cloud.role_name)
+    scope = resolve_scope(wanted, (), connection, Timing())
+    assert [request.operation for request in scope.requests] == [
+        "sts:AssumeRole",
+        "sts:GetCallerIdentity",
+        "organizations:ListAccounts",
+        "organizations:ListAccounts",
+    ]
+    assert Counter(request.operation for request in scope.requests) == scope.spent.calls
+    assert all(request.request_id and request.outcome == "ok" for request in scope.requests)
+
+
+def test_no_credential_is_ever_in_it(lines: Audit, store: MemoryStore) -> None:
+    """Neither the caller's nor the session's, nor an external id, nor a name that AWS tells."""
+    lines()
+    said = store.files[OTHER, answers.REQUESTS].decode()
+    assert not [secret for secret in ("an-id", "AKIA", "ASIA", "Signature", "Token", "ann", "bob") if secret in said]
