@@ -7,7 +7,6 @@ shown, or that would change how its neighbours are shown, appears as a visible e
 
 import contextlib
 import hashlib
-import importlib
 import io
 import logging
 import re
@@ -69,7 +68,9 @@ def text_engine() -> dict[str, str]:
     """The version of the library that breaks lines, on which a page's bytes depend; OutputError where it is missing."""
     with _quiet():
         load_weasyprint()
-        return {"pango": str(importlib.import_module("weasyprint.text.ffi").pango.pango_version())}
+        from weasyprint.text.ffi import pango  # type: ignore[import-untyped]  # noqa: PLC0415 - loads the library
+
+        return {"pango": str(pango.pango_version())}
 
 
 def _page(view: ReportView, max_rows: int) -> str:

@@ -20,31 +20,38 @@ if TYPE_CHECKING:
 
 KMS = "kms:"
 
+SignWith = Annotated[
+    str | None, typer.Option("--sign", metavar="KEY", help="A private key's file, or `kms:` and a key of AWS KMS.")
+]
+Zip = Annotated[bool, typer.Option("--zip", help="One file instead of a folder.")]
+To = Annotated[
+    str | None, typer.Option("--to", metavar="s3://BUCKET/PREFIX", help="Put the bundle there as well, locked.")
+]
+WithoutLock = Annotated[
+    bool, typer.Option("--without-lock", help="Accept a bucket without Object Lock: who owns it can delete.")
+]
+Previous = Annotated[
+    Path | None,
+    typer.Option("--previous", metavar="BUNDLE", help="The bundle before; the latest one beside this by default."),
+]
+Bundles = Annotated[
+    Path | None, typer.Option("--bundles", metavar="DIR", help="Folder of the bundles; evidence/ by default.")
+]
+TimeStamp = Annotated[
+    str | None,
+    typer.Option("--timestamp", metavar="URL", help="Have the signature stamped by this authority (RFC 3161)."),
+]
+
 
 def export(
     run: RunName = "latest",
-    sign: Annotated[
-        str | None,
-        typer.Option("--sign", metavar="KEY", help="A private key's file, or `kms:` and a key of AWS KMS."),
-    ] = None,
-    zip_: Annotated[bool, typer.Option("--zip", help="One file instead of a folder.")] = False,
-    to: Annotated[
-        str | None, typer.Option("--to", metavar="s3://BUCKET/PREFIX", help="Put the bundle there as well, locked.")
-    ] = None,
-    without_lock: Annotated[
-        bool, typer.Option("--without-lock", help="Accept a bucket without Object Lock: who owns it can delete.")
-    ] = False,
-    previous: Annotated[
-        Path | None,
-        typer.Option("--previous", metavar="BUNDLE", help="The bundle before; the latest one beside this by default."),
-    ] = None,
-    bundles: Annotated[
-        Path | None, typer.Option("--bundles", metavar="DIR", help="Folder of the bundles; evidence/ by default.")
-    ] = None,
-    timestamp: Annotated[
-        str | None,
-        typer.Option("--timestamp", metavar="URL", help="Have the signature stamped by this authority (RFC 3161)."),
-    ] = None,
+    sign: SignWith = None,
+    zip_: Zip = False,
+    to: To = None,
+    without_lock: WithoutLock = False,
+    previous: Previous = None,
+    bundles: Bundles = None,
+    timestamp: TimeStamp = None,
     output: Output = None,
     config: ConfigPath = None,
     profile: Profile = None,
@@ -76,21 +83,13 @@ def export(
         "evidence": {"folder": str(bundles) if bundles else None},
     }
     settings = load_config(config_file(config), given)
-    evidence = settings.evidence
     if to is not None:
         _confirm_place(to)
-    stamps = timestamp or evidence.timestamp_url
-    wanted = Wanted(
-        Path(evidence.folder),
-        evidence.retention,
-        is_packed=zip_ or to is not None,
-        previous=previous,
-        sign=_signer(sign or evidence.sign_with, settings),
-        stamp=_stamper(stamps) if stamps else None,
-    )
-    if wanted.stamp is not None and wanted.sign is None:
-        step = "Sign with --sign KEY, or leave --timestamp out."
-        raise UsageError("What is not signed has nothing to be stamped.", where="--timestamp", next_step=step)
+    evidence = settings.evidence
+    signer = _signer(sign or evidence.sign_with, settings)
+    stamper = _stamper(timestamp or evidence.timestamp_url, is_signed=signer is not None)
+    is_packed = zip_ or to is not None
+    wanted = Wanted(Path(evidence.folder), evidence.retention, is_packed, previous, signer, stamper)
     progress = progress_for(quiet=quiet)
     try:
         made = make(find_run(run, Path(settings.output.folder)), wanted, progress)
@@ -143,7 +142,13 @@ def _passphrase() -> str:
     return getpass.getpass("Passphrase of the key: ")
 
 
-def _stamper(url: str) -> Callable[[bytes], bytes]:
+def _stamper(url: str | None, *, is_signed: bool) -> Callable[[bytes], bytes] | None:
+    """What has a signature stamped; None where no authority was named."""
+    if url is None:
+        return None
+    if not is_signed:
+        step = "Sign with --sign KEY, or leave --timestamp out."
+        raise UsageError("What is not signed has nothing to be stamped.", where="--timestamp", next_step=step)
     from auditor.evidence.time_stamp import ask_for_time_stamp
 
     return lambda message: ask_for_time_stamp(url, message)
