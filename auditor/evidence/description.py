@@ -1,5 +1,6 @@
 """What a bundle says of itself to people: `README.txt`, how anybody checks it, and `bag-info.txt`."""
 
+import textwrap
 from pathlib import Path
 
 from auditor import __version__
@@ -9,6 +10,8 @@ from auditor.evidence.layout import About
 from auditor.formats import words
 from auditor.model import RunManifest
 
+WIDTH = 104
+
 TEXT = """\
 Evidence about AWS IAM access keys
 ==================================
@@ -17,7 +20,7 @@ Organisation  {organisation}
 Run           {run}
 As of         {as_of}
 Scope         {scope}
-Result        {headline}
+{headline}
 
 What this is
 ------------
@@ -27,7 +30,8 @@ judged by, what came of it, and what makes sure that none of it was changed sinc
   data/raw/<account>/       what AWS answered: credential-report.csv as it was sent, byte for byte, with
                             response.json (request id, when it was made and received); live look-ups of
                             single users (keys.json) and what else was asked for; account.json tells how
-                            the account ended, also where it refused
+                            the account ended, also where it refused; requests.jsonl has every request
+                            with its id, as CloudTrail knows it
   data/population.json      every account of the organisation, in scope or left out, and why
   data/policy.toml          what was judged by, with standards and exemptions
   data/run.json             who ran it, when, with which version, on which scope; coverage and counts
@@ -71,7 +75,9 @@ def readme(manifest: RunManifest, about: About) -> bytes:
         run=manifest.id,
         as_of=about.as_of,
         scope=_line(manifest.scope),
-        headline=_line(words.headline(manifest)),
+        headline=textwrap.fill(
+            _line(words.headline(manifest)), WIDTH, initial_indent="Result        ", subsequent_indent=" " * 14
+        ),
         version=manifest.tool_version,
         retained_until=about.retained_until.isoformat(),
         previous=previous,

@@ -255,4 +255,5 @@ def _say_sample(found: "Sample") -> None:
         say(", ".join(one.verdicts) or "not judged", indent=5)
         say(one.evidence, indent=5)
         say(one.console, indent=5)
-        say(one.command, indent=5)
+        for command in one.command.split(" && "):
+            say(command, indent=5)
