@@ -180,8 +180,8 @@ def signed_by(approval: Approval, approvers: Approvers) -> str | None:
     signers = [signer for signer in approvers.named(statement.approver) if _was_valid(signer, statement.at)]
     try:
         found = sshsig.check_signature(statement.content, approval.signature, NAMESPACE).openssh_str()
-    except sshsig.InvalidSignature:
-        return None
+    except (sshsig.InvalidSignature, ValueError, AssertionError, TypeError):
+        return None  # the library raises all of these over what is no signature at all
     except NotImplementedError:  # a kind of key that the library does not know, such as a hardware key's
         return next((_text(signer) for signer in signers if _is_openssh_sure(approval, signer)), None)
     return found if found in map(_text, signers) else None
