@@ -64,7 +64,7 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
         operator = means.operator
         accounts = means.accounts([means.account(account_id, operator.who.partition)])
         role, own = means.config.remediation.roles.retire, operator.is_user(account_id, user)
-        caller = accounts.caller(account_id, role, own=own)
+        caller = replace(accounts.caller(account_id, role, own=own), intent=uuid4().hex)
         run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
         return name
     ledger = means.ledger()

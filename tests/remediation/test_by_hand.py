@@ -1,5 +1,6 @@
 """Taking back: the old key works again, and applications read what they read before."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -99,3 +100,12 @@ def test_a_clock_that_is_off_keeps_nobody_from_switching_a_key_on(world: World, 
     assert switch_on(means, key, (OTHER, "user-9"), "now") == key
     with pytest.raises(ApprovalError, match="clock"):
         list(advance(means, lambda _: None))
+
+
+def test_a_key_that_no_journal_knows_is_switched_on_with_an_intent(world: World, tmp_path: Path) -> None:
+    """So that CloudTrail tells whose doing it was, as of every other call that changes a key."""
+    (key,) = world.keys("user-10")
+    before = len(world.cloud.call_log)
+    switch_on(means_of(world, tmp_path), key, (OTHER, "user-10"), "now")
+    (agent,) = [call.user_agent for call in world.cloud.call_log[before:] if call.action == "UpdateAccessKey"]
+    assert re.search(r"auditor-intent/[0-9a-f]{32}$", agent)
