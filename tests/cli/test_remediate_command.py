@@ -259,6 +259,27 @@ def test_a_plan_is_approved_by_a_reply_in_its_thread(
     assert (done.code, [one["steps"] for one in done.json]) == (0, [["deactivate"]]), done.err
 
 
+def test_a_plan_that_was_rejected_stays_rejected(cli: CommandLine, cloud: EmbeddedOrganisation, slack: Slack) -> None:
+    """Who asks again, under whatever name of the file, posts nothing new, and what was replied still counts."""
+    config = cli.folder / "config.toml"
+    config.write_text(config.read_text() + f'approvers = ["U0BOB={BOB.name}", "U0CAT={CAT.name}"]\n')
+    path, plan, _ = planned(cli, "--kind", "deactivate")
+    copy = path.with_name("plan-copy.json")
+    copy.write_bytes(path.read_bytes())
+    assert cli.run("remediate", "show", str(path), "--format", "slack").code == 0
+    slack.reply("U0CAT", f"reject {plan.code}")
+    for again in (path, copy):
+        asked = cli.run("remediate", "show", str(again), "--format", "slack", "--json")
+        assert (asked.code, asked.json["ts"]) == (0, slack.messages[0]["ts"])
+    slack.reply("U0BOB", f"approve {plan.code}", to=slack.messages[-1].get("thread_ts", ""))
+    before = len(cloud.call_log)
+    for again in (path, copy):
+        refused = cli.run("remediate", "apply", str(again))
+        assert (refused.code, "rejected the plan" in refused.err) == (6, True)
+    assert cli.run("remediate", "tick").code == 0
+    assert set(actions(cloud, before)) == {"GetCallerIdentity"}
+
+
 def test_a_person_at_a_terminal_types_what_is_changed(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
     """Which account, and how many keys: what is typed wrong changes nothing, and calls nothing."""
     path, plan, _ = planned(cli, "--kind", "rotate")
