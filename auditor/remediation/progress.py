@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from auditor.remediation.journal import Event, Row
+from auditor.remediation.journal import Event, Row, understood
 from auditor.remediation.lifecycle import Progress, Step
 from auditor.remediation.plan import Item, Kind, Plan
 
@@ -57,6 +57,24 @@ class Tracked:
         return self.ended is None and (is_asked or self.done.held is not None)
 
 
+NEEDED: Mapping[Event, frozenset[str]] = {
+    Event.CLAIMED: frozenset({"plan"}),
+    Event.APPROVED: frozenset({"through"}),
+    Event.INTENT: frozenset({"step", "intent", "keys"}),
+    Event.MADE: frozenset({"key"}),
+    Event.RESULT: frozenset({"step", "outcome"}),
+    Event.ANNOUNCED: frozenset({"reason"}),
+    Event.ADOPTED: frozenset({"evidence"}),
+    Event.WAITING: frozenset({"reason"}),
+    Event.REFUSED: frozenset({"how"}),
+    Event.ASKED: frozenset({"code", "reason"}),
+    Event.HELD: frozenset({"reason"}),
+    Event.CONFIRMED: frozenset({"by"}),
+    Event.ENDED: frozenset({"how"}),
+    Event.TOLD: frozenset({"key"}),
+}
+"""What each row tells at least."""
+
 WELL = frozenset({"rotated", "inactive", "deleted"})
 
 
@@ -77,7 +95,18 @@ class Ledger:
         return sum(tracked.ended in WELL for tracked in self.items.values())
 
     def take(self, row: Row) -> None:
-        """Know what the journal's next row tells of."""
+        """Know what the journal's next row tells of.
+
+        Raises:
+            OutputError: it is not understood.
+        """
+        with understood(row.number, "journal"):
+            missing = NEEDED.get(row.event, frozenset()) - set(row.told)
+            if missing:
+                raise KeyError(*missing)
+            self._take(row)
+
+    def _take(self, row: Row) -> None:
         if row.event is Event.CLAIMED:
             plan = Plan.model_validate(row.told["plan"])
             self.plans[plan.id] = plan

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.iam.models import iam_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, UserSeed
@@ -22,6 +23,7 @@ from tests.conftest import CommandLine
 from tests.notify.slack_server import TOKEN, Slack, serving
 from tests.remediation.journal_tables import TABLE, make_table
 from tests.remediation.signing import Approver
+from tests.remediation.test_newer_journal import append
 
 MAIN, OTHER = "111111111111", "222222222222"
 READS = {"GetUser", "ListAccessKeys", "GetAccessKeyLastUsed", "ListUserTags", "DescribeSecret", "AssumeRole"}
@@ -227,6 +229,25 @@ def test_a_journal_that_cannot_be_read_is_told_and_stops_no_audit(
     assert "The journal cannot be used" in told["journal"]["problem"]
     assert not (run / "journal.jsonl").exists()
     assert cli.run("report", "latest", "-f", "html").code == 0
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_journal_of_another_version_crashes_nothing(cli: CommandLine) -> None:
+    """Audits tell that it is not known what was changed; nothing is begun; and a key is switched on all the same."""
+    folder = cli.folder / "remediation"
+    with open_journal(folder, lambda: ago(0)):
+        pass
+    append(folder, "escalated", {})
+    finished = cli.run("audit", "-f", "json")
+    assert finished.code == 1, finished.err
+    assert "What auditor changed is not known: its journal could not be read." in finished.out
+    for command in ("status", "tick"):
+        refused = cli.run("remediate", command)
+        assert (refused.code, "is not understood" in refused.err) == (4, True), refused.err
+    (idle,) = iam_backends[OTHER]["aws"].users["idle"].access_keys
+    command = ("key", "activate", idle.access_key_id, "--user", "idle", "--account", OTHER, "--reason", "needed")
+    done = cli.run(*command)
+    assert (done.code, "is active again" in done.out) == (0, True), done.err
 
 
 def test_a_plan_is_approved_by_a_reply_in_its_thread(
