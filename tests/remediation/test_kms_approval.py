@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from moto.kms.models import kms_backends
+from moto.kms.utils import AbstractPrivateKey
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import shared_clients
@@ -33,8 +34,16 @@ def make_key(spec: str = "RSA_2048", usage: str = "SIGN_VERIFY", region: str = "
     return str(key.arn)
 
 
-class Sm2:
+class Sm2(AbstractPrivateKey):
     """The private half of a key of SM2, which the simulated KMS does not make: a curve that libraries may not know."""
+
+    def sign(self, message: bytes, signing_algorithm: str) -> bytes:
+        """Nobody gets so far."""
+        raise NotImplementedError
+
+    def verify(self, message: bytes, signature: bytes, signing_algorithm: str) -> bool:
+        """Nobody gets so far."""
+        raise NotImplementedError
 
     def public_key(self) -> bytes:
         """SubjectPublicKeyInfo, which differs from another curve's by the curve's name (RFC 5480; GM/T 0006)."""
