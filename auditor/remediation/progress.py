@@ -18,6 +18,7 @@ class Tracked:
     plan_id: str
     expires_at: datetime
     approved: Kind | None = None
+    """As the journal says; what decides is what of it can be proved (`auditor.remediation.kept_approvals`)."""
     done: Progress = field(default_factory=Progress)
     intent: Row | None = None
     """What was begun and of which no result is known."""
@@ -84,6 +85,8 @@ class Ledger:
 
     plans: dict[str, Plan] = field(default_factory=dict)
     items: dict[str, Tracked] = field(default_factory=dict)
+    approvals: dict[str, list[Row]] = field(default_factory=dict)
+    """Rows that tell of a plan's approvals, by its id."""
 
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
@@ -113,6 +116,7 @@ class Ledger:
             for item in plan.items:
                 self.items[item.id] = Tracked(item, plan.id, plan.expires_at)
         elif row.event is Event.APPROVED:
+            self.approvals.setdefault(row.plan, []).append(row)
             for item_id, kind in row.told["through"].items():
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
         elif row.event is not Event.TOLD:

@@ -1,6 +1,6 @@
 """What the journal tells of changes that were made and of those that are under way, as a run keeps it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from auditor.remediation.journal import START, Event, Row, encode_rows
+from auditor.remediation.kept_approvals import approvers_of
 from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Kind
 from auditor.remediation.progress import Ledger, Tracked
@@ -66,8 +67,6 @@ class _Story:
     """Rows, taken one after the other, and what is known by them."""
 
     ledger: Ledger = field(default_factory=Ledger)
-    approvals: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    """What the journal tells of a plan's approvals."""
     shown: dict[str, str] = field(default_factory=dict)
     """What showed that an item's old key can be switched off."""
 
@@ -76,8 +75,6 @@ class _Story:
         before = self.ledger.items.get(row.item)
         self.ledger.take(row)
         match row.event:
-            case Event.APPROVED:
-                self.approvals.setdefault(row.plan, []).append(row.told)
             case Event.ADOPTED:
                 self.shown[row.item] = str(row.told["evidence"])
             case Event.CONFIRMED:
@@ -93,7 +90,8 @@ class _Story:
         """Who and what an action rests on."""
         item, plan = tracked.item, self.ledger.plans[tracked.plan_id]
         intent = tracked.intent.told if tracked.intent else {}
-        approvers = _approvers(self.approvals.get(plan.id, ()), item.id, APPROVED_AS.get(action))
+        kind, rows = APPROVED_AS.get(action), self.ledger.approvals.get(plan.id, ())
+        approvers = approvers_of(plan, rows, item.id, kind) if kind is not None else ()
         return {
             "at": row.at,
             "account_id": item.account_id,
@@ -112,21 +110,6 @@ class _Story:
             "journal_row": row.number,
             "journal_hash": row.hash,
         }
-
-
-def _approvers(approvals: Iterable[Mapping[str, Any]], item_id: str, kind: Kind | None) -> Iterator[str]:
-    """Who approved that this kind of step is done to an item: each once, those who signed first."""
-    found: dict[str, None] = {}
-    for told in approvals if kind is not None else ():
-        assert kind is not None
-        statements = [one["statement"] for one in told.get("signatures", ())]
-        for said in statements:
-            if Kind(said["through"]).rank >= kind.rank and (not said["items"] or item_id in said["items"]):
-                found[said["approver"]] = None
-        replies = [f"{reply.partition(' ')[0]} (by reply)" for reply in told.get("replies", ())]
-        found |= dict.fromkeys(replies if kind is not Kind.DELETE else ())
-        found |= dict.fromkeys(told.get("by", ()) if not statements and not replies else ())
-    yield from found
 
 
 def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:

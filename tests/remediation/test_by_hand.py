@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +14,39 @@ from auditor.config import load_config
 from auditor.demo import ErrorFault
 from auditor.errors import ApprovalError
 from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.approval import Approvers
 from auditor.remediation.engine import Outcome
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
-from auditor.remediation.plan import Delivery, Item, Kind, PlannedKey, Use
+from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
 from auditor.remedy.by_hand import switch_on
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
+from tests.remediation.signing import person, told_of
 from tests.remediation.world import OTHER, World, claim, item_of, plan_of
+
+BOB, CAT = person("bob@example.com"), person("cat@example.com")
+
+
+def signers(folder: Path) -> Path:
+    """Bob and Cat may approve, unless somebody changed that."""
+    path = folder / "allowed_signers"
+    if not path.exists():
+        path.write_text(f"{BOB.line}\n{CAT.line}\n")
+    return path
+
+
+def claim_signed(world: World, folder: Path, item: Item, number: int = 1, **changes: Any) -> Plan:
+    """A plan of the item is in the journal, signed by both; the plan."""
+    approvers = Approvers.read(signers(folder))
+    update = {"id": f"plan-{number}", "approvers_sha256": approvers.sha256}
+    plan = plan_of(item, at=world.clock.now).model_copy(update=update)
+    signed = [one.approves(plan, world.clock.now) for one in (BOB, CAT)]
+    told = {"through": {item.id: item.through.value}, "signatures": told_of(*signed), "approvers": approvers.text}
+    with open_journal(folder, lambda: world.clock.now) as journal:
+        journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True))
+        journal.add(plan.id, "", Event.APPROVED, **(told | changes))
+    return plan
 
 
 def means_of(world: World, folder: Path) -> Means:
@@ -30,15 +56,15 @@ def means_of(world: World, folder: Path) -> Means:
         "role_name": world.cloud.role_name,
         "external_id": world.cloud.external_id,
     }
-    config = load_config(None, {"accounts": accounts, "remediation": {"folder": str(folder)}})
+    approval = {"allowed_signers": str(signers(folder))}
+    config = load_config(None, {"accounts": accounts, "remediation": {"folder": str(folder), "approval": approval}})
     credentials = StaticCredentials(world.cloud.access_key_id, world.cloud.secret_access_key)
     return Means(config, Connection(world.cloud.endpoint_url, isolated=credentials), folder, world.clock.timing)
 
 
 def rotated(world: World, folder: Path, item: Item, number: int) -> Outcome:
     """The item's key is rotated."""
-    plan = plan_of(item, at=world.clock.now).model_copy(update={"id": f"plan-{number}"})
-    claim(world, folder, plan)
+    claim_signed(world, folder, item, number)
     (outcome,) = advance(means_of(world, folder), lambda _: None, item)
     return outcome
 
