@@ -50,6 +50,7 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
     now, config, operator = means.timing.now(), means.config.remediation, means.operator_on_time().who.arn
     begun = _begun(means, plan, approvals)
     _granted(means, begun, plan, approvals, answers)
+    _may_begin(begun, plan, now)
     per_account = max((sum(it.account_id == one.account_id for it in plan.items) for one in plan.items), default=0)
     if len(plan.items) > config.max_items or per_account > config.max_per_account:
         what = f"The plan has {len(plan.items)} keys, up to {per_account} in an account: more than the caps allow."

@@ -245,8 +245,8 @@ def test_a_journal_of_another_version_crashes_nothing(cli: CommandLine) -> None:
         refused = cli.run("remediate", command)
         assert (refused.code, "is not understood" in refused.err) == (4, True), refused.err
     (idle,) = iam_backends[OTHER]["aws"].users["idle"].access_keys
-    command = ("key", "activate", idle.access_key_id, "--user", "idle", "--account", OTHER, "--reason", "needed")
-    done = cli.run(*command)
+    whose = ("--user", "idle", "--account", OTHER)
+    done = cli.run("key", "activate", idle.access_key_id, *whose, "--reason", "needed")
     assert (done.code, "is active again" in done.out) == (0, True), done.err
 
 
@@ -382,6 +382,21 @@ def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
     assert actions(cloud, before) == ["GetCallerIdentity"]
     path.write_bytes(b"{}")
     assert cli.run("remediate", "apply", str(path)).code == 2
+
+
+def test_an_expired_plan_writes_nothing_into_a_shared_journal(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """Whether it was begun is read there, since then it goes on; no lease is taken for one that was not."""
+    make_table(cloud)
+    with (cli.folder / "config.toml").open("a") as config:
+        config.write(f'\n[remediation.journal]\ntable = "{TABLE}"\n')
+    path, plan, _ = planned(cli)
+    expired = plan.model_copy(update={"id": "plan-2", "created_at": ago(2), "expires_at": ago(0.01)})
+    path.write_bytes(expired.content)
+    approve(path, expired, BOB, at=ago(0.02))
+    before = len(cloud.call_log)
+    finished = cli.run("remediate", "apply", str(path))
+    assert (finished.code, "The plan has expired." in finished.err) == (6, True), finished.err
+    assert set(actions(cloud, before)) == {"GetCallerIdentity", "Query"}
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["one journal", "a table"])
