@@ -30,6 +30,7 @@ class Event(StrEnum):
     APPROVED = "approved"
     INTENT = "intent"
     MADE = "made"
+    DISCARDED = "discarded"
     RESULT = "result"
     ANNOUNCED = "announced"
     ADOPTED = "adopted"

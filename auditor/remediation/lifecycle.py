@@ -46,6 +46,8 @@ class Step(StrEnum):
     PUBLISH = "publish"
     DEACTIVATE = "deactivate"
     REACTIVATE = "reactivate"
+    RESTORE = "restore"
+    """By hand alone: applications read the old key's secret again."""
     DELETE = "delete"
 
 

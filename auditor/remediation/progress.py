@@ -24,6 +24,8 @@ class Tracked:
     """What was begun and of which no result is known."""
     made: str | None = None
     """The id of a key that was made for the open intent."""
+    discarded: str | None = None
+    """What was done to that key, which nobody can use: deleted, or inactive."""
     ended: str | None = None
     waiting: Row | None = None
     """What it waits for, and since when."""
@@ -63,6 +65,7 @@ NEEDED: Mapping[Event, frozenset[str]] = {
     Event.APPROVED: frozenset({"through"}),
     Event.INTENT: frozenset({"step", "intent", "keys"}),
     Event.MADE: frozenset({"key"}),
+    Event.DISCARDED: frozenset({"key", "how", "why"}),
     Event.RESULT: frozenset({"step", "outcome"}),
     Event.ANNOUNCED: frozenset({"reason"}),
     Event.ADOPTED: frozenset({"evidence"}),
@@ -136,9 +139,9 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
     changes: dict[str, Any] = {"waiting": None}
     match row.event:
         case Event.INTENT:
-            changes |= {"intent": row, "made": None}
-        case Event.MADE:
-            changes |= {"made": told["key"]}
+            changes |= {"intent": row, "made": None, "discarded": None}
+        case Event.MADE | Event.DISCARDED:
+            changes |= {"made": told["key"], "discarded": told.get("how")}
         case Event.RESULT:
             changes |= _resulted(tracked, row)
         case Event.ANNOUNCED:
@@ -181,7 +184,14 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     else:
         changes |= _after(step, row.at, told)
     ended = "switched on again" if tracked.ended and step is Step.REACTIVATE else tracked.ended
-    return {"intent": None, "made": None, "failed": failed, "ended": ended, "done": replace(done, **changes)}
+    return {
+        "intent": None,
+        "made": None,
+        "discarded": None,
+        "failed": failed,
+        "ended": ended,
+        "done": replace(done, **changes),
+    }
 
 
 def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,6 +208,7 @@ def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
             "announced": None,
         },
         Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, "adopted_at": None},
+        Step.RESTORE: {"published_at": None},
         Step.DELETE: {"deleted_at": at},
     }
     return changes[step]

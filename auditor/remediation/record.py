@@ -19,6 +19,7 @@ DONE: Mapping[Step, str] = {
     Step.PUBLISH: "published",
     Step.DEACTIVATE: "deactivated",
     Step.REACTIVATE: "reactivated",
+    Step.RESTORE: "restored",
     Step.DELETE: "deleted",
 }
 """Steps that change something, and what came of them."""
@@ -79,6 +80,9 @@ class _Story:
                 self.shown[row.item] = str(row.told["evidence"])
             case Event.CONFIRMED:
                 self.shown[row.item] = f"confirmed by {row.told['by']}"
+            case Event.DISCARDED if before is not None:
+                what = _discarded(row)
+                yield {**what, **self._why(before, row, what["action"], is_ours=True)}
             case Event.RESULT if before is not None:
                 action = _action(before, self.ledger.items[row.item], row)
                 if action is not None:
@@ -86,11 +90,11 @@ class _Story:
             case _:
                 return
 
-    def _why(self, tracked: Tracked, row: Row, action: str) -> dict[str, Any]:
-        """Who and what an action rests on."""
+    def _why(self, tracked: Tracked, row: Row, action: str, *, is_ours: bool = False) -> dict[str, Any]:
+        """Who and what an action rests on; of a key that was ours alone nobody had to approve anything."""
         item, plan = tracked.item, self.ledger.plans[tracked.plan_id]
         intent = tracked.intent.told if tracked.intent else {}
-        kind, rows = APPROVED_AS.get(action), self.ledger.approvals.get(plan.id, ())
+        kind, rows = None if is_ours else APPROVED_AS.get(action), self.ledger.approvals.get(plan.id, ())
         approvers = approvers_of(plan, rows, item.id, kind) if kind is not None else ()
         return {
             "at": row.at,
@@ -100,7 +104,7 @@ class _Story:
             "old_key_id": item.key.id,
             "owner": item.owner,
             "basis": "\n".join(basis.reason for basis in item.basis),
-            "evidence": self.shown.get(item.id) if action in {"deactivated", "deleted"} else None,
+            "evidence": self.shown.get(item.id) if action in {"deactivated", "deleted"} and not is_ours else None,
             "plan_id": plan.id,
             "plan_sha256": plan.digest,
             "item_id": item.id,
@@ -116,9 +120,9 @@ def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
     """What was done to which key; None where nothing was changed."""
     item, step = before.item, Step(row.told["step"])
     if row.told["outcome"] != "done":
-        if before.made is None:
-            return None
-        return {"action": "discarded", "access_key_id": before.made, "detail": row.told["why"]}
+        if before.made is None or before.discarded == "deleted":
+            return None  # that it was deleted again is told
+        return {"action": "created", "access_key_id": before.made, "detail": f"not stored: {row.told['why']}"}
     if step not in DONE:
         return None
     is_new = step in {Step.CREATE, Step.PUBLISH}
@@ -126,8 +130,15 @@ def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
     return {
         "action": DONE[step],
         "access_key_id": after.done.new_key if is_new else item.key.id,
-        "detail": read_from if step is Step.PUBLISH else None,
+        "detail": read_from if step in {Step.PUBLISH, Step.RESTORE} else None,
     }
+
+
+def _discarded(row: Row) -> dict[str, Any]:
+    """What was done to a key that was made and that nobody can use: to switch it off, where it cannot be deleted."""
+    is_deleted = row.told["how"] == "deleted"
+    detail = f"{row.told['key']} was {'deleted again' if is_deleted else 'switched off'}: {row.told['why']}"
+    return {"action": "discarded" if is_deleted else "deactivated", "access_key_id": row.told["key"], "detail": detail}
 
 
 def _pending(tracked: Tracked) -> dict[str, Any]:

@@ -19,9 +19,12 @@ from auditor.remediation.engine import Outcome
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
+from auditor.remediation.progress import fold
+from auditor.remediation.record import record
 from auditor.remedy.by_hand import switch_on
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
+from auditor.tables import records_of
 from tests.remediation.signing import person, told_of
 from tests.remediation.world import OTHER, World, claim, item_of, plan_of
 
@@ -101,6 +104,12 @@ def test_a_rotation_that_is_taken_back_gives_applications_the_old_key(
     read = world.stored("auditor/user-7")
     assert read is not None
     assert (read["AccessKeyId"] == key) is not is_adopted
+    with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
+        changes = list(records_of(record(journal.rows, world.clock.now).actions))
+    told = [(change["action"], change["access_key_id"]) for change in changes if change["item_id"] == "item-2"][2:]
+    assert told == [("reactivated", key), *([] if is_adopted else [("restored", key)])]
+    tracked = means_of(world, tmp_path).ledger().items["item-2"]
+    assert (tracked.done.published_at is None) is not is_adopted
     assert set(world.keys("user-7").values()) == {"Active"}
 
 
@@ -135,3 +144,28 @@ def test_a_key_that_no_journal_knows_is_switched_on_with_an_intent(world: World,
     switch_on(means_of(world, tmp_path), key, (OTHER, "user-10"), "now")
     (agent,) = [call.user_agent for call in world.cloud.call_log[before:] if call.action == "UpdateAccessKey"]
     assert re.search(r"auditor-intent/[0-9a-f]{32}$", agent)
+
+
+@pytest.mark.parametrize(("lost", "outcome"), [(False, "failed"), (True, "done")])
+def test_what_was_moved_back_without_an_answer_is_looked_at(
+    world: World, tmp_path: Path, *, lost: bool, outcome: str
+) -> None:
+    """The journal has it as begun; the next tick tells by what is current whether it was done."""
+    user = f"user-{11 + lost}"
+    item = item_of(world, user, through=Kind.DEACTIVATE)
+    rotated(world, tmp_path, item, 1)
+    stored = world.stored(f"auditor/{user}")
+    assert stored is not None
+    delivery = Delivery(secret=f"auditor/{user}", current="before")
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        plan = plan_of(item.model_copy(update={"delivery": delivery}))
+        version = fold(journal.rows).items[item.id].done.version
+        current = "before" if not lost else version
+        changed = plan.items[0].model_copy(update={"delivery": Delivery(secret=f"auditor/{user}", current=current)})
+        document = plan.model_copy(update={"items": (changed,)}).model_dump(mode="json", by_alias=True)
+        journal.add(plan.id, "", Event.CLAIMED, plan=document)
+        journal.add(plan.id, item.id, Event.INTENT, step="restore", intent="0" * 32, by="x", keys=[])
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
+        results = [row.told for row in journal.rows if row.event is Event.RESULT and row.told["step"] == "restore"]
+    assert [one["outcome"] for one in results] == [outcome]
