@@ -154,7 +154,7 @@ no created_at)."""
 
 ACTIONS: Mapping[str, str] = {
     "at": TIME,
-    "action": TEXT,  # "created", "discarded", "published", "deactivated", "reactivated", "deleted"
+    "action": TEXT,  # "created", "discarded", "published", "deactivated", "reactivated", "restored", "deleted"
     "account_id": TEXT,
     "account_name": TEXT,
     "user": TEXT,

@@ -16,6 +16,7 @@ DONE: Mapping[str, str] = {
     "published": "New key handed over",
     "deactivated": "Switched off",
     "reactivated": "Switched on again",
+    "restored": "Old key read again",
     "deleted": "Deleted",
     "discarded": "New key taken back",
 }

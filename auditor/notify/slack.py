@@ -26,6 +26,9 @@ EVENT = "auditor_notice"
 MOST_TITLE, MOST_TEXT = 150, 3000
 """Characters of a header, and of a section (Slack: Block Kit)."""
 
+PERSONS = ("U", "W")
+"""What ids of persons begin with (Slack: user object)."""
+
 LOOKED_AT = 100
 """Messages of the channel among which one is looked for that may have been posted."""
 
@@ -60,9 +63,20 @@ class SlackChannel:
         place = self.owners.get((message.owner or "").casefold())
         if place is not None and place != self.channel:
             try:
-                replace(self, channel=place, owners={}).send(message)
+                replace(self, channel=self._room(place), owners={}).send(message)
             except NotSentError as error:
                 log.warning("the owner %s was not told of %s: %s", message.owner, message.key, error)
+
+    def _room(self, place: str) -> str:
+        """A person's direct messages, which have an id of their own, by which alone they can be looked at again."""
+        if place[:1] not in PERSONS:
+            return place
+        try:
+            opened = self.client.conversations_open(users=place).get("channel") or {}
+        except (SlackApiError, SlackClientError, OSError) as error:
+            log.debug("what %s was told cannot be looked at: %s", place, failure_of(error))
+            return place  # can be posted to all the same
+        return str(opened.get("id") or place)
 
     def _send(self, message: Message) -> None:
         if self._has(message.key):

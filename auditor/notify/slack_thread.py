@@ -87,11 +87,20 @@ def _reply(message: Mapping[str, Any], posted: Posted, said: str) -> Reply | Non
     words = str(message.get("text", "")).replace("`", "").casefold().split()
     is_persons = not any(message.get(name) for name in ("bot_id", "edited", "subtype", "app_id"))
     user, ts = message.get("user"), str(message.get("ts", "0"))
-    if not user or not is_persons or float(ts) <= float(posted.ts):
+    at, after = _instant(ts), _instant(posted.ts)
+    if not user or not is_persons or at is None or after is None or at <= after:
         return None
     if words not in (["approve", said], ["reject", said]):
         return None
-    return Reply(str(user), datetime.fromtimestamp(float(ts), UTC), ts, words[0] == "approve")
+    return Reply(str(user), at, ts, words[0] == "approve")
+
+
+def _instant(ts: str) -> datetime | None:
+    """When a message was written; None where that is no time."""
+    try:
+        return datetime.fromtimestamp(float(ts), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _is_member(slack: SlackChannel, user: str) -> bool:

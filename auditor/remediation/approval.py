@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from sshsig.allowed_signers import AllowedSigner
 
 from auditor.errors import ApprovalError, UsageError
-from auditor.remediation.plan import Item, Kind, Plan, Record
+from auditor.remediation.plan import Kind, Plan, Record
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,8 @@ class Approvers:
     signers: tuple[AllowedSigner, ...]
     sha256: str
     where: str
+    text: str = ""
+    """The file's."""
 
     @classmethod
     def read(cls, path: Path) -> "Approvers":
@@ -105,20 +107,24 @@ class Approvers:
         """
         step = "It has a line for each approver: a name, such as an e-mail address, and an SSH public key."
         try:
-            content = path.read_bytes()
-            lines = [line.strip() for line in content.decode().splitlines()]
+            return cls.parse(path.read_bytes().decode(), str(path))
         except (OSError, UnicodeDecodeError) as error:
             what = "The file of those who may approve cannot be read."
             raise UsageError(what, where=str(path), next_step=step) from error
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> "Approvers":
+        """Those of a file's text; raises as `read`."""
+        step = "It has a line for each approver: a name, such as an e-mail address, and an SSH public key."
         signers = []
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(map(str.strip, text.splitlines()), 1):
             if not line or line.startswith("#"):
                 continue
             try:
                 signers.append(AllowedSigner.parse(line))
             except (ValueError, NotImplementedError, IndexError) as error:
-                raise UsageError(f"Line {number} is not a signer.", where=str(path), next_step=step) from error
-        return cls(tuple(signers), hashlib.sha256(content).hexdigest(), str(path))
+                raise UsageError(f"Line {number} is not a signer.", where=where, next_step=step) from error
+        return cls(tuple(signers), hashlib.sha256(text.encode()).hexdigest(), where, text)
 
     def named(self, approver: str) -> Iterator[AllowedSigner]:
         """The lines that are for this approver and for plans, and are no authority that vouches for others."""
@@ -180,8 +186,8 @@ def signed_by(approval: Approval, approvers: Approvers) -> str | None:
     signers = [signer for signer in approvers.named(statement.approver) if _was_valid(signer, statement.at)]
     try:
         found = sshsig.check_signature(statement.content, approval.signature, NAMESPACE).openssh_str()
-    except sshsig.InvalidSignature:
-        return None
+    except (sshsig.InvalidSignature, ValueError, AssertionError, TypeError):
+        return None  # the library raises all of these over what is no signature at all
     except NotImplementedError:  # a kind of key that the library does not know, such as a hardware key's
         return next((_text(signer) for signer in signers if _is_openssh_sure(approval, signer)), None)
     return found if found in map(_text, signers) else None
@@ -254,6 +260,8 @@ class Rules:
     """The plan's author, as approvers are named; None where the author may approve."""
     answers: tuple[Answer, ...] = ()
     """Replies to the plan."""
+    before: Approvers | None = None
+    """Who might approve when the plan was made, where that is known of one that was begun."""
 
     def needed(self, kind: Kind) -> int:
         """Persons for a kind of step."""
@@ -276,18 +284,51 @@ def approved(
         ApprovalError: an approval is of another plan, not signed by whom it names, too old, or the author's own; or who
             may approve is not what it was when the plan was made.
     """
-    if approvers.sha256 != plan.approvers_sha256:
-        what = "Who may approve is not what it was when the plan was made."
-        raise ApprovalError(what, where=approvers.where, next_step="Make the plan anew, and have it approved.")
-    keys = {approval.signature: _check(plan, approval, approvers, rules, now) for approval in approvals}
-    replied = {answer.approver.casefold() for answer in answered(plan, approvers, rules, now)}
+    allowed = allowing(plan, approvers, rules)
+    given = [(approval, check(plan, approval, allowed, rules, now)) for approval in approvals]
+    return how_far(plan, given, answered(plan, allowed, rules, now), rules)
+
+
+Allowed = Sequence[Approvers]
+"""Files of approvers, all of which must allow what counts."""
+
+
+def allowing(plan: Plan, approvers: Approvers, rules: Rules) -> Allowed:
+    """What decides of a plan's approvals: the file as it was when the plan was made, and still is.
+
+    Of a plan that was begun both decide, as it was and as it is: so a change of the file takes approvals away, and
+    nobody gets into a plan by it who was not there before.
+
+    Raises:
+        ApprovalError: the file was changed, and how it was is not known.
+    """
+    if approvers.sha256 == plan.approvers_sha256:
+        return (approvers,)
+    if rules.before is not None and rules.before.sha256 == plan.approvers_sha256:
+        return (approvers, rules.before)
+    what = "Who may approve is not what it was when the plan was made."
+    raise ApprovalError(what, where=approvers.where, next_step="Make the plan anew, and have it approved.")
+
+
+def how_far(
+    plan: Plan, given: Sequence[tuple[Approval, str]], answers: Sequence[Answer], rules: Rules
+) -> dict[str, Kind]:
+    """How far approvals and replies that count take each item.
+
+    Args:
+        plan: the plan.
+        given: approvals, each with the key that signed it.
+        answers: replies.
+        rules: how many persons it takes.
+    """
+    replied = {answer.approver.casefold() for answer in answers}
     found: dict[str, Kind] = {}
     for item in plan.items:
         for kind in (kind for kind in Kind if item.covers(kind)):
-            given = [one for one in approvals if _is_for(one.statement, item, kind)]
-            persons = {one.statement.approver.casefold() for one in given}
-            number = min(len(persons), len({keys[one.signature] for one in given}))
-            if _may_answer(plan, kind):
+            for_it = [(one.statement.approver.casefold(), key) for one, key in given if approves(one, item.id, kind)]
+            persons = {person for person, _ in for_it}
+            number = min(len(persons), len({key for _, key in for_it}))
+            if may_answer(plan, kind):
                 number += len(replied - persons)
             if number < rules.needed(kind):
                 break  # two names with one key are one person, and so is one name with two keys
@@ -295,7 +336,7 @@ def approved(
     return found
 
 
-def answered(plan: Plan, approvers: Approvers, rules: Rules, now: datetime) -> list[Answer]:
+def answered(plan: Plan, allowed: Allowed, rules: Rules, now: datetime) -> list[Answer]:
     """Replies that approve and count.
 
     Raises:
@@ -303,7 +344,7 @@ def answered(plan: Plan, approvers: Approvers, rules: Rules, now: datetime) -> l
     """
     found = []
     for answer in rules.answers:
-        if not any(approvers.named(answer.approver)):
+        if not all(any(approvers.named(answer.approver)) for approvers in allowed):
             continue
         if not answer.approves:
             what = f"{answer.approver} rejected the plan."
@@ -314,15 +355,17 @@ def answered(plan: Plan, approvers: Approvers, rules: Rules, now: datetime) -> l
     return found
 
 
-def _may_answer(plan: Plan, kind: Kind) -> bool:
+def may_answer(plan: Plan, kind: Kind) -> bool:
     """Whether a reply is enough for a kind of step: never to delete, nor to switch off many keys."""
     if kind is Kind.DEACTIVATE:
         return sum(item.covers(kind) for item in plan.items) <= MOST_BY_REPLY
     return kind is Kind.ROTATE
 
 
-def _is_for(statement: Statement, item: Item, kind: Kind) -> bool:
-    return kind.rank <= statement.through.rank and (not statement.items or item.id in statement.items)
+def approves(approval: Approval, item_id: str, kind: Kind) -> bool:
+    """Whether it is said of this kind of step of an item."""
+    said = approval.statement
+    return kind.rank <= said.through.rank and (not said.items or item_id in said.items)
 
 
 def _is_authors(approver: str, key: str, author: str, approvers: Approvers) -> bool:
@@ -330,8 +373,23 @@ def _is_authors(approver: str, key: str, author: str, approvers: Approvers) -> b
     return approver.casefold() == author.casefold() or key in map(_text, approvers.named(author))
 
 
+def is_over(approval: Approval, now: datetime) -> bool:
+    """Whether it is too old to begin anything by it."""
+    said = approval.statement
+    return now >= said.at + (ROTATION_LASTS if said.through is Kind.ROTATE else DISRUPTIVE_LASTS)
+
+
+def check(plan: Plan, approval: Approval, allowed: Allowed, rules: Rules, now: datetime) -> str:
+    """The key that signed an approval that may be used at an instant.
+
+    Raises:
+        ApprovalError: it may not.
+    """
+    keys = [_check(plan, approval, approvers, rules, now) for approvers in allowed]
+    return keys[0]
+
+
 def _check(plan: Plan, approval: Approval, approvers: Approvers, rules: Rules, now: datetime) -> str:
-    """The key that signed an approval that may be used."""
     statement = approval.statement
     whose = f"the approval of {statement.approver}"
     if statement.plan_sha256 != plan.digest or statement.plan_id != plan.id:
@@ -348,8 +406,7 @@ def _check(plan: Plan, approval: Approval, approvers: Approvers, rules: Rules, n
     if rules.author is not None and _is_authors(statement.approver, key, rules.author, approvers):
         step = "Somebody else must approve what you planned."
         raise ApprovalError("The author approved the plan.", where=whose, next_step=step)
-    lasts = ROTATION_LASTS if statement.through is Kind.ROTATE else DISRUPTIVE_LASTS
-    if not plan.created_at <= statement.at <= now + MOST_AHEAD or now >= statement.at + lasts:
+    if not plan.created_at <= statement.at <= now + MOST_AHEAD or is_over(approval, now):
         step = "Approve again; an approval is used soon, or not at all."
         raise ApprovalError("It is too old, or dated before the plan or ahead.", where=whose, next_step=step)
     return key

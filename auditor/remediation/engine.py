@@ -262,6 +262,8 @@ class Engine:
                 hands.set_status(item.key.id, KeyStatus.INACTIVE, intent)
             case Step.REACTIVATE:
                 hands.set_status(item.key.id, KeyStatus.ACTIVE, intent)
+            case Step.RESTORE:
+                pass  # by hand alone
             case Step.DELETE:
                 hands.delete(item.key.id, intent)
         return {}
@@ -297,6 +299,9 @@ class Engine:
                 is_done = old is not None and old.status is KeyStatus.INACTIVE
             case Step.REACTIVATE:
                 is_done = old is not None and old.status is KeyStatus.ACTIVE
+            case Step.RESTORE:
+                before = tracked.item.delivery.current if tracked.item.delivery else None
+                is_done = live.stored is not None and live.stored.current == before
             case Step.DELETE:
                 is_done = old is None
             case _:
@@ -343,11 +348,17 @@ class Engine:
     def _discard(self, tracked: Tracked, key_id: str, hands: Hands, why: str) -> Decision | None:
         """Delete a key that we made and nobody can use; switched off where it cannot be deleted."""
         intent = str(tracked.intent.told["intent"]) if tracked.intent else ""
+        if tracked.made is None:  # once it is deleted, nothing shows any more that it was ours
+            self._add(tracked, Event.MADE, key=key_id)
         try:
             hands.delete(key_id, intent)
         except AwsFailure as failure:
-            with suppress(AwsFailure):
-                hands.set_status(key_id, KeyStatus.INACTIVE, intent)
+            if tracked.discarded is None:
+                with suppress(AwsFailure):
+                    hands.set_status(key_id, KeyStatus.INACTIVE, intent)
+                    self._add(tracked, Event.DISCARDED, key=key_id, how="inactive", why=why)
             return Ask("ORPHAN_KNOWN", f"{key_id} was made, {why}, and it cannot be deleted: {failure}")
+        if tracked.discarded != "deleted":
+            self._add(tracked, Event.DISCARDED, key=key_id, how="deleted", why=why)
         self._add(tracked, Event.RESULT, step="create", outcome="failed", why=f"{key_id} was deleted again: {why}")
         return None

@@ -8,6 +8,7 @@ the first thing that anybody looks at.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -29,6 +30,7 @@ class Event(StrEnum):
     APPROVED = "approved"
     INTENT = "intent"
     MADE = "made"
+    DISCARDED = "discarded"
     RESULT = "result"
     ANNOUNCED = "announced"
     ADOPTED = "adopted"
@@ -114,15 +116,42 @@ REBUILD = (
 )
 
 
+NEWER = (
+    "Use the version of auditor that wrote it; to switch a key on again, `auditor remediate rollback KEY --account ID "
+    "--user NAME` works without it."
+)
+
+MISUNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError)
+"""What a row gives rise to that is whole, and has not what is looked for in it."""
+
+
+@contextmanager
+def understood(number: int, where: str) -> Iterator[None]:
+    """Around what takes a row apart: one that tells of what is not known here makes the journal unreadable.
+
+    Raises:
+        OutputError: the row is not understood.
+    """
+    try:
+        yield
+    except MISUNDERSTOOD as error:
+        what = f"Row {number} of the journal is not understood: another version of auditor wrote it."
+        raise OutputError(what, where=where, next_step=NEWER) from error
+
+
 def _checked(kept: Iterable[Fields], where: str) -> Iterator[Row]:
     """The rows, where each is what was written and none is missing before it; else OutputError."""
     before = START
-    for place, (number, at, plan, item, event, told, said_before, said_hash) in enumerate(kept, 1):
+    for place, row in enumerate(kept, 1):
+        with understood(place, where):
+            number, at, plan, item, event, told, said_before, said_hash = row
         fields = (number, at, plan, item, event, told, said_before)
         if number != place or said_before != before or _hash(*fields) != said_hash:
             what = f"Row {place} of the journal is not what was written: rows were changed or left out."
             raise OutputError(what, where=where, next_step=REBUILD)
-        yield Row(number, datetime.fromisoformat(at), plan, item, Event(event), json.loads(told), said_hash)
+        with understood(place, where):
+            known = Row(number, datetime.fromisoformat(at), plan, item, Event(event), json.loads(told), said_hash)
+        yield known
         before = said_hash
 
 

@@ -9,7 +9,9 @@ import hashlib
 import struct
 import textwrap
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
@@ -35,11 +37,16 @@ def public_line(caller: Caller, key_id: str) -> str:
         AwsFailure: it cannot be read.
         UsageError: OpenSSH has no such kind of key.
     """
-    key = load_der_public_key(run(kms.public_key(caller, key_id)))
+    content = run(kms.public_key(caller, key_id))
+    key: PublicKeyTypes | None
+    try:
+        key = load_der_public_key(content)
+    except (UnsupportedAlgorithm, ValueError):  # such as one of SM2
+        key = None
     is_ssh = isinstance(key, rsa.RSAPublicKey) or (
         isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in {"secp256r1", "secp384r1", "secp521r1"}
     )
-    if not is_ssh:
+    if key is None or not is_ssh:
         step = "Make one of key spec RSA_3072 or ECC_NIST_P256, for SIGN_VERIFY."
         raise UsageError("This kind of key makes no signatures that OpenSSH knows.", where=key_id, next_step=step)
     return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

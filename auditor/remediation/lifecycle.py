@@ -50,6 +50,8 @@ class Step(StrEnum):
     PUBLISH = "publish"
     DEACTIVATE = "deactivate"
     REACTIVATE = "reactivate"
+    RESTORE = "restore"
+    """By hand alone: applications read the old key's secret again."""
     DELETE = "delete"
 
 
@@ -167,6 +169,8 @@ class Terms:
     """Why no disruptive step may be made now: outside the window, or frozen."""
     own_keys: Collection[str] = ()
     """Keys that sign the auditor's own calls."""
+    unproved: str = ""
+    """Why approvals that the journal tells of do not count."""
 
 
 def decide(item: Item, done: Progress, live: Live, terms: Terms) -> Decision:
@@ -183,7 +187,7 @@ def _decisions(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator
     if done.held is not None:
         yield Wait(f"held: {done.held}", who="whoever held it, with `release`")
     if terms.approved is None:
-        yield Wait("not approved", who="an approver")
+        yield Wait(f"not approved{_unproved(terms)}", who="an approver")
     if live.stopped is not None:
         if not live.stopped.is_sure:
             yield Wait(live.stopped.why, who="whoever may let it be read")
@@ -306,7 +310,7 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
 
 def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
     if not _is_approved(Kind.DEACTIVATE, terms):
-        yield Wait("to be switched off, which is not approved", who="an approver")
+        yield Wait(f"to be switched off, which is not approved{_unproved(terms)}", who="an approver")
     if item.key.id in terms.own_keys:
         if item.own:
             yield Wait("the key signs these calls; call with the new one", who=item.user)
@@ -401,7 +405,7 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
     if item.through is not Kind.DELETE:
         yield Done("inactive")
     if not _is_approved(Kind.DELETE, terms):
-        yield Wait("to be deleted, which is not approved", who="approvers")
+        yield Wait(f"to be deleted, which is not approved{_unproved(terms)}", who="approvers")
     if item.kind is Kind.DELETE and _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
     yield from _used_since(item, done, old)
@@ -463,6 +467,10 @@ def _is_over(item: Item, done: Progress, terms: Terms) -> bool:
 
 def _is_approved(kind: Kind, terms: Terms) -> bool:
     return terms.approved is not None and terms.approved.rank >= kind.rank
+
+
+def _unproved(terms: Terms) -> str:
+    return f": {terms.unproved}" if terms.unproved else ""
 
 
 def _settling(done: Progress, terms: Terms) -> bool:

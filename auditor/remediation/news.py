@@ -79,6 +79,9 @@ def _done(key: str, tracked: Tracked, step: Step) -> Iterator[Notice]:
             yield Notice(key, item, what, step, undo=undo, is_urgent=item.urgent)
         case Step.REACTIVATE:
             yield Notice(key, item, "Switched on again", step)
+        case Step.RESTORE:
+            where = item.delivery.place if item.delivery else "its secret"
+            yield Notice(key, item, f"Taken back: {item.key.id} is read from {where} again", step)
         case Step.DELETE:
             yield Notice(key, item, "Deleted", step)
         case _:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from auditor.remediation.journal import Event, Row
+from auditor.remediation.journal import Event, Row, understood
 from auditor.remediation.lifecycle import Progress, Step
 from auditor.remediation.plan import Item, Kind, Plan
 
@@ -18,11 +18,14 @@ class Tracked:
     plan_id: str
     expires_at: datetime
     approved: Kind | None = None
+    """As the journal says; what decides is what of it can be proved (`auditor.remediation.kept_approvals`)."""
     done: Progress = field(default_factory=Progress)
     intent: Row | None = None
     """What was begun and of which no result is known."""
     made: str | None = None
     """The id of a key that was made for the open intent."""
+    discarded: str | None = None
+    """What was done to that key, which nobody can use: deleted, or inactive."""
     ended: str | None = None
     waiting: Row | None = None
     """What it waits for, and since when."""
@@ -75,6 +78,25 @@ class Tracked:
         return self.ended is None and (is_asked or self.done.held is not None)
 
 
+NEEDED: Mapping[Event, frozenset[str]] = {
+    Event.CLAIMED: frozenset({"plan"}),
+    Event.APPROVED: frozenset({"through"}),
+    Event.INTENT: frozenset({"step", "intent", "keys"}),
+    Event.MADE: frozenset({"key"}),
+    Event.DISCARDED: frozenset({"key", "how", "why"}),
+    Event.RESULT: frozenset({"step", "outcome"}),
+    Event.ANNOUNCED: frozenset({"reason"}),
+    Event.ADOPTED: frozenset({"evidence"}),
+    Event.WAITING: frozenset({"reason"}),
+    Event.REFUSED: frozenset({"how"}),
+    Event.ASKED: frozenset({"code", "reason"}),
+    Event.HELD: frozenset({"reason"}),
+    Event.CONFIRMED: frozenset({"by"}),
+    Event.ENDED: frozenset({"how"}),
+    Event.TOLD: frozenset({"key"}),
+}
+"""What each row tells at least."""
+
 WELL = frozenset({"rotated", "inactive", "deleted"})
 
 
@@ -84,6 +106,8 @@ class Ledger:
 
     plans: dict[str, Plan] = field(default_factory=dict)
     items: dict[str, Tracked] = field(default_factory=dict)
+    approvals: dict[str, list[Row]] = field(default_factory=dict)
+    """Rows that tell of a plan's approvals, by its id."""
 
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
@@ -95,13 +119,25 @@ class Ledger:
         return sum(tracked.ended in WELL for tracked in self.items.values())
 
     def take(self, row: Row) -> None:
-        """Know what the journal's next row tells of."""
+        """Know what the journal's next row tells of.
+
+        Raises:
+            OutputError: it is not understood.
+        """
+        with understood(row.number, "journal"):
+            missing = NEEDED.get(row.event, frozenset()) - set(row.told)
+            if missing:
+                raise KeyError(*missing)
+            self._take(row)
+
+    def _take(self, row: Row) -> None:
         if row.event is Event.CLAIMED:
             plan = Plan.model_validate(row.told["plan"])
             self.plans[plan.id] = plan
             for item in plan.items:
                 self.items[item.id] = Tracked(item, plan.id, plan.expires_at)
         elif row.event is Event.APPROVED:
+            self.approvals.setdefault(row.plan, []).append(row)
             for item_id, kind in row.told["through"].items():
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
         elif row.event is not Event.TOLD:
@@ -122,9 +158,9 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
     match row.event:
         case Event.INTENT:
             is_kept = _is_kept_open(tracked, Step(told["step"]))
-            changes |= {} if is_kept else {"intent": row, "made": None}
-        case Event.MADE:
-            changes |= {"made": told["key"]}
+            changes |= {} if is_kept else {"intent": row, "made": None, "discarded": None}
+        case Event.MADE | Event.DISCARDED:
+            changes |= {"made": told["key"], "discarded": told.get("how")}
         case Event.RESULT:
             changes |= _resulted(tracked, row)
         case Event.ANNOUNCED:
@@ -172,7 +208,7 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     else:
         changes |= _after(step, row.at, told)
     ended = "switched on again" if tracked.ended and step is Step.REACTIVATE else tracked.ended
-    settled = {} if _is_kept_open(tracked, step) else {"intent": None, "made": None}
+    settled = {} if _is_kept_open(tracked, step) else {"intent": None, "made": None, "discarded": None}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
 
 
@@ -190,6 +226,7 @@ def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
             "announced": None,
         },
         Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, **unconfirmed},
+        Step.RESTORE: {"published_at": None, **unconfirmed},
         Step.DELETE: {"deleted_at": at},
     }
     return changes[step]

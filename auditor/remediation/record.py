@@ -1,6 +1,6 @@
 """What the journal tells of changes that were made and of those that are under way, as a run keeps it."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from auditor.remediation.journal import START, Event, Row, encode_rows
+from auditor.remediation.kept_approvals import approvers_of
 from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Kind
 from auditor.remediation.progress import Ledger, Tracked
@@ -18,6 +19,7 @@ DONE: Mapping[Step, str] = {
     Step.PUBLISH: "published",
     Step.DEACTIVATE: "deactivated",
     Step.REACTIVATE: "reactivated",
+    Step.RESTORE: "restored",
     Step.DELETE: "deleted",
 }
 """Steps that change something, and what came of them."""
@@ -66,8 +68,6 @@ class _Story:
     """Rows, taken one after the other, and what is known by them."""
 
     ledger: Ledger = field(default_factory=Ledger)
-    approvals: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    """What the journal tells of a plan's approvals."""
     shown: dict[str, str] = field(default_factory=dict)
     """What showed that an item's old key can be switched off."""
 
@@ -76,12 +76,13 @@ class _Story:
         before = self.ledger.items.get(row.item)
         self.ledger.take(row)
         match row.event:
-            case Event.APPROVED:
-                self.approvals.setdefault(row.plan, []).append(row.told)
             case Event.ADOPTED:
                 self.shown[row.item] = str(row.told["evidence"])
             case Event.CONFIRMED:
                 self.shown[row.item] = f"confirmed by {row.told['by']}"
+            case Event.DISCARDED if before is not None:
+                what = _discarded(row)
+                yield {**what, **self._why(before, row, what["action"], is_ours=True)}
             case Event.RESULT if before is not None:
                 action = _action(before, self.ledger.items[row.item], row)
                 if action is not None:
@@ -89,11 +90,12 @@ class _Story:
             case _:
                 return
 
-    def _why(self, tracked: Tracked, row: Row, action: str) -> dict[str, Any]:
-        """Who and what an action rests on."""
+    def _why(self, tracked: Tracked, row: Row, action: str, *, is_ours: bool = False) -> dict[str, Any]:
+        """Who and what an action rests on; of a key that was ours alone nobody had to approve anything."""
         item, plan = tracked.item, self.ledger.plans[tracked.plan_id]
         intent = tracked.intent.told if tracked.intent else {}
-        approvers = _approvers(self.approvals.get(plan.id, ()), item.id, APPROVED_AS.get(action))
+        kind, rows = None if is_ours else APPROVED_AS.get(action), self.ledger.approvals.get(plan.id, ())
+        approvers = approvers_of(plan, rows, item.id, kind) if kind is not None else ()
         return {
             "at": row.at,
             "account_id": item.account_id,
@@ -102,7 +104,7 @@ class _Story:
             "old_key_id": item.key.id,
             "owner": item.owner,
             "basis": "\n".join(basis.reason for basis in item.basis),
-            "evidence": self.shown.get(item.id) if action in {"deactivated", "deleted"} else None,
+            "evidence": self.shown.get(item.id) if action in {"deactivated", "deleted"} and not is_ours else None,
             "plan_id": plan.id,
             "plan_sha256": plan.digest,
             "item_id": item.id,
@@ -114,28 +116,13 @@ class _Story:
         }
 
 
-def _approvers(approvals: Iterable[Mapping[str, Any]], item_id: str, kind: Kind | None) -> Iterator[str]:
-    """Who approved that this kind of step is done to an item: each once, those who signed first."""
-    found: dict[str, None] = {}
-    for told in approvals if kind is not None else ():
-        assert kind is not None
-        statements = [one["statement"] for one in told.get("signatures", ())]
-        for said in statements:
-            if Kind(said["through"]).rank >= kind.rank and (not said["items"] or item_id in said["items"]):
-                found[said["approver"]] = None
-        replies = [f"{reply.partition(' ')[0]} (by reply)" for reply in told.get("replies", ())]
-        found |= dict.fromkeys(replies if kind is not Kind.DELETE else ())
-        found |= dict.fromkeys(told.get("by", ()) if not statements and not replies else ())
-    yield from found
-
-
 def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
     """What was done to which key; None where nothing was changed."""
     item, step = before.item, Step(row.told["step"])
     if row.told["outcome"] != "done":
-        if before.made is None:
-            return None
-        return {"action": "discarded", "access_key_id": before.made, "detail": row.told["why"]}
+        if before.made is None or before.discarded == "deleted":
+            return None  # that it was deleted again is told
+        return {"action": "created", "access_key_id": before.made, "detail": f"not stored: {row.told['why']}"}
     if step not in DONE:
         return None
     is_new = step in {Step.CREATE, Step.PUBLISH}
@@ -143,8 +130,15 @@ def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
     return {
         "action": DONE[step],
         "access_key_id": after.done.new_key if is_new else item.key.id,
-        "detail": read_from if step is Step.PUBLISH else None,
+        "detail": read_from if step in {Step.PUBLISH, Step.RESTORE} else None,
     }
+
+
+def _discarded(row: Row) -> dict[str, Any]:
+    """What was done to a key that was made and that nobody can use: to switch it off, where it cannot be deleted."""
+    is_deleted = row.told["how"] == "deleted"
+    detail = f"{row.told['key']} was {'deleted again' if is_deleted else 'switched off'}: {row.told['why']}"
+    return {"action": "discarded" if is_deleted else "deactivated", "access_key_id": row.told["key"], "detail": detail}
 
 
 def _pending(tracked: Tracked) -> dict[str, Any]:

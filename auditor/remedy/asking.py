@@ -18,13 +18,31 @@ from auditor.remedy.means import Means
 log = logging.getLogger(__name__)
 
 
+RECEIPT = ".slack.json"
+
+
 def receipt_of(plan_path: Path) -> Path:
     """The file beside a plan that says where it was posted."""
-    return plan_path.with_name(f"{plan_path.stem}.slack.json")
+    return plan_path.with_name(f"{plan_path.stem}{RECEIPT}")
+
+
+def posts_of(plan: Plan, path: Path) -> list[Posted]:
+    """Where the plan was posted, by the receipts beside its file, whatever that was called when it was posted."""
+    found: dict[Posted, None] = {}
+    for receipt in sorted({receipt_of(path), *path.parent.glob(f"*{RECEIPT}")}):
+        try:
+            kept = json.loads(receipt.read_bytes())
+            if kept["plan_sha256"] == plan.digest:
+                found[Posted(str(kept["channel"]), str(kept["ts"]))] = None
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return list(found)
 
 
 def ask(means: Means, plan: Plan, path: Path) -> Posted:
-    """Post the plan for those who may approve it, and keep where it is.
+    """Post the plan for those who may approve it, and keep where it is; where it is already, it is not posted again.
+
+    What was replied to it counts: who asks again does not make others forget that it was rejected.
 
     Raises:
         UsageError: Slack is not configured, or the plan is empty.
@@ -32,6 +50,9 @@ def ask(means: Means, plan: Plan, path: Path) -> Posted:
     """
     if not plan.items:
         raise UsageError("The plan has nothing in it to approve.", where=plan.id, next_step="Nothing is to be done.")
+    already = posts_of(plan, path)
+    if already:
+        return already[0]
     kinds = ", ".join(f"{sum(item.covers(kind) for item in plan.items)} to {kind.value}" for kind in Kind)
     accounts = sorted({item.account_name or item.account_id for item in plan.items})
     facts = (
@@ -58,22 +79,20 @@ def ask(means: Means, plan: Plan, path: Path) -> Posted:
 
 def answers_to(means: Means, plan: Plan, path: Path) -> tuple[Answer, ...]:
     """What approvers replied to a plan; nothing where it was not posted or cannot be read: then signatures decide."""
-    try:
-        kept = json.loads(receipt_of(path).read_bytes())
-        posted = Posted(str(kept["channel"]), str(kept["ts"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
     persons = dict(one.split("=", 1) for one in means.config.notify.slack.approvers)
+    found: list[Answer] = []
     try:
-        replies = replies_to(slack_of(means.config.notify.slack), posted, plan.digest, plan.code)
+        for posted in posts_of(plan, path):
+            replies = replies_to(slack_of(means.config.notify.slack), posted, plan.digest, plan.code)
+            found += (
+                Answer(persons[one.user], one.approves, one.at, f"slack:{posted.channel}/{one.ts}")
+                for one in replies
+                if one.user in persons
+            )
     except (NotSentError, UsageError) as error:
         log.warning("what was replied to %s cannot be read, so signatures alone count: %s", plan.id, error)
         return ()
-    return tuple(
-        Answer(persons[one.user], one.approves, one.at, f"slack:{posted.channel}/{one.ts}")
-        for one in replies
-        if one.user in persons
-    )
+    return tuple(found)
 
 
 def claim_posted(means: Means) -> None:
@@ -83,8 +102,8 @@ def claim_posted(means: Means) -> None:
         OutputError: the journal cannot be used.
     """
     known = means.ledger().plans
-    for receipt in sorted(means.folder.glob("*.slack.json")):
-        path = receipt.with_name(f"{receipt.name.removesuffix('.slack.json')}.json")
+    for receipt in sorted(means.folder.glob(f"*{RECEIPT}")):
+        path = receipt.with_name(f"{receipt.name.removesuffix(RECEIPT)}.json")
         if not path.exists():
             continue
         try:

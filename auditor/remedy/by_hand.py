@@ -6,12 +6,12 @@ from dataclasses import replace
 from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
-from auditor.aws.key_writes import set_key_status
+from auditor.aws.key_writes import is_definite, set_key_status
 from auditor.aws.loop import run
 from auditor.errors import ApprovalError, OutputError, UsageError
 from auditor.model import KeyStatus, NeverUsed
 from auditor.remediation.hands import Hands
-from auditor.remediation.journal import Event
+from auditor.remediation.journal import Event, Journal
 from auditor.remediation.lifecycle import Step, is_own_check
 from auditor.remediation.orphans import Orphan, find_orphans
 from auditor.remediation.progress import Ledger, Tracked, fold
@@ -67,7 +67,7 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
         operator = means.operator
         accounts = means.accounts([means.account(account_id, operator.who.partition)])
         role, own = means.config.remediation.roles.retire, operator.is_user(account_id, user)
-        caller = accounts.caller(account_id, role, own=own)
+        caller = replace(accounts.caller(account_id, role, own=own), intent=uuid4().hex)
         run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
         return name
     ledger = means.ledger()
@@ -87,14 +87,14 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
             journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
             if tracked.ended is None:
                 journal.add(tracked.plan_id, item.id, Event.HELD, reason=reason, by=_os_user())
-        _move_back(Hands(item, accounts, Protection()), tracked)
+            _move_back(journal, Hands(item, accounts, Protection()), tracked, by)
     except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
         error.add_note(f"{item.key.id} is active again all the same.")
         raise
     return item.key.id
 
 
-def _move_back(hands: Hands, tracked: Tracked) -> None:
+def _move_back(journal: Journal, hands: Hands, tracked: Tracked, by: str) -> None:
     """Let applications read the old key's secret again, where it is stored and AWS shows that nobody uses the new one.
 
     Both keys work, so whichever they read is good; what they already use stays what they read.
@@ -108,8 +108,17 @@ def _move_back(hands: Hands, tracked: Tracked) -> None:
     new = live.key(done.new_key)
     is_unused = new is not None and (isinstance(new.last_used, NeverUsed) or is_own_check(new.last_used))
     is_read = live.stored is not None and live.stored.current == done.version
-    if is_unused and is_read and done.version is not None and hands.stored_key(before) == item.key.id:
+    if not (is_unused and is_read and done.version is not None and hands.stored_key(before) == item.key.id):
+        return
+    step, keys = Step.RESTORE.value, [key.access_key_id for key in live.keys]
+    journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=uuid4().hex, by=by, keys=keys)
+    try:
         hands.publish(before, done.version)
+    except AwsFailure as failure:
+        if is_definite(failure):  # else the next tick sees what came of it
+            journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="failed", why=str(failure))
+        raise
+    journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
 
 
 def _is_suspect(tracked: Tracked) -> bool:

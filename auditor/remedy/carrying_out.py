@@ -2,8 +2,9 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,15 +12,26 @@ from zoneinfo import ZoneInfo
 from auditor.config.remediation_records import Day, WindowConfig
 from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.notify import Channels
-from auditor.remediation.approval import Answer, Approval, Rules, answered, approved
+from auditor.remediation.approval import (
+    Allowed,
+    Answer,
+    Approval,
+    Rules,
+    allowing,
+    answered,
+    approved,
+    check,
+    is_over,
+)
 from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import open_journal
+from auditor.remediation.kept_approvals import Proof, approvals_of, furthest, pinned, proof
 from auditor.remediation.lifecycle import Terms
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item, Kind, Plan
-from auditor.remediation.progress import Tracked, fold
+from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remedy.accounts import Operator
 from auditor.remedy.means import Means
 from auditor.remedy.telling import catch_up, channels, telling
@@ -36,13 +48,9 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
     if not plan.items:
         raise UsageError("The plan has nothing in it.", where=plan.id, next_step="Nothing is to be done.")
     now, config, operator = means.timing.now(), means.config.remediation, means.operator_on_time().who.arn
-    persons, persons_for_deletion = config.approval.persons, config.approval.persons_for_deletion
-    rules = Rules(persons, persons_for_deletion, plan.author.person, tuple(answers))
-    through = approved(plan, approvals, means.approvers(), rules, now)
-    if not through:
-        what = "Not enough persons approved this plan, or any part of it."
-        step = f"`auditor remediate approve` it; code {plan.code}."
-        raise ApprovalError(what, where=plan.id, next_step=step)
+    begun = _begun(means, plan, approvals)
+    _granted(means, begun, plan, approvals, answers)
+    _may_begin(begun, plan, now)
     per_account = max((sum(it.account_id == one.account_id for it in plan.items) for one in plan.items), default=0)
     if len(plan.items) > config.max_items or per_account > config.max_per_account:
         what = f"The plan has {len(plan.items)} keys, up to {per_account} in an account: more than the caps allow."
@@ -51,24 +59,100 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
         ledger = fold(journal.rows)
         known = ledger.plans.get(plan.id)
         if known is None:
-            if now >= plan.expires_at:
-                step = "Plan anew, and have it approved."
-                raise ApprovalError("The plan has expired.", where=plan.id, next_step=step)
+            _may_begin(ledger, plan, now)
             journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True), by=operator)
         elif known.digest != plan.digest:
             raise ApprovalError("Another plan of this name was applied.", where=plan.id, next_step="Plan anew.")
+        granted = _granted(means, ledger, plan, approvals, answers)
         before = {item.id: ledger.items[item.id].approved for item in plan.items if item.id in ledger.items}
-        if {name: kind for name, kind in before.items() if kind} != through:
+        more = {name: kind for name, kind in granted.through.items() if _is_further(kind, before.get(name))}
+        if more:
             journal.add(
                 plan.id,
                 "",
                 Event.APPROVED,
-                through={name: kind.value for name, kind in through.items()},
-                by=sorted({one.statement.approver for one in approvals}),
-                replies=[f"{one.approver} {one.where}" for one in answered(plan, means.approvers(), rules, now)],
-                signatures=[json.loads(one.model_dump_json()) for one in approvals],
+                through={name: kind.value for name, kind in more.items()},
+                by=sorted({one.statement.approver for one in granted.approvals}),
+                replies=[f"{one.approver} {one.where}" for one in granted.answers],
+                signatures=[json.loads(one.model_dump_json(by_alias=True)) for one in granted.approvals],
+                approvers=granted.approvers,
             )
-    return through
+    return dict(granted.through)
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """How far items are approved, and by what of it that is said now."""
+
+    through: Mapping[str, Kind]
+    approvals: Sequence[Approval]
+    answers: Sequence[Answer]
+    approvers: str
+    """The file of approvers as it was when the plan was made."""
+
+
+def _granted(
+    means: Means, ledger: Ledger, plan: Plan, approvals: Sequence[Approval], answers: Sequence[Answer]
+) -> _Granted:
+    """What is approved of a plan by what the journal keeps, as far as that is proved, and by what is said now.
+
+    An approval that the journal has, and that is over or not allowed any more, is passed over: it did what it could.
+
+    Raises:
+        ApprovalError: nothing of the plan is approved, or something is no approval of it.
+    """
+    now, approvers = means.timing.now(), means.approvers()
+    rows = ledger.approvals.get(plan.id, [])
+    rules = replace(rules_of(means, plan), answers=tuple(answers), before=pinned(plan, rows))
+    kept = [one for row in rows for one in approvals_of(row)]
+    allowed = allowing(plan, approvers, rules)
+    used = [one for one in approvals if one not in kept or _still_counts(plan, one, allowed, rules, now)]
+    new = approved(plan, used, approvers, rules, now)
+    through = furthest(proved(means, ledger, plan.id).through, new) if rows else new
+    if not through:
+        what = "Not enough persons approved this plan, or any part of it."
+        step = f"`auditor remediate approve` it; code {plan.code}."
+        raise ApprovalError(what, where=plan.id, next_step=step)
+    before = rules.before if len(allowed) > 1 and rules.before is not None else approvers
+    return _Granted(through, used, answered(plan, allowed, rules, now), before.text)
+
+
+def _begun(means: Means, plan: Plan, approvals: Sequence[Approval]) -> Ledger:
+    """What the journal knows of a plan, where that decides before anything is written; else nothing is asked."""
+    now = means.timing.now()
+    is_late = now >= plan.expires_at or any(is_over(one, now) for one in approvals)
+    return means.ledger() if is_late or means.approvers().sha256 != plan.approvers_sha256 else Ledger()
+
+
+def _may_begin(ledger: Ledger, plan: Plan, now: datetime) -> None:
+    if now >= plan.expires_at and plan.id not in ledger.plans:
+        step = "Plan anew, and have it approved."
+        raise ApprovalError("The plan has expired.", where=plan.id, next_step=step)
+
+
+def _still_counts(plan: Plan, approval: Approval, allowed: Allowed, rules: Rules, now: datetime) -> bool:
+    try:
+        check(plan, approval, allowed, rules, now)
+    except ApprovalError:
+        return False
+    return True
+
+
+def _is_further(kind: Kind, before: Kind | None) -> bool:
+    return before is None or kind.rank > before.rank
+
+
+def rules_of(means: Means, plan: Plan) -> Rules:
+    """Who must approve a plan, by the configuration."""
+    approval = means.config.remediation.approval
+    return Rules(approval.persons, approval.persons_for_deletion, plan.author.person)
+
+
+def proved(means: Means, ledger: Ledger, plan_id: str) -> Proof:
+    """What the approvals of a plan that the journal keeps are worth now."""
+    plan = ledger.plans[plan_id]
+    repliers = {one.partition("=")[2] for one in means.config.notify.slack.approvers}
+    return proof(plan, ledger.approvals.get(plan_id, ()), means.approvers, rules_of(means, plan), repliers)
 
 
 def advance(
@@ -101,10 +185,17 @@ def advance(
         def hands(item: Item) -> Hands:
             return Hands(item, accounts, means.protection(item.account_id))
 
+        proofs: dict[str, Proof] = {}
+
         def terms(tracked: Tracked) -> Terms:
             now = means.timing.now()
             closed = closed_at(now, means.config.remediation.window)
-            return Terms(now, tracked.approved, now < tracked.expires_at, closed, operator.keys)
+            approved, unproved = tracked.approved, ""
+            if simulated is None and not (tracked.item.own and _is_theirs(tracked.item, operator)):
+                if tracked.plan_id not in proofs:
+                    proofs[tracked.plan_id] = proved(means, ledger, tracked.plan_id)
+                approved, unproved = _as_proved(tracked, proofs[tracked.plan_id])
+            return Terms(now, approved, now < tracked.expires_at, closed, operator.keys, unproved)
 
         most = means.config.remediation.max_disruptions_per_tick
         to = Channels() if simulates else channels(means)
@@ -112,6 +203,14 @@ def advance(
         named = chosen.items if isinstance(chosen, Plan) else [chosen] if chosen else [it.item for it in ledger.open()]
         yield from engine.tick({item.id for item in named if _is_theirs(item, operator)})
         catch_up(journal, to, means)
+
+
+def _as_proved(tracked: Tracked, known: Proof) -> tuple[Kind | None, str]:
+    """How far an item is approved as far as that is proved, and why no further where the journal says so."""
+    said, found = tracked.approved, known.through.get(tracked.item.id)
+    if said is None or found is None or found.rank < said.rank:
+        return (found if said is not None else None), "; ".join(known.doubts) if said is not None else ""
+    return said, ""
 
 
 def _is_theirs(item: Item, operator: Operator) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.iam.models import iam_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, UserSeed
@@ -22,6 +23,7 @@ from tests.conftest import CommandLine
 from tests.notify.slack_server import TOKEN, Slack, serving
 from tests.remediation.journal_tables import TABLE, make_table
 from tests.remediation.signing import Approver
+from tests.remediation.test_newer_journal import append
 
 MAIN, OTHER = "111111111111", "222222222222"
 READS = {"GetUser", "ListAccessKeys", "GetAccessKeyLastUsed", "ListUserTags", "DescribeSecret", "AssumeRole"}
@@ -229,6 +231,25 @@ def test_a_journal_that_cannot_be_read_is_told_and_stops_no_audit(
     assert cli.run("report", "latest", "-f", "html").code == 0
 
 
+@pytest.mark.usefixtures("cloud")
+def test_a_journal_of_another_version_crashes_nothing(cli: CommandLine) -> None:
+    """Audits tell that it is not known what was changed; nothing is begun; and a key is switched on all the same."""
+    folder = cli.folder / "remediation"
+    with open_journal(folder, lambda: ago(0)):
+        pass
+    append(folder, "escalated", {})
+    finished = cli.run("audit", "-f", "json")
+    assert finished.code == 1, finished.err
+    assert "What auditor changed is not known: its journal could not be read." in finished.out
+    for command in ("status", "tick"):
+        refused = cli.run("remediate", command)
+        assert (refused.code, "is not understood" in refused.err) == (4, True), refused.err
+    (idle,) = iam_backends[OTHER]["aws"].users["idle"].access_keys
+    whose = ("--user", "idle", "--account", OTHER)
+    done = cli.run("key", "activate", idle.access_key_id, *whose, "--reason", "needed")
+    assert (done.code, "is active again" in done.out) == (0, True), done.err
+
+
 def test_a_plan_is_approved_by_a_reply_in_its_thread(
     cli: CommandLine, cloud: EmbeddedOrganisation, slack: Slack
 ) -> None:
@@ -257,6 +278,27 @@ def test_a_plan_is_approved_by_a_reply_in_its_thread(
     slack.reply("U0BOB", f"approve {code}", to=slack.messages[before]["ts"])
     done = cli.run(*command, "--as", "ann@example.com", "--json")
     assert (done.code, [one["steps"] for one in done.json]) == (0, [["deactivate"]]), done.err
+
+
+def test_a_plan_that_was_rejected_stays_rejected(cli: CommandLine, cloud: EmbeddedOrganisation, slack: Slack) -> None:
+    """Who asks again, under whatever name of the file, posts nothing new, and what was replied still counts."""
+    config = cli.folder / "config.toml"
+    config.write_text(config.read_text() + f'approvers = ["U0BOB={BOB.name}", "U0CAT={CAT.name}"]\n')
+    path, plan, _ = planned(cli, "--kind", "deactivate")
+    copy = path.with_name("plan-copy.json")
+    copy.write_bytes(path.read_bytes())
+    assert cli.run("remediate", "show", str(path), "--format", "slack").code == 0
+    slack.reply("U0CAT", f"reject {plan.code}")
+    for again in (path, copy):
+        asked = cli.run("remediate", "show", str(again), "--format", "slack", "--json")
+        assert (asked.code, asked.json["ts"]) == (0, slack.messages[0]["ts"])
+    slack.reply("U0BOB", f"approve {plan.code}", to=slack.messages[-1].get("thread_ts", ""))
+    before = len(cloud.call_log)
+    for again in (path, copy):
+        refused = cli.run("remediate", "apply", str(again))
+        assert (refused.code, "rejected the plan" in refused.err) == (6, True)
+    assert cli.run("remediate", "tick").code == 0
+    assert set(actions(cloud, before)) == {"GetCallerIdentity"}
 
 
 def test_a_person_at_a_terminal_types_what_is_changed(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
@@ -340,6 +382,21 @@ def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
     assert actions(cloud, before) == ["GetCallerIdentity"]
     path.write_bytes(b"{}")
     assert cli.run("remediate", "apply", str(path)).code == 2
+
+
+def test_an_expired_plan_writes_nothing_into_a_shared_journal(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """Whether it was begun is read there, since then it goes on; no lease is taken for one that was not."""
+    make_table(cloud)
+    with (cli.folder / "config.toml").open("a") as config:
+        config.write(f'\n[remediation.journal]\ntable = "{TABLE}"\n')
+    path, plan, _ = planned(cli)
+    expired = plan.model_copy(update={"id": "plan-2", "created_at": ago(2), "expires_at": ago(0.01)})
+    path.write_bytes(expired.content)
+    approve(path, expired, BOB, at=ago(0.02))
+    before = len(cloud.call_log)
+    finished = cli.run("remediate", "apply", str(path))
+    assert (finished.code, "The plan has expired." in finished.err) == (6, True), finished.err
+    assert set(actions(cloud, before)) == {"GetCallerIdentity", "Query"}
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["one journal", "a table"])

@@ -61,6 +61,7 @@ def with_changes(run: Run) -> Run:
     story.did(LATE, Step.PREPARE, Step.CREATE, Step.VERIFY, Step.PUBLISH, new_key="AKIANEW0000000000007")
     story.begun(FRESH, Step.CREATE)
     story.add(FRESH.id, Event.MADE, key="AKIALOST000000000006")
+    story.add(FRESH.id, Event.DISCARDED, key="AKIALOST000000000006", how="deleted", why="its secret is stored nowhere")
     why = "AKIALOST000000000006 was deleted again: its secret is stored nowhere"
     story.add(FRESH.id, Event.RESULT, step="create", outcome="failed", why=why)
     story.pass_(days=15)

@@ -45,13 +45,21 @@ class Slack:
                 thread = [one for one in self.messages if said["ts"] in {one["ts"], one.get("thread_ts")}]
                 more = {"next_cursor": str(first + 2)} if len(thread) > first + 2 else {}
                 return {"ok": True, "messages": thread[first : first + 2], "response_metadata": more}
-            case "conversations.history" if not self.may_look:
-                return {"ok": False, "error": "missing_scope"}
-            case "conversations.history":
-                there = [one for one in self.messages if one.get("channel", said["channel"]) == said["channel"]]
-                return {"ok": True, "messages": there[::-1][: int(said["limit"])]}
+            case "conversations.history" | "conversations.open":
+                return self._looked(method, said)
             case _:
                 return None
+
+    def _looked(self, method: str, said: dict[str, Any]) -> dict[str, Any]:
+        """A room's last messages, or the room of a person's direct ones: which a person's id does not stand for."""
+        if not self.may_look:
+            return {"ok": False, "error": "missing_scope"}
+        if method == "conversations.open":
+            return {"ok": True, "channel": {"id": f"D{said['users']}"}}
+        if str(said["channel"]).startswith("U"):
+            return {"ok": False, "error": "channel_not_found"}
+        there = [one for one in self.messages if one.get("channel", said["channel"]) == said["channel"]]
+        return {"ok": True, "messages": there[::-1][: int(said["limit"])]}
 
     def answer(self, method: str, said: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and body; a status of 0 cuts the connection."""
@@ -67,6 +75,8 @@ class Slack:
         if fault == "channel_not_found":
             return 200, {"ok": False, "error": fault}
         ts = f"{datetime.now(UTC).timestamp():.6f}"
+        if str(said["channel"]).startswith("U"):  # a person's direct messages
+            said["channel"] = f"D{said['channel']}"
         self.messages.append({name: _parsed(value) for name, value in said.items()} | {"ts": ts, "bot_id": BOT})
         return (0, {}) if fault == "lost" else (200, {"ok": True, "channel": said["channel"], "ts": ts})
 

@@ -122,6 +122,24 @@ def test_an_owner_is_told_of_his_own_keys_too(slack: Slack, faults: list[str]) -
     )
 
 
+@pytest.mark.parametrize("faults", [[], ["", "lost"], ["", "failed"]])
+def test_an_owner_who_is_told_directly_is_told_once(slack: Slack, faults: list[str]) -> None:
+    """As in a channel: whether a lost message arrived is seen in the person's direct messages."""
+    theirs = SlackChannel.at(slack.url, Secret(TOKEN), "C1", ["ann@example.com=U1"])
+    slack.faults = list(faults)
+    for _ in range(2):
+        theirs.send(MESSAGE)
+    assert [one["channel"] for one in slack.messages].count("DU1") == 1
+    assert [one["channel"] for one in slack.messages].count("C1") == 1
+
+
+def test_an_owner_whose_messages_cannot_be_looked_at_is_told_all_the_same(slack: Slack) -> None:
+    """Without the scopes for it."""
+    slack.may_look = False
+    SlackChannel.at(slack.url, Secret(TOKEN), "C1", ["ann@example.com=U1"]).send(MESSAGE)
+    assert [one["channel"] for one in slack.messages] == ["C1", "DU1"]
+
+
 @pytest.mark.parametrize("url", ["http://slack.example.com/api/", "http://10.0.0.1/"])
 def test_the_token_is_not_sent_in_the_clear(url: str) -> None:
     """To loopback alone, which is where tests listen."""

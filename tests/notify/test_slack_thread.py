@@ -62,6 +62,15 @@ def test_anything_else_is_no_answer(slack: Slack, text: str, more: dict[str, Any
     assert answers(channel, where) == []
 
 
+@pytest.mark.parametrize("ts", ["1e300", "inf", "nan", "soon", "99999999999999"])
+def test_a_reply_of_no_time_is_no_answer(slack: Slack, ts: str) -> None:
+    """And keeps no other from counting."""
+    channel, where = posted(slack)
+    slack.reply("U1", f"approve {CODE}")
+    slack.messages.append({**slack.messages[-1], "user": "U2", "ts": ts})
+    assert answers(channel, where) == [("U1", True)]
+
+
 @pytest.mark.parametrize("what", ["deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger"])
 def test_only_members_answer(slack: Slack, what: str) -> None:
     """No guest, no program, nobody who left or is of another company."""

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import struct
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,3 +55,13 @@ class Approver:
             at=when,
         ).model_copy(update=changes)
         return Approval(statement=statement, signature=self.signature(statement.content, namespace))
+
+
+def person(name: str) -> Approver:
+    """Somebody with a key that is always the same."""
+    return Approver(name, Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest()))
+
+
+def told_of(*approvals: Approval) -> list[dict[str, Any]]:
+    """As the journal keeps them."""
+    return [json.loads(one.model_dump_json(by_alias=True)) for one in approvals]

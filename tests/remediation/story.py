@@ -1,11 +1,17 @@
 """A journal in memory, written row by row as time passes."""
 
+import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from auditor.remediation.journal import Event, Fields, Journal, Row
 from auditor.remediation.lifecycle import Step
-from auditor.remediation.plan import Item, Plan
+from auditor.remediation.plan import Item, Kind, Plan
+from tests.remediation.signing import person, told_of
+
+NAMES = ("bob", "cat", "dan", "eve", "bob@example.com", "cat@example.com")
+SIGNERS = "".join(f"{person(name).line}\n" for name in NAMES)
+"""Who may approve what stories tell of."""
 
 
 class Memory:
@@ -31,9 +37,10 @@ class Story:
 
     def __init__(self, plan: Plan, at: datetime) -> None:
         """The plan is claimed."""
-        self.now, self.plan = at, plan
+        approvers = {"created_at": at, "approvers_sha256": hashlib.sha256(SIGNERS.encode()).hexdigest()}
+        self.now, self.plan = at, plan.model_copy(update=approvers)
         self.journal = Journal(Memory(), lambda: self.now)
-        self.add("", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True), by="arn:aws:iam::1:user/op")
+        self.add("", Event.CLAIMED, plan=self.plan.model_dump(mode="json", by_alias=True), by="arn:aws:iam::1:user/op")
 
     @property
     def rows(self) -> list[Row]:
@@ -51,11 +58,12 @@ class Story:
     def approved(self, *statements: tuple[str, str], items: Iterable[str] = (), replies: Iterable[str] = ()) -> None:
         """Approved by these persons, each as far as said."""
         signed = [
-            {"statement": {"approver": who, "through": through, "items": list(items)}} for who, through in statements
+            person(who).approves(self.plan, self.now, through=Kind(kind), items=tuple(items))
+            for who, kind in statements
         ]
         through = {item.id: item.through.value for item in self.plan.items}
-        persons = sorted({who for who, _ in statements})
-        self.add("", Event.APPROVED, through=through, by=persons, replies=list(replies), signatures=signed)
+        told = {"by": sorted({who for who, _ in statements}), "replies": list(replies), "signatures": told_of(*signed)}
+        self.add("", Event.APPROVED, through=through, approvers=SIGNERS, **told)
 
     def begun(self, item: Item, step: Step) -> None:
         """A step is about to be made."""

@@ -1,6 +1,8 @@
 """Approvals: of this plan, by persons who may, in time, and not by its author; anything else is refused."""
 
+import base64
 import shutil
+import struct
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -156,6 +158,43 @@ def test_what_is_no_approval_stops_everything(
     """Beside a good one, too: somebody tried something."""
     with pytest.raises(ApprovalError, match=said):
         through(plan, approvers, CAT.approves(plan, AS_OF), approver.approves(plan, AS_OF, **changes))
+
+
+def blob(*parts: bytes) -> str:
+    """A signature of these parts, in its armour."""
+    content = base64.b64encode(b"".join(parts)).decode()
+    return f"-----BEGIN SSH SIGNATURE-----\n{content}\n-----END SSH SIGNATURE-----\n"
+
+
+def framed(content: bytes) -> bytes:
+    """As SSH writes a string."""
+    return struct.pack(">I", len(content)) + content
+
+
+HEAD = b"SSHSIG" + struct.pack(">I", 1)
+RAW = framed(b"ssh-ed25519")
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "",
+        "no signature",
+        "\N{SNOWMAN}",
+        blob(b"SSHSIG"),
+        blob(HEAD),
+        blob(HEAD, framed(b"\xff"), framed(b"auditor-plan"), framed(b""), framed(b"sha512"), framed(b"")),
+        blob(HEAD, framed(RAW), framed(b"auditor-plan"), framed(b""), framed(b"sha512"), framed(b"")),
+        blob(HEAD, framed(RAW), framed(b"auditor-plan"), framed(b""), framed(b"\xff"), framed(b"x")),
+        blob(HEAD, framed(RAW), framed(b"auditor-plan"), framed(b""), framed(b"shake_128"), framed(b"x")),
+        blob(HEAD, framed(RAW + framed(b"x")), framed(b"auditor-plan"), framed(b""), framed(b"sha512"), framed(b"x")),
+        BOB.signature(b"x").replace("U1NIU0lH", "U1NIU0lI"),
+    ],
+)
+def test_what_is_no_signature_at_all_is_nobodys(plan: Plan, approvers: Approvers, signature: str) -> None:
+    """However it is broken: it is refused as any other that is not the approver's, and never ends the program."""
+    broken = BOB.approves(plan, AS_OF).model_copy(update={"signature": signature})
+    assert signed_by(broken, approvers) is None
 
 
 def test_an_approval_is_used_soon_or_not_at_all(plan: Plan, approvers: Approvers) -> None:

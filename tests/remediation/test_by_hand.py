@@ -1,9 +1,11 @@
 """Taking back: the old key works again, and applications read what they read before."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 
@@ -13,15 +15,43 @@ from auditor.config import load_config
 from auditor.demo import ErrorFault
 from auditor.errors import ApprovalError, UsageError
 from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.approval import Approvers
 from auditor.remediation.engine import Outcome
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.lifecycle import Step
-from auditor.remediation.plan import Delivery, Item, Kind, PlannedKey, Use
+from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
+from auditor.remediation.progress import fold
+from auditor.remediation.record import record
 from auditor.remedy.by_hand import orphans_in, switch_on, tell_journal
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
+from auditor.tables import records_of
+from tests.remediation.signing import person, told_of
 from tests.remediation.world import OTHER, Death, Killed, World, claim, engine, item_of, plan_of
+
+BOB, CAT = person("bob@example.com"), person("cat@example.com")
+
+
+def signers(folder: Path) -> Path:
+    """Bob and Cat may approve, unless somebody changed that."""
+    path = folder / "allowed_signers"
+    if not path.exists():
+        path.write_text(f"{BOB.line}\n{CAT.line}\n")
+    return path
+
+
+def claim_signed(world: World, folder: Path, item: Item, number: int = 1, **changes: Any) -> Plan:
+    """A plan of the item is in the journal, signed by both; the plan."""
+    approvers = Approvers.read(signers(folder))
+    update = {"id": f"plan-{number}", "approvers_sha256": approvers.sha256}
+    plan = plan_of(item, at=world.clock.now).model_copy(update=update)
+    signed = [one.approves(plan, world.clock.now) for one in (BOB, CAT)]
+    told = {"through": {item.id: item.through.value}, "signatures": told_of(*signed), "approvers": approvers.text}
+    with open_journal(folder, lambda: world.clock.now) as journal:
+        journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True))
+        journal.add(plan.id, "", Event.APPROVED, **(told | changes))
+    return plan
 
 
 def means_of(world: World, folder: Path) -> Means:
@@ -31,15 +61,15 @@ def means_of(world: World, folder: Path) -> Means:
         "role_name": world.cloud.role_name,
         "external_id": world.cloud.external_id,
     }
-    config = load_config(None, {"accounts": accounts, "remediation": {"folder": str(folder)}})
+    approval = {"allowed_signers": str(signers(folder))}
+    config = load_config(None, {"accounts": accounts, "remediation": {"folder": str(folder), "approval": approval}})
     credentials = StaticCredentials(world.cloud.access_key_id, world.cloud.secret_access_key)
     return Means(config, Connection(world.cloud.endpoint_url, isolated=credentials), folder, world.clock.timing)
 
 
 def rotated(world: World, folder: Path, item: Item, number: int) -> Outcome:
     """The item's key is rotated."""
-    plan = plan_of(item, at=world.clock.now).model_copy(update={"id": f"plan-{number}"})
-    claim(world, folder, plan)
+    claim_signed(world, folder, item, number)
     (outcome,) = advance(means_of(world, folder), lambda _: None, item)
     return outcome
 
@@ -76,6 +106,12 @@ def test_a_rotation_that_is_taken_back_gives_applications_the_old_key(
     read = world.stored("auditor/user-7")
     assert read is not None
     assert (read["AccessKeyId"] == key) is not is_adopted
+    with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
+        changes = list(records_of(record(journal.rows, world.clock.now).actions))
+    told = [(change["action"], change["access_key_id"]) for change in changes if change["item_id"] == "item-2"][2:]
+    assert told == [("reactivated", key), *([] if is_adopted else [("restored", key)])]
+    tracked = means_of(world, tmp_path).ledger().items["item-2"]
+    assert (tracked.done.published_at is None) is not is_adopted
     assert set(world.keys("user-7").values()) == {"Active"}
 
 
@@ -106,12 +142,12 @@ def test_a_clock_that_is_off_keeps_nobody_from_switching_a_key_on(world: World, 
 @pytest.mark.parametrize("what", ["released", "rolled back"])
 def test_a_key_that_may_have_been_made_is_not_forgotten(world: World, tmp_path: Path, what: str) -> None:
     """Killed after CreateAccessKey: whatever a person says meanwhile, the next tick finds the key and takes it back."""
-    item = item_of(world, "user-11", Kind.ROTATE, Kind.ROTATE)
-    claim(world, tmp_path, plan_of(item, at=world.clock.now))
+    item = item_of(world, "user-21", Kind.ROTATE, Kind.ROTATE)
+    claim_signed(world, tmp_path, item)
     death = Death(calls_until(world, "create_access_key"), after=True)
     with pytest.raises(Killed), engine(world, tmp_path, death=death) as made:
         list(made.tick())
-    assert len(world.keys("user-11")) == 2
+    assert len(world.keys("user-21")) == 2
     means = means_of(world, tmp_path)
     if what == "released":
         tell_journal(means, item.id, Event.HELD, reason="wait", by="ann")
@@ -125,14 +161,14 @@ def test_a_key_that_may_have_been_made_is_not_forgotten(world: World, tmp_path: 
     assert outcome.told == "rotated"
     writes = [call.action for call in world.cloud.call_log if call.action in {"CreateAccessKey", "DeleteAccessKey"}]
     assert writes[-3:] == ["CreateAccessKey", "DeleteAccessKey", "CreateAccessKey"]
-    assert len(world.keys("user-11")) == 2
+    assert len(world.keys("user-21")) == 2
     assert orphans_in(means) == []
 
 
 def calls_until(world: World, name: str) -> int:
     """The number of the call of this name in a rotation."""
     counted = Death()
-    item = item_of(world, "user-12", Kind.ROTATE, Kind.ROTATE)
+    item = item_of(world, "user-22", Kind.ROTATE, Kind.ROTATE)
     folder = Path(mkdtemp())
     claim(world, folder, plan_of(item, at=world.clock.now))
     with engine(world, folder, death=counted) as made:
@@ -142,11 +178,45 @@ def calls_until(world: World, name: str) -> int:
 
 def test_nobody_confirms_a_key_that_is_not_there(world: World, tmp_path: Path) -> None:
     """It would count later, for a key that nobody has seen."""
-    item = item_of(world, "user-13")
-    claim(world, tmp_path, plan_of(item, at=world.clock.now))
+    item = item_of(world, "user-23")
+    claim_signed(world, tmp_path, item)
     means = means_of(world, tmp_path)
     with pytest.raises(UsageError, match="no new key yet"):
         tell_journal(means, item.id, Event.CONFIRMED, reason="moved", by="ann")
     (outcome,) = advance(means, lambda _: None, item)
     assert outcome.steps[-1] is Step.PUBLISH
     assert tell_journal(means, item.id, Event.CONFIRMED, reason="moved", by="ann").done.confirmed_by == "ann"
+
+
+def test_a_key_that_no_journal_knows_is_switched_on_with_an_intent(world: World, tmp_path: Path) -> None:
+    """So that CloudTrail tells whose doing it was, as of every other call that changes a key."""
+    (key,) = world.keys("user-10")
+    before = len(world.cloud.call_log)
+    switch_on(means_of(world, tmp_path), key, (OTHER, "user-10"), "now")
+    (agent,) = [call.user_agent for call in world.cloud.call_log[before:] if call.action == "UpdateAccessKey"]
+    assert re.search(r"auditor-intent/[0-9a-f]{32}$", agent)
+
+
+@pytest.mark.parametrize(("lost", "outcome"), [(False, "failed"), (True, "done")])
+def test_what_was_moved_back_without_an_answer_is_looked_at(
+    world: World, tmp_path: Path, *, lost: bool, outcome: str
+) -> None:
+    """The journal has it as begun; the next tick tells by what is current whether it was done."""
+    user = f"user-{11 + lost}"
+    item = item_of(world, user, through=Kind.DEACTIVATE)
+    rotated(world, tmp_path, item, 1)
+    stored = world.stored(f"auditor/{user}")
+    assert stored is not None
+    delivery = Delivery(secret=f"auditor/{user}", current="before")
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        plan = plan_of(item.model_copy(update={"delivery": delivery}))
+        version = fold(journal.rows).items[item.id].done.version
+        current = "before" if not lost else version
+        changed = plan.items[0].model_copy(update={"delivery": Delivery(secret=f"auditor/{user}", current=current)})
+        document = plan.model_copy(update={"items": (changed,)}).model_dump(mode="json", by_alias=True)
+        journal.add(plan.id, "", Event.CLAIMED, plan=document)
+        journal.add(plan.id, item.id, Event.INTENT, step="restore", intent="0" * 32, by="x", keys=[])
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
+        results = [row.told for row in journal.rows if row.event is Event.RESULT and row.told["step"] == "restore"]
+    assert [one["outcome"] for one in results] == [outcome]

@@ -13,7 +13,7 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.ssm.models import ssm_backends
 
 from auditor.aws.ses import smtp_password
-from auditor.demo import ErrorFault, LostFault
+from auditor.demo import Call, ErrorFault, Fault, LostFault
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.engine import NotToldError, Outcome, Standing
 from auditor.remediation.hands import Hands
@@ -26,7 +26,7 @@ from auditor.remediation.record import record
 from auditor.secret import Secret
 from auditor.tables import records_of
 from tests.builders import AS_OF
-from tests.remediation.world import OTHER, SameCaller, World, claim, item_of, plan_of, tick, tracked
+from tests.remediation.world import OTHER, Death, SameCaller, World, claim, item_of, plan_of, tick, tracked
 
 USER = "user-0"
 
@@ -277,8 +277,58 @@ def test_a_lost_answer_makes_no_second_key(world: World, tmp_path: Path) -> None
     assert "was deleted again" in outcome.told
     assert world.keys(USER) == {item.key.id: "Active"}
     assert world.cloud.calls["222222222222", "CreateAccessKey"] == 1
+    assert changes(world, tmp_path) == ["discarded"]
     (outcome,) = tick(world, tmp_path)
     assert Step.PUBLISH in outcome.steps
+    assert changes(world, tmp_path) == ["discarded", "created", "published"]
+
+
+def changes(world: World, folder: Path) -> list[object]:
+    """What was changed, as a run tells it."""
+    with open_journal(folder, lambda: world.clock.now, writes=False) as journal:
+        return [change["action"] for change in records_of(record(journal.rows, world.clock.now).actions)]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("commit", range(4, 8))
+def test_a_key_that_was_taken_back_is_told_once_wherever_it_was_killed(
+    world: World, tmp_path: Path, commit: int, *, after: bool
+) -> None:
+    """Once it is deleted, nothing in AWS shows that it was ours: the journal has to know it before."""
+    claim(world, tmp_path, plan_of(item_of(world, USER)))
+    lost = [LostFault()]
+    world.fault = lambda call: lost.pop() if call.action == "CreateAccessKey" and lost else None
+    tick(world, tmp_path, commits=Death(commit - 1, after))
+    while changes(world, tmp_path)[-1:] != ["published"]:
+        assert world.clock.now < AS_OF + timedelta(hours=10)
+        world.clock.pass_(minutes=30)
+        tick(world, tmp_path)
+    assert changes(world, tmp_path) == ["discarded", "created", "published"]
+
+
+def test_a_key_that_cannot_be_taken_back_is_told_as_made_and_switched_off(world: World, tmp_path: Path) -> None:
+    """Each once, however often it is tried; that somebody settles it by hand deletes nothing."""
+    item = item_of(world, USER)
+    claim(world, tmp_path, plan_of(item))
+
+    def fault(call: Call) -> Fault | None:
+        refused = call.action == "DeleteAccessKey" or (
+            call.action == "PutSecretValue" and world.keys(USER).keys() != {item.key.id}
+        )
+        return (
+            ErrorFault(403, "AccessDenied" if call.service == "iam" else "AccessDeniedException") if refused else None
+        )
+
+    world.fault = fault
+    for _ in range(3):
+        (outcome,) = tick(world, tmp_path)
+        assert "ORPHAN_KNOWN" in outcome.told
+    assert changes(world, tmp_path) == ["deactivated"]
+    state = tracked(world, tmp_path, item)
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add(state.plan_id, item.id, Event.RESULT, step="create", outcome="failed", why="settled by hand")
+    assert changes(world, tmp_path) == ["deactivated", "created"]
+    assert sorted(world.keys(USER).values()) == ["Active", "Inactive"]
 
 
 def test_without_proof_a_strangers_key_is_left_alone(world: World, tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from moto.kms.models import kms_backends
+from moto.kms.utils import AbstractPrivateKey
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import shared_clients
@@ -29,6 +32,31 @@ def make_key(spec: str = "RSA_2048", usage: str = "SIGN_VERIFY", region: str = "
     backend = kms_backends[MAIN][region]
     key = backend.create_key(policy="", key_usage=usage, key_spec=spec, description="", tags=[])
     return str(key.arn)
+
+
+class Sm2(AbstractPrivateKey):
+    """The private half of a key of SM2, which the simulated KMS does not make: a curve that libraries may not know."""
+
+    def sign(self, message: bytes, signing_algorithm: str) -> bytes:
+        """Nobody gets so far."""
+        raise NotImplementedError
+
+    def verify(self, message: bytes, signature: bytes, signing_algorithm: str) -> bool:
+        """Nobody gets so far."""
+        raise NotImplementedError
+
+    def public_key(self) -> bytes:
+        """SubjectPublicKeyInfo, which differs from another curve's by the curve's name (RFC 5480; GM/T 0006)."""
+        of_p256 = ec.generate_private_key(ec.SECP256R1()).public_key()
+        content = of_p256.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return content.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a811ccf5501822d"))
+
+
+def make_sm2_key() -> str:
+    """A key of the kind SM2, which KMS has in China; its ARN."""
+    arn = make_key("ECC_NIST_P256")
+    kms_backends[MAIN]["us-east-1"].keys[arn.rpartition("/")[2]].private_key = Sm2()
+    return arn
 
 
 @pytest.fixture
@@ -97,6 +125,8 @@ def test_keys_that_sign_nothing_that_openssh_knows_are_refused(caller: Caller) -
     """For another use, of another curve, or not there at all."""
     with pytest.raises(UsageError, match="no signatures that OpenSSH knows"):
         public_line(caller, make_key("ECC_SECG_P256K1"))
+    with pytest.raises(UsageError, match="no signatures that OpenSSH knows"):
+        public_line(caller, make_sm2_key())
     with pytest.raises(AwsFailure, match="no key for signatures"):
         public_line(caller, make_key(usage="ENCRYPT_DECRYPT"))
     with pytest.raises(AwsFailure, match="NotFoundException"):

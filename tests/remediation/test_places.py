@@ -8,8 +8,8 @@ from auditor.demo import Call, ErrorFault, Fault
 from auditor.remediation.engine import Standing
 from auditor.remediation.plan import Kind
 from auditor.remedy.carrying_out import advance
-from tests.remediation.test_by_hand import means_of
-from tests.remediation.world import World, claim, item_of, plan_of
+from tests.remediation.test_by_hand import claim_signed, means_of
+from tests.remediation.world import World, item_of
 
 
 def refusing(call: Call) -> Fault | None:
@@ -30,7 +30,7 @@ def test_a_unit_protects_the_users_of_its_accounts(
 ) -> None:
     """Those of other units go on; where the units cannot be read, everybody may be protected."""
     item = item_of(world, "user-3", Kind.ROTATE, Kind.ROTATE)
-    claim(world, tmp_path, plan_of(item, at=world.clock.now))
+    claim_signed(world, tmp_path, item)
     means = means_of(world, tmp_path)
     protected = means.config.remediation.protected.model_copy(
         update={"ous": (unit if unit.startswith("/") else "/Sandbox",)}

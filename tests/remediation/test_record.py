@@ -109,10 +109,24 @@ def test_a_key_that_was_made_and_taken_back_is_told(story: Story) -> None:
     story.add(ITEM.id, Event.RESULT, step="create", outcome="failed", why="denied")
     story.begun(ITEM, Step.CREATE)
     story.add(ITEM.id, Event.MADE, key="AKIALOST")
+    story.add(ITEM.id, Event.DISCARDED, key="AKIALOST", how="deleted", why="not stored")
     story.add(ITEM.id, Event.RESULT, step="create", outcome="failed", why="AKIALOST was deleted again: not stored")
     kept = told_by(story)
     assert actions(kept, "action", "access_key_id", "detail", "approved_by") == [
         ("discarded", "AKIALOST", "AKIALOST was deleted again: not stored", None)
+    ]
+
+
+def test_a_key_that_could_not_be_taken_back_is_told_as_what_is_there(story: Story) -> None:
+    """It was made, and switched off at most: that somebody settled it by hand deletes nothing."""
+    story.approved(("bob", "delete"))
+    story.begun(ITEM, Step.CREATE)
+    story.add(ITEM.id, Event.MADE, key="AKIALOST")
+    story.add(ITEM.id, Event.DISCARDED, key="AKIALOST", how="inactive", why="not stored")
+    story.add(ITEM.id, Event.RESULT, step="create", outcome="failed", why="settled by hand")
+    assert actions(told_by(story), "action", "access_key_id", "detail", "approved_by") == [
+        ("deactivated", "AKIALOST", "AKIALOST was switched off: not stored", None),
+        ("created", "AKIALOST", "not stored: settled by hand", "bob"),
     ]
 
 
