@@ -163,7 +163,9 @@ class Means:
                 raise UsageError(what, where="remediation.secrets", next_step=step)
             folder = str((self.folder / "secrets").absolute())
             name = f"{candidate.account_id}_{user}"  # a user may be called ".."
-            return Delivery(store="age", secret=name, file=folder, readers=readers)
+            return Delivery(
+                store="age", secret=name, file=folder, readers=readers, smtp_regions=secrets.smtp_regions
+            )
         return Delivery(
             store=secrets.store.value,
             secret=secrets.name_of(user),

@@ -232,6 +232,7 @@ def test_a_key_that_aws_never_gets_to_know_is_taken_back(world: World, tmp_path:
 
 KEYS = f"""
     [remediation.secrets]
+    smtp_regions = ["eu-west-1"]
     recovery_keys = ["{READERS[1]}"]
     [[remediation.secrets.owner]]
     name = "vendor-*"
@@ -268,6 +269,7 @@ def test_where_a_key_goes_is_its_owners_matter(monkeypatch: pytest.MonkeyPatch) 
     assert (found.store, found.secret, found.readers) == ("age", f"{OTHER}_..", READERS)
     assert found.file == str(Path("remediation/secrets").absolute())
     assert found.place == f"a file in {found.file}/{OTHER}_.. that 2 public keys can open"
+    assert found.smtp_regions == ("eu-west-1",), "a vendor sends mail from there, too"
     assert delivery(KEYS, "payments").store == "secretsmanager"
     with pytest.raises(UsageError, match="is no public key"):
         delivery(KEYS.replace(READERS[0], f"age1{'q' * 58}"), "vendor-a")
@@ -279,6 +281,6 @@ def test_where_a_key_goes_is_its_owners_matter(monkeypatch: pytest.MonkeyPatch) 
 def test_files_need_a_second_reader() -> None:
     """Or a key that its owner lost could never be read."""
     with pytest.raises(UsageError, match="need a second reader"):
-        parse_config(KEYS.replace("recovery_keys", "smtp_regions").replace(READERS[1], "eu-west-1"), origin="t")
+        parse_config(KEYS.replace(f'recovery_keys = ["{READERS[1]}"]', ""), origin="t")
     with pytest.raises(UsageError, match="a public key"):
         parse_config(KEYS.replace(READERS[0], "AGE-SECRET-KEY-1"), origin="t")
