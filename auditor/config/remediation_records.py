@@ -170,6 +170,8 @@ class RolesConfig(Section):
     """Makes keys and stores their secrets; `auditor iam-policy --for rotate` prints what it needs."""
     retire: _OptionalRole = None
     """Switches keys off and on, and deletes them; `auditor iam-policy --for retire` prints what it needs."""
+    rollback: _OptionalRole = None
+    """Switches keys on again for `rollback` and `auditor key activate`; not set, the role that retires."""
 
 
 class JournalConfig(Section):

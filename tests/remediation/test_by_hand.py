@@ -5,10 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from moto.iam.models import iam_backends
 
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.failures import AwsFailure
 from auditor.config import load_config
+from auditor.config.remediation_records import RolesConfig
 from auditor.demo import ErrorFault
 from auditor.errors import ApprovalError
 from auditor.model import KeyStatus, UsedAt
@@ -99,3 +101,35 @@ def test_a_clock_that_is_off_keeps_nobody_from_switching_a_key_on(world: World, 
     assert switch_on(means, key, (OTHER, "user-9"), "now") == key
     with pytest.raises(ApprovalError, match="clock"):
         list(advance(means, lambda _: None))
+
+
+def make_role(world: World, name: str) -> None:
+    """A role like the one that reads."""
+    backend = iam_backends[OTHER]["aws"]
+    like = backend.get_role(world.cloud.role_name)
+    backend.create_role(name, like.assume_role_policy_document, "/", None, "", [], "3600")
+
+
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [({"retire": "retirer", "rollback": "restorer"}, "restorer"), ({"retire": "retirer"}, "retirer")],
+)
+def test_a_role_of_its_own_switches_keys_on_again(
+    world: World, tmp_path: Path, roles: dict[str, str], expected: str
+) -> None:
+    """Whether the journal knows the key or not; where none is named, it is the one that switches them off."""
+    for name in ("retirer", "restorer"):
+        make_role(world, name)
+    item = item_of(world, "user-10", through=Kind.ROTATE)
+    claim(world, tmp_path, plan_of(item, at=world.clock.now))
+    means = means_of(world, tmp_path)
+    remediation = means.config.remediation.model_copy(update={"roles": RolesConfig.model_validate(roles)})
+    for whose in ((None, None), (OTHER, "user-10")):
+        means = means_of(world, tmp_path)
+        means.config = means.config.model_copy(update={"remediation": remediation})
+        before = len(world.cloud.call_log)
+        assert switch_on(means, item.key.id, whose, "it fails") == item.key.id
+        calls = world.cloud.call_log[before:]
+        entered = [call.params["RoleArn"].rpartition("/")[2] for call in calls if call.action == "AssumeRole"]
+        assert [call.action for call in calls if call.action == "UpdateAccessKey"] == ["UpdateAccessKey"]
+        assert entered == [expected]
