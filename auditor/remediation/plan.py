@@ -130,6 +130,11 @@ class Item(Record):
         return self.kind.rank <= kind.rank <= self.through.rank
 
     @property
+    def makes_key(self) -> bool:
+        """Whether there will be a new key."""
+        return self.kind is Kind.ROTATE
+
+    @property
     def where(self) -> str:
         """Account and user, for people."""
         return f"{self.account_name or self.account_id}/{self.user}"

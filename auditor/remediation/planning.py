@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
-from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, Limits, PlannedKey, Waits, days, use_of
+from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, Limits, PlannedKey, Use, Waits, days, use_of
 from auditor.remediation.protection import Person, Protection
 
 WANTED: Mapping[ControlId, Kind] = {
@@ -271,10 +271,15 @@ def _delivery(candidate: Candidate, seen: Seen, key: PlannedKey, settings: Setti
     if stored is not None and (stored.is_deleted or stored.rotates_itself):
         why = "is scheduled for deletion" if stored.is_deleted else "is rotated by Secrets Manager itself"
         raise _BlockedError("SECRET", f"the secret that the new key would go to {why}")
-    regions = {*delivery.smtp_regions, *filter(None, [key.last_used.region])}
-    sends_mail = key.last_used.service in SES or candidate.user.startswith(SES_CONSOLE)
-    smtp = tuple(sorted(regions)) if sends_mail else ()
-    return delivery.model_copy(update={"current": stored.current if stored else None, "smtp_regions": smtp})
+    delivery = with_mail(delivery, candidate.user, key.last_used)
+    return delivery.model_copy(update={"current": stored.current if stored else None})
+
+
+def with_mail(delivery: Delivery, user: str, last_used: Use) -> Delivery:
+    """The delivery with the Regions for which a user's key gets SMTP passwords: none, unless it sends mail by SES."""
+    regions = {*delivery.smtp_regions, *filter(None, [last_used.region])}
+    sends_mail = last_used.service in SES or user.startswith(SES_CONSOLE)
+    return delivery.model_copy(update={"smtp_regions": tuple(sorted(regions)) if sends_mail else ()})
 
 
 def _canaries_first(item: Item) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from auditor.remediation.planning import Candidate, plan_items
 from auditor.remediation.progress import Tracked, fold
 from auditor.remediation.protection import Person
 from auditor.remedy.accounts import Accounts
+from auditor.remedy.admission import admit
 from auditor.remedy.asking import answers_to
 from auditor.remedy.carrying_out import claim
 from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
@@ -232,13 +233,14 @@ def claim_own(means: Means, plan: Plan) -> None:
     """Take a plan into the journal that changes nothing but the operator's own key: nobody else has to approve it.
 
     Raises:
-        ApprovalError: it is somebody else's key.
+        ApprovalError: it is somebody else's key, or not what `admit` takes.
     """
     operator = means.operator_on_time()
     if not all(item.own and operator.is_user(item.account_id, item.user) for item in plan.items):
         raise ApprovalError("It is not your own key.", where=plan.id, next_step="Have the plan approved.")
     with means.journal() as journal:
         if plan.id not in fold(journal.rows).plans:
+            admit(means, plan)
             told = plan.model_dump(mode="json", by_alias=True)
             journal.add(plan.id, "", Event.CLAIMED, plan=told, by=operator.who.arn)
             through = {item.id: item.through.value for item in plan.items}

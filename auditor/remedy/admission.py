@@ -1,0 +1,62 @@
+"""What a plan must be before it is taken into the journal, beyond being approved.
+
+Approvers see a plan and sign it, but its file may have been written by anybody: so what it says of where secrets go is
+held against the configuration, as if it were made now.
+"""
+
+from collections.abc import Iterator
+
+from auditor.aws.credentials_file import credentials_path
+from auditor.errors import ApprovalError, UsageError
+from auditor.remediation.plan import Delivery, Item, Plan
+from auditor.remediation.planning import with_mail
+from auditor.remedy.means import Means
+
+
+def admit(means: Means, plan: Plan) -> None:
+    """Refuse a plan that is not as it would be made here and now.
+
+    Args:
+        means: what it is to be carried out with.
+        plan: a plan that is in no journal yet.
+
+    Raises:
+        ApprovalError: it is not what the configuration gives.
+        AwsFailure: AWS does not know the caller.
+    """
+    for item in plan.items:
+        why = next(_wrong(means, item), None)
+        if why is not None:
+            step = "Nothing was done. Plan anew, and see who wrote the plan: its file is not edited by hand."
+            raise ApprovalError(f"{item.where}: {why}.", where=plan.id, next_step=step)
+
+
+def _wrong(means: Means, item: Item) -> Iterator[str]:
+    if item.own and not means.operator.is_user(item.account_id, item.user):
+        yield "it is planned as an own key, and is not yours"
+    yield from _misdelivered(means, item)
+
+
+def _misdelivered(means: Means, item: Item) -> Iterator[str]:
+    """Why the secret of the new key would go where the configuration does not send it."""
+    told = item.delivery
+    if told is None:
+        if item.makes_key:
+            yield "it does not say where the new key goes"
+        return
+    if told.store == "profile":
+        if not item.own:
+            yield "only one's own key goes into a credentials file"
+        if told.file != str(credentials_path().absolute()):
+            yield f"the new key would go into {told.file}, which is not your credentials file"
+        return
+    if item.own:
+        yield "one's own key goes into one's own credentials file"
+    try:
+        expected = with_mail(means.delivery(item), item.user, item.key.last_used)
+    except UsageError as error:  # into a file that would be lost, or that nobody could read
+        yield f"{error.what.rstrip('.')}"
+        return
+    for name in Delivery.model_fields.keys() - {"current"}:  # that is AWS's matter, and read before the first step
+        if getattr(told, name) != getattr(expected, name):
+            yield f"the new key would go to {told.place}, and the configuration sends it to {expected.place} ({name})"
