@@ -4,26 +4,34 @@ Approvers see a plan and sign it, but its file may have been written by anybody:
 held against the configuration, as if it were made now.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from auditor.aws.credentials_file import credentials_path
 from auditor.errors import ApprovalError, UsageError
 from auditor.remediation.plan import Delivery, Item, Plan
 from auditor.remediation.planning import with_mail
+from auditor.remediation.progress import Ledger
 from auditor.remedy.means import Means
 
 
-def admit(means: Means, plan: Plan) -> None:
+def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
     """Refuse a plan that is not as it would be made here and now.
 
     Args:
         means: what it is to be carried out with.
         plan: a plan that is in no journal yet.
+        ledger: what the journal knows.
 
     Raises:
-        ApprovalError: it is not what the configuration gives.
+        ApprovalError: it is not what the configuration gives, or takes the place of something else.
         AwsFailure: AWS does not know the caller.
     """
+    ids = Counter(item.id for item in plan.items)
+    taken = sorted(name for name, count in ids.items() if count > 1 or name in ledger.items)
+    if taken:
+        what = f"The plan has items that are there already: {', '.join(taken)}."
+        raise ApprovalError(what, where=plan.id, next_step="Nothing was done. Plan anew.")
     for item in plan.items:
         why = next(_wrong(means, item), None)
         if why is not None:

@@ -55,7 +55,7 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
             if now >= plan.expires_at:
                 step = "Plan anew, and have it approved."
                 raise ApprovalError("The plan has expired.", where=plan.id, next_step=step)
-            admit(means, plan)
+            admit(means, plan, ledger)
             journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True), by=operator)
         elif known.digest != plan.digest:
             raise ApprovalError("Another plan of this name was applied.", where=plan.id, next_step="Plan anew.")

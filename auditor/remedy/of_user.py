@@ -239,8 +239,9 @@ def claim_own(means: Means, plan: Plan) -> None:
     if not all(item.own and operator.is_user(item.account_id, item.user) for item in plan.items):
         raise ApprovalError("It is not your own key.", where=plan.id, next_step="Have the plan approved.")
     with means.journal() as journal:
-        if plan.id not in fold(journal.rows).plans:
-            admit(means, plan)
+        ledger = fold(journal.rows)
+        if plan.id not in ledger.plans:
+            admit(means, plan, ledger)
             told = plan.model_dump(mode="json", by_alias=True)
             journal.add(plan.id, "", Event.CLAIMED, plan=told, by=operator.who.arn)
             through = {item.id: item.through.value for item in plan.items}

@@ -149,3 +149,24 @@ def test_a_file_is_not_planned_on_a_laptop_and_lost_in_a_pipeline(team: Team, mo
     monkeypatch.delenv("CI")
     (outcome,) = advance(team.means(**tabled), lambda _: None)
     assert outcome.standing is Standing.DONE
+
+
+# ------------------------------------------------------------------------------------------------- what there is already
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_an_item_takes_no_others_place(team: Team, *, twice: bool) -> None:
+    """A name that the journal knows, or that the plan has twice, would wipe out how the other stands."""
+    first, other = team.item("user-0"), team.item("user-1")
+    if not twice:
+        team.claims(team.plan(first))
+        list(advance(team.means(), lambda _: None))
+    items = (
+        (first, other.model_copy(update={"id": first.id})) if twice else (other.model_copy(update={"id": first.id}),)
+    )
+    with pytest.raises(ApprovalError, match=f"there already: {first.id}"):
+        team.claims(team.plan(*items, number=2))
+    found = team.means().ledger().items
+    assert {name: (it.item.user, it.ended) for name, it in found.items()} == (
+        {} if twice else {first.id: ("user-0", "rotated")}
+    )
