@@ -62,11 +62,14 @@ class Basis(Record):
 
 
 class Waits(Record):
-    """Days that must pass: after publishing, without a use of the old key, and inactive before it is deleted."""
+    """Days that must pass: after publishing, without a use of the old key, and inactive before it is deleted.
 
-    grace_days: int
-    quiet_days: int
-    quarantine_days: int
+    Whatever a configuration says, there is one quiet day and there are two weeks inactive.
+    """
+
+    grace_days: Annotated[int, Field(ge=0)]
+    quiet_days: Annotated[int, Field(ge=1)]
+    quarantine_days: Annotated[int, Field(ge=14)]
     why: str | None = None
     """Why they are longer than the configuration has them."""
 

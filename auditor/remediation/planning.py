@@ -111,6 +111,8 @@ class Settings:
     """Of the run, for the cap in percent."""
     in_use: Mapping[str, int]
     """How many active keys of an account were used in the last `waits.quiet_days`."""
+    switched_off: Mapping[str, datetime]
+    """When keys were switched off here, by their ids."""
     own_keys: frozenset[str]
     open_users: frozenset[tuple[str, str]]
     """Account and user name of items that are under way."""
@@ -212,10 +214,16 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         owner=candidate.owner,
         urgent=is_urgent,
         own=candidate.is_own,
-        inactive_since=candidate.inactive_since if kind is Kind.DELETE else None,
+        inactive_since=_inactive_since(candidate, planned, settings) if kind is Kind.DELETE else None,
         delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
         waits=_waits(candidate, seen.person, settings),
     )
+
+
+def _inactive_since(candidate: Candidate, key: PlannedKey, settings: Settings) -> datetime | None:
+    """The latest of what is known: by runs, by the journal, and by a use after both; None where neither knows."""
+    known = [at for at in (candidate.inactive_since, settings.switched_off.get(key.id)) if at]
+    return max([*known, *([key.last_used.at] if key.last_used.at else [])]) if known else None
 
 
 def _the_key(candidate: Candidate, keys: Sequence[LiveKey]) -> LiveKey:

@@ -5,10 +5,13 @@ held against the configuration, as if it were made now.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
 
 from auditor.aws.credentials_file import credentials_path
 from auditor.errors import ApprovalError, UsageError
+from auditor.history import last_seen_active
 from auditor.remediation.plan import Delivery, Item, Plan
 from auditor.remediation.planning import with_mail
 from auditor.remediation.progress import Ledger
@@ -32,16 +35,47 @@ def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
     if taken:
         what = f"The plan has items that are there already: {', '.join(taken)}."
         raise ApprovalError(what, where=plan.id, next_step="Nothing was done. Plan anew.")
+    active = _seen_active(means, plan, ledger)
     for item in plan.items:
-        why = next(_wrong(means, item), None)
+        why = next(_wrong(means, item, active.get(item.id)), None)
         if why is not None:
             step = "Nothing was done. Plan anew, and see who wrote the plan: its file is not edited by hand."
             raise ApprovalError(f"{item.where}: {why}.", where=plan.id, next_step=step)
 
 
-def _wrong(means: Means, item: Item) -> Iterator[str]:
+def _seen_active(means: Means, plan: Plan, ledger: Ledger) -> Mapping[str, datetime]:
+    """When keys that the plan has as inactive were last known to be active, by the item's id.
+
+    By runs since the instant that the plan says, by the journal, which has when it switched them off, and by their use.
+    """
+    items = {
+        (item.account_id, item.user, item.key.created_at): (item, item.inactive_since)
+        for item in plan.items
+        if item.inactive_since is not None
+    }
+    if not items:
+        return {}
+    after = min(since for _, since in items.values())
+    seen = last_seen_active(Path(means.config.output.folder), items.keys(), after, means.timing.now())
+    known = {
+        item.id: [seen.get(key), ledger.switched_off.get(item.key.id), item.key.last_used.at]
+        for key, (item, _) in items.items()
+    }
+    return {name: max(at for at in times if at) for name, times in known.items() if any(times)}
+
+
+def _wrong(means: Means, item: Item, active: datetime | None) -> Iterator[str]:
     if item.own and not means.operator.is_user(item.account_id, item.user):
         yield "it is planned as an own key, and is not yours"
+    house, waits = means.config.remediation, item.waits
+    if waits.quiet_days < house.quiet_days or waits.quarantine_days < house.quarantine_days:
+        yield "it waits for fewer days than the configuration wants"
+    if waits.grace_days < house.grace_days and not item.own:
+        yield "it gives the application fewer days than the configuration wants"
+    since = item.inactive_since
+    if since is not None and active is not None and since < active:
+        told = f"it says that the key is inactive since {since:%Y-%m-%d %H:%M}Z"
+        yield f"{told}, and it was active at {active:%Y-%m-%d %H:%M}Z"
     yield from _misdelivered(means, item)
 
 

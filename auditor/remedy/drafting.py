@@ -50,6 +50,7 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Popu
         ramp=max(config.first_items, 2 * ledger.done_well),
         active_keys=among.active_keys,
         in_use=among.in_use,
+        switched_off=ledger.switched_off,
         own_keys=means.operator_on_time().keys,
         open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
         now=means.timing.now(),

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from auditor.aws.credentials_file import CredentialsFile, credentials_path
 from auditor.aws.loop import run
@@ -177,7 +176,6 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
         basis=(Basis(control=ASKED, severity="-", reason=wish.reason),),
         owner=person.name if subject.own else owner,
         kind=wish.kind,
-        inactive_since=_inactive_since(means, key) if wish.kind is Kind.DELETE else None,
         is_urgent=wish.leaked,
         is_own=subject.own,
     )
@@ -221,12 +219,6 @@ def _profile(profile: str, key: LiveKey) -> Delivery:
         step = "Name the profile that does with --profile, or ask somebody to rotate it into a secret store."
         raise UsageError(what, where=str(path), next_step=step)
     return Delivery(store="profile", secret=profile, file=str(path.absolute()))
-
-
-def _inactive_since(means: Means, key: LiveKey) -> datetime | None:
-    """Since when the key is inactive, by the journal: AWS does not say so."""
-    found = [it.done.inactive_at for it in means.ledger().items.values() if it.item.key.id == key.access_key_id]
-    return max((at for at in found if at is not None), default=None)
 
 
 def claim_own(means: Means, plan: Plan) -> None:

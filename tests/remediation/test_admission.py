@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,21 @@ import pytest
 
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.config import load_config
-from auditor.errors import ApprovalError
+from auditor.errors import ApprovalError, UsageError
+from auditor.gather import connection_for
+from auditor.model import KeyStatus
+from auditor.pipeline import AuditRequest, audit
 from auditor.remediation.engine import Standing
-from auditor.remediation.plan import Delivery, Item, Kind, Plan
+from auditor.remediation.journal import Event
+from auditor.remediation.plan import Delivery, Item, Kind, Plan, Use, read_plan
 from auditor.remedy.carrying_out import advance, claim
 from auditor.remedy.means import Means
+from tests.builders import ago
+from tests.conftest import NoProgress
 from tests.remediation.journal_tables import make_table
 from tests.remediation.signing import Approver
 from tests.remediation.world import OTHER, World, item_of, plan_of
+from tests.report_files import Key, user_row, write_report
 
 BOB, CAT = Approver("bob@example.com"), Approver("cat@example.com")
 OWNER, RECOVERY, EVE = (str(pyrage.x25519.Identity.generate().to_public()) for _ in range(3))
@@ -151,7 +159,7 @@ def test_a_file_is_not_planned_on_a_laptop_and_lost_in_a_pipeline(team: Team, mo
     assert outcome.standing is Standing.DONE
 
 
-# ------------------------------------------------------------------------------------------------- what there is already
+# ------------------------------------------------------------------------------------------------- what is there
 
 
 @pytest.mark.parametrize("twice", [False, True])
@@ -170,3 +178,78 @@ def test_an_item_takes_no_others_place(team: Team, *, twice: bool) -> None:
     assert {name: (it.item.user, it.ended) for name, it in found.items()} == (
         {} if twice else {first.id: ("user-0", "rotated")}
     )
+
+
+# ------------------------------------------------------------------------------------------------- when
+
+
+@pytest.mark.parametrize(
+    ("name", "demanded", "said"),
+    [
+        ("grace_days", 8, "fewer days than the configuration"),
+        ("quiet_days", 15, "waits for fewer days"),
+        ("quarantine_days", 15, "waits for fewer days"),
+    ],
+)
+def test_a_plan_waits_no_less_than_the_configuration_wants_now(team: Team, name: str, demanded: int, said: str) -> None:
+    """Whether it was edited, or the configuration has changed since; longer is fine."""
+    plan = team.plan(team.item("user-0", through=Kind.DELETE))
+    with pytest.raises(ApprovalError, match=said):
+        team.claims(plan, team.means(**{name: demanded}))
+    longer = {one: days - 1 for one, days in LONG.items() if one != "quarantine_days"}
+    assert team.claims(plan, team.means(**longer))
+
+
+@pytest.mark.parametrize(("name", "days"), [("grace_days", -1), ("quiet_days", 0), ("quarantine_days", 13)])
+def test_there_are_days_that_no_plan_leaves_out(team: Team, name: str, days: int) -> None:
+    """Whatever a configuration would allow: it is no plan."""
+    content = team.plan(team.item("user-0")).content.replace(
+        f'"{name}":{LONG[name]}'.encode(), f'"{name}":{days}'.encode()
+    )
+    with pytest.raises(UsageError, match=f"waits.{name}"):
+        read_plan(content, "plan")
+
+
+def run_that_saw(team: Team, status: KeyStatus, days: float, user: str, created: datetime) -> None:
+    """A run so long ago, which saw the user's key so."""
+    at = team.world.clock.now - timedelta(days=days)
+    reports = team.folder / f"in-{days}"
+    row = user_row(user, Key(created, created + timedelta(days=1), status is KeyStatus.ACTIVE), account=OTHER)
+    write_report(reports / "report.csv", row, account=OTHER)
+    config = load_config(None, {"output": {"folder": str(team.folder / "reports"), "formats": ["csv"]}})
+    audit(AuditRequest(config, connection_for(config), at, (), (reports,)), NoProgress())
+
+
+@pytest.mark.parametrize("by", ["a run", "the journal", "its last use"])
+def test_a_key_was_not_inactive_while_it_was_seen_active(team: Team, by: str) -> None:
+    """A plan that says so would delete at once what was switched off a minute ago."""
+    item = team.item("user-0", Kind.DELETE, Kind.DELETE)
+    off = item.key.model_copy(update={"status": KeyStatus.INACTIVE, "last_used": Use(at=ago(150))})
+    item = item.model_copy(update={"key": off, "inactive_since": ago(100)})
+    number = 1
+    if by == "a run":
+        run_that_saw(team, KeyStatus.ACTIVE, 20, "user-0", off.created_at)
+    elif by == "the journal":
+        before = item.model_copy(update={"id": "before"})
+        switched = team.plan(before.model_copy(update={"kind": Kind.DEACTIVATE, "through": Kind.DEACTIVATE}))
+        team.claims(switched)
+        with team.means().journal() as journal:
+            journal.add(switched.id, "before", Event.RESULT, step="deactivate", outcome="done")
+            journal.add(switched.id, "before", Event.ENDED, how="inactive")
+        number = 2
+    else:
+        used = off.model_copy(update={"last_used": Use(at=ago(5))})
+        item = item.model_copy(update={"key": used})
+    with pytest.raises(ApprovalError, match="and it was active at"):
+        team.claims(team.plan(item, number=number))
+    late = item.model_copy(update={"inactive_since": team.world.clock.now})
+    assert team.claims(team.plan(late, number=number)) == {item.id: Kind.DELETE}
+
+
+def test_runs_that_saw_a_key_inactive_are_no_doubt(team: Team) -> None:
+    """What was seen active before is what the plan says."""
+    item = team.item("user-0", Kind.DELETE, Kind.DELETE)
+    off = item.key.model_copy(update={"status": KeyStatus.INACTIVE, "last_used": Use(at=ago(150))})
+    run_that_saw(team, KeyStatus.ACTIVE, 110, "user-0", off.created_at)
+    run_that_saw(team, KeyStatus.INACTIVE, 100, "user-0", off.created_at)
+    assert team.claims(team.plan(item.model_copy(update={"key": off, "inactive_since": ago(100)})))

@@ -24,6 +24,7 @@ SETTINGS = Settings(
     ramp=100,
     active_keys=100,
     in_use={},
+    switched_off={},
     own_keys=frozenset(),
     open_users=frozenset(),
     now=AS_OF,
@@ -194,3 +195,25 @@ def test_a_rhythm_that_is_no_number_blocks(tag: str) -> None:
     live = replace(live, person=replace(live.person, tags={"auditor:cadence": tag}))
     (_, (blocked,)) = plan_items([candidate("a")], lambda _one: live, SETTINGS)
     assert blocked.code == "CADENCE"
+
+
+@pytest.mark.parametrize(
+    ("run", "journal", "used", "expected"),
+    [
+        (30, None, 60, 30),
+        (30, 20, 60, 20),
+        (20, 30, 60, 20),
+        (None, 30, 60, 30),
+        (30, None, 10, 10),
+        (None, None, 60, None),
+    ],
+)
+def test_a_key_is_inactive_since_the_latest_of_what_is_known(
+    run: float | None, journal: float | None, used: float, expected: float | None
+) -> None:
+    """Runs are far apart, and do not see a key that was switched on in between; a use shows it."""
+    off = replace(key(), status=KeyStatus.INACTIVE, last_used=UsedAt(ago(used)))
+    found = replace(candidate("a"), kind=Kind.DELETE, inactive_since=None if run is None else ago(run))
+    settings = replace(SETTINGS, switched_off={} if journal is None else {off.access_key_id: ago(journal)})
+    ((item,), _) = plan_items([found], lambda _one: seen("a", off), settings)
+    assert item.inactive_since == (None if expected is None else ago(expected))
