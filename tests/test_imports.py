@@ -83,6 +83,7 @@ PURE = (
     "auditor.formats.oscal",
     "auditor.formats.plain_text",
     "auditor.formats.view",
+    "auditor.remediation.caps",
     "auditor.remediation.lifecycle",
     "auditor.remediation.news",
     "auditor.remediation.plan",

@@ -7,6 +7,7 @@ never adds or widens one.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -164,6 +165,14 @@ class Limits(Record):
     max_disruptions_per_tick: int
 
 
+class Among(Record):
+    """The keys that a plan chose from, as its run saw them: caps go by their number."""
+
+    active_keys: Annotated[int, Field(ge=0)]
+    in_use: Mapping[str, int]
+    """How many were used lately, by the accounts of the plan."""
+
+
 class Author(Record):
     """Who made the plan: the person, named as an approver would be, and whom AWS says that it is."""
 
@@ -190,6 +199,8 @@ class Plan(Record):
     accounts_read: int
     accounts_not_read: tuple[str, ...] = ()
     limits: Limits
+    among: Among | None = None
+    """None where a person asked for a key."""
     items: tuple[Item, ...]
     blocked: tuple[Blocked, ...] = ()
 
@@ -197,6 +208,8 @@ class Plan(Record):
     def content(self) -> bytes:
         """The canonical JSON."""
         document = self.model_dump(mode="json", by_alias=True)
+        if self.among is None:
+            del document["among"]
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @property

@@ -5,7 +5,6 @@ managed by a program, unknown, or beyond a cap is told with what somebody can do
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,7 +13,9 @@ from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
-from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, Limits, PlannedKey, Use, Waits, days, use_of
+from auditor.remediation.caps import Count, Measures
+from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, PlannedKey, Use, Waits, days, use_of
+from auditor.remediation.progress import Tracked
 from auditor.remediation.protection import Person, Protection
 
 WANTED: Mapping[ControlId, Kind] = {
@@ -58,7 +59,7 @@ ADVICE: Mapping[str, str] = {
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
     "OPEN": "It is under way already; `auditor remediate status` says how far.",
-    "CAP": "It comes with a later plan, or raise the cap in the configuration.",
+    "CAP": "It comes with a later plan, when what is under way is done; or raise the cap in the configuration.",
 }
 
 
@@ -104,13 +105,9 @@ class Settings:
     waits: Waits
     pauses: Mapping[tuple[str, str], Pause]
     """The longest that keys of a user were seen to rest between two uses, by account and user."""
-    limits: Limits
-    ramp: int
-    """How many keys that are not exposed a plan may have by what was done well before it."""
-    active_keys: int
-    """Of the run, for the cap in percent."""
-    in_use: Mapping[str, int]
-    """How many active keys of an account were used in the last `waits.quiet_days`."""
+    measures: Measures
+    under_way: Sequence[Tracked]
+    """What earlier plans left open."""
     switched_off: Mapping[str, datetime]
     """When keys were switched off here, by their ids."""
     own_keys: frozenset[str]
@@ -142,11 +139,9 @@ def plan_items(
             items.append(_item(candidate, see, settings))
         except _BlockedError as why:
             blocked.append(_blocked(candidate, *why.args))
-    chosen = list(_within(sorted(items, key=_canaries_first), settings))
-    kept = {item.id for item in chosen}
-    for item in items:
-        if item.id not in kept:
-            what = "the plan is full: it has as many keys as the caps allow, and first plans are small"
+    within = list(_within(sorted(items, key=_canaries_first), settings))
+    for item, why in within:
+        if why is not None:
             blocked.append(
                 Blocked(
                     account_id=item.account_id,
@@ -154,11 +149,11 @@ def plan_items(
                     user=item.user,
                     key_id=item.key.id,
                     code="CAP",
-                    reason=what,
+                    reason=f"no room: {why}",
                     advice=ADVICE["CAP"],
                 )
             )
-    return tuple(chosen), tuple(blocked)
+    return tuple(item for item, why in within if why is None), tuple(blocked)
 
 
 def _blocked(candidate: Candidate, code: str, reason: str) -> Blocked:
@@ -296,38 +291,12 @@ def _canaries_first(item: Item) -> tuple[object, ...]:
     return (not item.urgent, item.kind.rank, item.account_id, used.timestamp() if used else 0.0, item.user, item.key.id)
 
 
-def _within(items: Sequence[Item], settings: Settings) -> Iterator[Item]:
-    """As many as the caps and the ramp allow, one key of a user at a time.
-
-    Never all that an account uses, where it uses more than one. A key that is exposed is switched off all the same.
-    """
-    limits = settings.limits
-    most = min(limits.max_items, max(1, settings.active_keys * limits.max_percent // 100))
-    per_account, used = Counter[str](), Counter[str]()
-    users: set[tuple[str, str]] = set()
-    ramp = settings.ramp
+def _within(items: Sequence[Item], settings: Settings) -> Iterator[tuple[Item, str | None]]:
+    """Each item, and why there is no room for it beside what is under way."""
+    count = Count(settings.measures)
+    count.open(settings.under_way, settings.now)
     for item in items:
-        if sum(per_account.values()) >= most:
-            return
-        if not item.urgent and ramp < 1:
-            continue
-        account, is_used = item.account_id, _is_in_use(item, settings)
-        most_used = max(1, settings.in_use.get(account, 0) - 1)
-        if (
-            per_account[account] < limits.max_per_account
-            and (account, item.user) not in users
-            and (item.urgent or not is_used or used[account] < most_used)
-        ):
-            per_account[account] += 1
-            ramp -= not item.urgent
-            used[account] += is_used
-            users.add((account, item.user))
-            yield item
-
-
-def _is_in_use(item: Item, settings: Settings) -> bool:
-    at = item.key.last_used.at
-    return at is not None and at > settings.now - days(settings.waits.quiet_days)
+        yield item, count.refusal(item)
 
 
 def candidates_of(rows: Iterable[Mapping[str, object]]) -> Iterator[Candidate]:

@@ -10,11 +10,13 @@ from datetime import datetime
 from pathlib import Path
 
 from auditor.aws.credentials_file import credentials_path
-from auditor.errors import ApprovalError, UsageError
+from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.history import last_seen_active
+from auditor.remediation.caps import Count
 from auditor.remediation.plan import Delivery, Item, Plan
 from auditor.remediation.planning import with_mail
 from auditor.remediation.progress import Ledger
+from auditor.remedy.drafting import measures_of
 from auditor.remedy.means import Means
 
 
@@ -28,6 +30,7 @@ def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
 
     Raises:
         ApprovalError: it is not what the configuration gives, or takes the place of something else.
+        CapError: with what is under way it has more keys than the configuration allows now.
         AwsFailure: AWS does not know the caller.
     """
     ids = Counter(item.id for item in plan.items)
@@ -41,6 +44,19 @@ def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
         if why is not None:
             step = "Nothing was done. Plan anew, and see who wrote the plan: its file is not edited by hand."
             raise ApprovalError(f"{item.where}: {why}.", where=plan.id, next_step=step)
+    _confirm_room(means, plan, ledger)
+
+
+def _confirm_room(means: Means, plan: Plan, ledger: Ledger) -> None:
+    """As planning counts; what a plan says of how many keys there are is what its approvers saw."""
+    among = plan.among
+    count = Count(measures_of(means, ledger, among.active_keys if among else None, among.in_use if among else {}))
+    count.open(ledger.open(), means.timing.now())
+    for item in plan.items:
+        why = count.refusal(item)
+        if why is not None:
+            step = "Nothing was done. Plan anew, with fewer keys or when what is under way is done."
+            raise CapError(f"{item.where}: no room: {why}.", where=plan.id, next_step=step)
 
 
 def _seen_active(means: Means, plan: Plan, ledger: Ledger) -> Mapping[str, datetime]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from auditor.config.remediation_records import Day, WindowConfig
-from auditor.errors import ApprovalError, CapError, UsageError
+from auditor.errors import ApprovalError, UsageError
 from auditor.notify import Channels
 from auditor.remediation.approval import Answer, Approval, Rules, answered, approved
 from auditor.remediation.engine import Engine, Outcome, Standing
@@ -32,7 +32,7 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
     Raises:
         UsageError: the plan is empty.
         ApprovalError: the plan is not approved, changed, expired, of other approvers, or not what `admit` takes.
-        CapError: it has more keys than the configuration allows now.
+        CapError: with what is under way it has more keys than the configuration allows now.
     """
     if not plan.items:
         raise UsageError("The plan has nothing in it.", where=plan.id, next_step="Nothing is to be done.")
@@ -44,10 +44,6 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
         what = "Not enough persons approved this plan, or any part of it."
         step = f"`auditor remediate approve` it; code {plan.code}."
         raise ApprovalError(what, where=plan.id, next_step=step)
-    per_account = max((sum(it.account_id == one.account_id for it in plan.items) for one in plan.items), default=0)
-    if len(plan.items) > config.max_items or per_account > config.max_per_account:
-        what = f"The plan has {len(plan.items)} keys, up to {per_account} in an account: more than the caps allow."
-        raise CapError(what, where=plan.id, next_step="Plan anew with today's caps; nothing was done.")
     with means.journal() as journal:
         ledger = fold(journal.rows)
         known = ledger.plans.get(plan.id)

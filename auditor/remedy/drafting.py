@@ -9,9 +9,11 @@ from uuid import uuid4
 from auditor import __version__
 from auditor.aws.loop import run
 from auditor.history import longest_pauses
+from auditor.remediation.caps import Measures
 from auditor.remediation.hands import see, store_of
-from auditor.remediation.plan import Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits
+from auditor.remediation.plan import Among, Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits, days
 from auditor.remediation.planning import Candidate, Seen, Settings
+from auditor.remediation.progress import Ledger
 from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
 
@@ -22,7 +24,8 @@ class Population:
 
     candidates: Sequence[Candidate] = ()
     """All that there are."""
-    active_keys: int = 0
+    active_keys: int | None = None
+    """None where a person asked for a key."""
     in_use: Mapping[str, int] = field(default_factory=dict)
     """By account."""
 
@@ -41,19 +44,31 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Popu
             [(one.account_id, one.user) for one in among.candidates],
             means.timing.now(),
         ),
-        limits=Limits(
-            max_items=config.max_items,
-            max_per_account=config.max_per_account,
-            max_percent=config.max_percent,
-            max_disruptions_per_tick=config.max_disruptions_per_tick,
-        ),
-        ramp=max(config.first_items, 2 * ledger.done_well),
-        active_keys=among.active_keys,
-        in_use=among.in_use,
+        measures=measures_of(means, ledger, among.active_keys, among.in_use),
+        under_way=ledger.open(),
         switched_off=ledger.switched_off,
         own_keys=means.operator_on_time().keys,
         open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
         now=means.timing.now(),
+    )
+
+
+def measures_of(means: Means, ledger: Ledger, active_keys: int | None, in_use: Mapping[str, int]) -> Measures:
+    """What the count of keys under way is held against, by the configuration and what was done well."""
+    config = means.config.remediation
+    lately = means.timing.now() - days(config.quiet_days)
+    limits = Limits(
+        max_items=config.max_items,
+        max_per_account=config.max_per_account,
+        max_percent=config.max_percent,
+        max_disruptions_per_tick=config.max_disruptions_per_tick,
+    )
+    return Measures(
+        limits=limits,
+        ramp=max(config.first_items, 2 * ledger.done_well),
+        active_keys=active_keys,
+        in_use=in_use,
+        is_used=lambda item: item.key.last_used.at is not None and item.key.last_used.at > lately,
     )
 
 
@@ -85,6 +100,8 @@ class Origin:
     approvers_sha256: str | None = None
     accounts_read: int = 1
     accounts_not_read: tuple[str, ...] = ()
+    active_keys: int | None = None
+    in_use: Mapping[str, int] = field(default_factory=dict)
 
 
 def drafted(
@@ -92,7 +109,11 @@ def drafted(
 ) -> Plan:
     """The plan of these items, by this person."""
     now = means.timing.now().replace(microsecond=0)  # as approvals are dated, which may come in the same second
-    who = means.operator.who
+    who, accounts = means.operator.who, sorted({item.account_id for item in planned[0]})
+    among = None
+    if origin.active_keys is not None:
+        in_use = {account: origin.in_use.get(account, 0) for account in accounts}
+        among = Among(active_keys=origin.active_keys, in_use=in_use)
     return Plan(
         id=f"plan-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
         created_at=now,
@@ -105,6 +126,7 @@ def drafted(
         accounts_read=origin.accounts_read,
         accounts_not_read=origin.accounts_not_read,
         limits=limits,
+        among=among,
         items=tuple(planned[0]),
         blocked=tuple(planned[1]),
     )

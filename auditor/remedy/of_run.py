@@ -63,8 +63,10 @@ def plan_of_run(
         approvers_sha256=approvers.sha256,
         accounts_read=len(accounts.found),
         accounts_not_read=tuple(account.account_id for account in manifest.coverage.not_audited),
+        active_keys=active_keys,
+        in_use=in_use,
     )
-    return drafted(means, author, planned, settings.limits, origin)
+    return drafted(means, author, planned, settings.measures.limits, origin)
 
 
 def _accounts(means: Means, folder: Path) -> Accounts:

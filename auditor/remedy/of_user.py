@@ -189,7 +189,7 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
         settings = replace(settings, waits=settings.waits.model_copy(update={"grace_days": 0}))
     planned = plan_items([candidate], lambda one: look(means, one, subject.accounts, delivery), settings)
     origin = Origin(approvers_sha256=None if subject.own else means.approvers().sha256)
-    return drafted(means, wish.author, planned, settings.limits, origin)
+    return drafted(means, wish.author, planned, settings.measures.limits, origin)
 
 
 def _meant(subject: Subject, wish: Wish) -> LiveKey:

@@ -11,13 +11,13 @@ import pytest
 
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.config import load_config
-from auditor.errors import ApprovalError, UsageError
+from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.gather import connection_for
 from auditor.model import KeyStatus
 from auditor.pipeline import AuditRequest, audit
 from auditor.remediation.engine import Standing
 from auditor.remediation.journal import Event
-from auditor.remediation.plan import Delivery, Item, Kind, Plan, Use, read_plan
+from auditor.remediation.plan import Among, Delivery, Item, Kind, Plan, Use, read_plan
 from auditor.remedy.carrying_out import advance, claim
 from auditor.remedy.means import Means
 from tests.builders import ago
@@ -253,3 +253,52 @@ def test_runs_that_saw_a_key_inactive_are_no_doubt(team: Team) -> None:
     run_that_saw(team, KeyStatus.ACTIVE, 110, "user-0", off.created_at)
     run_that_saw(team, KeyStatus.INACTIVE, 100, "user-0", off.created_at)
     assert team.claims(team.plan(item.model_copy(update={"key": off, "inactive_since": ago(100)})))
+
+
+# ------------------------------------------------------------------------------------------------- how many
+
+MANY = Among(active_keys=100, in_use={OTHER: 50})
+
+
+@pytest.mark.parametrize(
+    ("settings", "among"),
+    [
+        ({"max_items": 3}, MANY),
+        ({"max_per_account": 3}, MANY),
+        ({"max_percent": 3}, MANY),
+        ({"first_items": 3}, MANY),
+        ({}, Among(active_keys=100, in_use={OTHER: 4})),
+        ({}, None),
+    ],
+    ids=["items", "account", "percent", "first", "in use", "nobody counted"],
+)
+def test_caps_are_of_all_that_is_under_way(team: Team, settings: dict[str, Any], among: Among | None) -> None:
+    """Two plans of two keys are four: what one of them may not have, both may not; and nothing of it is written.
+
+    The first one is approved once more all the same, and an exposed key, or one that a person asks for, has its turn.
+    """
+    lately = Use(at=team.world.clock.now - timedelta(hours=1))
+    items = [team.item(f"user-{number}") for number in range(6)]
+    items = [one.model_copy(update={"key": one.key.model_copy(update={"last_used": lately})}) for one in items]
+    first = team.plan(*items[:2], among=MANY)
+    team.claims(first)
+    means = team.means(**settings)
+    with pytest.raises(CapError, match="no room"):
+        team.claims(team.plan(*items[2:4], number=2, among=among), means)
+    assert set(means.ledger().plans) == {first.id}
+    assert team.claims(first, team.means(max_items=1))
+    exposed = items[4].model_copy(
+        update={"kind": Kind.DEACTIVATE, "through": Kind.DEACTIVATE, "delivery": None, "urgent": True}
+    )
+    assert team.claims(team.plan(exposed, number=3, among=among), means)
+    if "max_items" not in settings and "max_per_account" not in settings:
+        assert team.claims(team.plan(items[5], number=4), means)
+
+
+def test_one_key_of_a_user_at_a_time(team: Team) -> None:
+    """Also of two plans that were made before either was begun; an exposed key does not wait for it."""
+    first = team.item("user-0", through=Kind.DEACTIVATE)
+    team.claims(team.plan(first, among=MANY))
+    again = first.model_copy(update={"id": "again"})
+    with pytest.raises(CapError, match="of the user is under way"):
+        team.claims(team.plan(again, number=2, among=MANY))
