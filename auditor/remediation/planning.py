@@ -140,28 +140,21 @@ def plan_items(
         except _BlockedError as why:
             blocked.append(_blocked(candidate, *why.args))
     within = list(_within(sorted(items, key=_canaries_first), settings))
-    for item, why in within:
-        if why is not None:
-            blocked.append(
-                Blocked(
-                    account_id=item.account_id,
-                    account_name=item.account_name,
-                    user=item.user,
-                    key_id=item.key.id,
-                    code="CAP",
-                    reason=f"no room: {why}",
-                    advice=ADVICE["CAP"],
-                )
-            )
-    return tuple(item for item, why in within if why is None), tuple(blocked)
+    for item, full in within:
+        if full is not None:
+            blocked.append(_blocked(item, "CAP", f"no room: {full}"))
+        elif item.through is not _through(item.kind, settings):
+            said = "it is rotated, and the old key is not switched off: nobody is known who could be told before"
+            blocked.append(_blocked(item, "NO_OWNER", said))
+    return tuple(item for item, full in within if full is None), tuple(blocked)
 
 
-def _blocked(candidate: Candidate, code: str, reason: str) -> Blocked:
+def _blocked(what: Candidate | Item, code: str, reason: str) -> Blocked:
     return Blocked(
-        account_id=candidate.account_id,
-        account_name=candidate.account_name,
-        user=candidate.user,
-        key_id=candidate.key_id,
+        account_id=what.account_id,
+        account_name=what.account_name,
+        user=what.user,
+        key_id=what.key.id if isinstance(what, Item) else what.key_id,
         code=code,
         reason=reason,
         advice=ADVICE[code],
@@ -190,14 +183,13 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     if stopped is not None:
         raise _BlockedError("PROTECTED", stopped.why)
     kind = candidate.kind
-    through = max(kind, settings.through, key=lambda one: one.rank) if kind is not Kind.DELETE else Kind.DELETE
     is_urgent = candidate.is_urgent
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
         raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
     return Item(
         id=uuid4().hex[:12],
         kind=kind,
-        through=through,
+        through=Kind.ROTATE if kind is Kind.ROTATE and candidate.owner is None else _through(kind, settings),
         account_id=candidate.account_id,
         account_name=candidate.account_name,
         partition=candidate.partition,
@@ -213,6 +205,11 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
         waits=_waits(candidate, seen.person, settings),
     )
+
+
+def _through(kind: Kind, settings: Settings) -> Kind:
+    """How far a key is taken where there is somebody to be told of it."""
+    return max(kind, settings.through, key=lambda one: one.rank)
 
 
 def _inactive_since(candidate: Candidate, key: PlannedKey, settings: Settings) -> datetime | None:

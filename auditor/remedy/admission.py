@@ -13,7 +13,7 @@ from auditor.aws.credentials_file import credentials_path
 from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.history import last_seen_active
 from auditor.remediation.caps import Count
-from auditor.remediation.plan import Delivery, Item, Plan
+from auditor.remediation.plan import Delivery, Item, Kind, Plan
 from auditor.remediation.planning import with_mail
 from auditor.remediation.progress import Ledger
 from auditor.remedy.drafting import measures_of
@@ -83,6 +83,8 @@ def _seen_active(means: Means, plan: Plan, ledger: Ledger) -> Mapping[str, datet
 def _wrong(means: Means, item: Item, active: datetime | None) -> Iterator[str]:
     if item.own and not means.operator.is_user(item.account_id, item.user):
         yield "it is planned as an own key, and is not yours"
+    if item.owner is None and not item.urgent and (item.covers(Kind.DEACTIVATE) or item.covers(Kind.DELETE)):
+        yield "nobody is known who could be told before the key stops working"
     house, waits = means.config.remediation, item.waits
     if waits.quiet_days < house.quiet_days or waits.quarantine_days < house.quarantine_days:
         yield "it waits for fewer days than the configuration wants"

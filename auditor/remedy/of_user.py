@@ -149,9 +149,10 @@ def waiting_plan(means: Means, subject: Subject, wish: Wish) -> Asked | None:
 
 
 def _grants(item: Item, person: Person, wish: Wish) -> bool:
-    """Whether the item is this wish about this user, no more and no less."""
+    """Whether the item is this wish about this user: no more, and less only where nobody could be told of the rest."""
     is_theirs = (item.account_id, item.user, item.user_id) == (person.account_id, person.name, person.id)
-    is_it = (item.kind, item.through, item.urgent) == (wish.kind, wish.through, wish.leaked)
+    through = Kind.ROTATE if item.makes_key and item.owner is None else wish.through
+    is_it = (item.kind, item.through, item.urgent) == (wish.kind, through, wish.leaked)
     return is_theirs and is_it and not item.own and wish.key_id in {None, item.key.id}
 
 

@@ -210,6 +210,13 @@ def test_there_are_days_that_no_plan_leaves_out(team: Team, name: str, days: int
         read_plan(content, "plan")
 
 
+def test_nobodys_key_is_not_switched_off(team: Team) -> None:
+    """There would be nobody to announce it to, whatever the plan says."""
+    for through in (Kind.DEACTIVATE, Kind.DELETE):
+        with pytest.raises(ApprovalError, match="nobody is known who could be told"):
+            team.claims(team.plan(team.item("user-0", through=through, owner=None)))
+
+
 def run_that_saw(team: Team, status: KeyStatus, days: float, user: str, created: datetime) -> None:
     """A run so long ago, which saw the user's key so."""
     at = team.world.clock.now - timedelta(days=days)

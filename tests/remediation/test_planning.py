@@ -260,3 +260,21 @@ def test_what_earlier_plans_left_open_counts(changes: dict[str, Any], most: int)
     exposed = [replace(one, is_urgent=True, kind=Kind.DEACTIVATE) for one in found[:1]]
     items, _ = plan_items(exposed, lambda one: seen(one.user, key()), settings)
     assert len(items) == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "through", "expected"),
+    [
+        (None, Kind.DELETE, (Kind.ROTATE, ["NO_OWNER"])),
+        (None, Kind.DEACTIVATE, (Kind.ROTATE, ["NO_OWNER"])),
+        (None, Kind.ROTATE, (Kind.ROTATE, [])),
+        ("payments", Kind.DELETE, (Kind.DELETE, [])),
+    ],
+)
+def test_a_key_without_an_owner_is_rotated_and_no_more(
+    owner: str | None, through: Kind, expected: tuple[Kind, list[str]]
+) -> None:
+    """Both keys work, which hurts nobody; before the old one is switched off somebody has to be told. It is said."""
+    found = [replace(candidate("a"), owner=owner)]
+    ((item,), blocked) = plan_items(found, lambda _one: seen("a", key()), replace(SETTINGS, through=through))
+    assert (item.through, [one.code for one in blocked]) == expected
