@@ -56,6 +56,7 @@ ADVICE: Mapping[str, str] = {
     "GONE": "Nothing is to be done.",
     "CHANGED": "Run the audit again; the key is not any more what it was.",
     "CADENCE": "Give the days between two uses, such as 92 for a job of each quarter, or take the tag away.",
+    "IN_SECRET": "Ask whose secret it is; it may be used at the next start. Rotate the user's key, or take it back.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
     "OPEN": "It is under way already; `auditor remediate status` says how far.",
@@ -90,6 +91,8 @@ class Seen:
     """A user as it is now, with the secret that its new key would go to."""
 
     person: Person
+    in_secrets: frozenset[str] = frozenset()
+    """Those of the keys that were made here, and that applications read at their next start."""
     keys: tuple[LiveKey, ...]
     stored: StoredSecret | None
 
@@ -184,6 +187,8 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         raise _BlockedError("PROTECTED", stopped.why)
     kind = candidate.kind
     is_urgent = candidate.is_urgent
+    if kind is Kind.DEACTIVATE and key.access_key_id in seen.in_secrets and not is_urgent:
+        raise _BlockedError("IN_SECRET", "the key was made here, and its secret is what applications read")
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
         raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
     return Item(

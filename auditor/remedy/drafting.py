@@ -13,7 +13,7 @@ from auditor.remediation.caps import Measures
 from auditor.remediation.hands import see, store_of
 from auditor.remediation.plan import Among, Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits, days
 from auditor.remediation.planning import Candidate, Seen, Settings
-from auditor.remediation.progress import Ledger
+from auditor.remediation.progress import Ledger, Tracked
 from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
 
@@ -72,7 +72,7 @@ def measures_of(means: Means, ledger: Ledger, active_keys: int | None, in_use: M
     )
 
 
-def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Delivery) -> Seen | None:
+def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Delivery, ledger: Ledger) -> Seen | None:
     """The candidate's user as it is now, with the secret that a new key would go to; None where it is gone.
 
     Raises:
@@ -88,7 +88,25 @@ def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Deliv
         role = means.config.remediation.roles.rotate
         rotating = accounts.caller(candidate.account_id, role, own=candidate.is_own)
         stored = run(store_of(rotating, delivery).look())
-    return Seen(*found, stored)
+    ours = [
+        tracked
+        for tracked in ledger.items.values()
+        if tracked.done.published_at and tracked.done.new_key in {key.access_key_id for key in found[1]}
+    ]
+    read = {str(tracked.done.new_key) for tracked in ours if _is_read(means, tracked, accounts)}
+    return Seen(*found, stored, frozenset(read))
+
+
+def _is_read(means: Means, tracked: Tracked, accounts: Accounts) -> bool:
+    """Whether a key that was published is still what applications read; True where nobody here can tell."""
+    item, delivery = tracked.item, tracked.item.delivery
+    if delivery is None or (item.own and not accounts.is_own(item)):
+        return True
+    rotating = accounts.caller(item.account_id, means.config.remediation.roles.rotate, own=accounts.is_own(item))
+    stored = run(store_of(rotating, delivery).look())
+    if stored is None:  # a folder of another machine, or a secret that is gone
+        return delivery.store == "age"
+    return stored.current == tracked.done.version
 
 
 @dataclass(frozen=True, slots=True)

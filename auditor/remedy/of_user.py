@@ -188,7 +188,8 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
         settings = replace(settings, open_users=frozenset())
     if subject.own:
         settings = replace(settings, waits=settings.waits.model_copy(update={"grace_days": 0}))
-    planned = plan_items([candidate], lambda one: look(means, one, subject.accounts, delivery), settings)
+    ledger = means.ledger()
+    planned = plan_items([candidate], lambda one: look(means, one, subject.accounts, delivery, ledger), settings)
     origin = Origin(approvers_sha256=None if subject.own else means.approvers().sha256)
     return drafted(means, wish.author, planned, settings.measures.limits, origin)
 
