@@ -16,7 +16,7 @@ from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, Store
 from auditor.remediation.caps import Count, Measures
 from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, PlannedKey, Use, Waits, days, use_of
 from auditor.remediation.progress import Tracked
-from auditor.remediation.protection import Person, Protection
+from auditor.remediation.protection import CADENCE, CadenceError, Person, Protection, cadence_of
 
 WANTED: Mapping[ControlId, Kind] = {
     ControlId.QUARANTINED_KEY: Kind.DEACTIVATE,
@@ -39,9 +39,6 @@ SES = frozenset({"ses", "ses-smtp", "email"})
 SES_CONSOLE = "ses-smtp-user."
 """How the SES console names the users that it makes for SMTP."""
 
-CADENCE = "auditor:cadence"
-"""A tag of a user: the days between two uses of its keys."""
-
 REST = 1.5
 """How much longer than it was ever seen to rest a key has to be quiet, before it counts as not needed."""
 
@@ -56,9 +53,10 @@ ADVICE: Mapping[str, str] = {
     "GONE": "Nothing is to be done.",
     "CHANGED": "Run the audit again; the key is not any more what it was.",
     "CADENCE": "Give the days between two uses, such as 92 for a job of each quarter, or take the tag away.",
-    "IN_SECRET": "Ask whose secret it is; it may be used at the next start. Rotate the user's key, or take it back.",
+    "HISTORY": "Mend or remove these runs, or say by the tag auditor:cadence how many days lie between two uses.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
+    "IN_SECRET": "Ask whose secret it is; it may be used at the next start. Rotate the user's key, or take it back.",
     "OPEN": "It is under way already; `auditor remediate status` says how far.",
     "CAP": "It comes with a later plan, when what is under way is done; or raise the cap in the configuration.",
 }
@@ -91,10 +89,10 @@ class Seen:
     """A user as it is now, with the secret that its new key would go to."""
 
     person: Person
-    in_secrets: frozenset[str] = frozenset()
-    """Those of the keys that were made here, and that applications read at their next start."""
     keys: tuple[LiveKey, ...]
     stored: StoredSecret | None
+    in_secrets: frozenset[str] = frozenset()
+    """Those of the keys that were made here, and that applications read at their next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +106,8 @@ class Settings:
     waits: Waits
     pauses: Mapping[tuple[str, str], Pause]
     """The longest that keys of a user were seen to rest between two uses, by account and user."""
+    unread: Sequence[str]
+    """Earlier runs that may have seen them, and cannot be read."""
     measures: Measures
     under_way: Sequence[Tracked]
     """What earlier plans left open."""
@@ -191,10 +191,11 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         raise _BlockedError("IN_SECRET", "the key was made here, and its secret is what applications read")
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
         raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
+    through = Kind.ROTATE if kind is Kind.ROTATE and candidate.owner is None else _through(kind, settings)
     return Item(
         id=uuid4().hex[:12],
         kind=kind,
-        through=Kind.ROTATE if kind is Kind.ROTATE and candidate.owner is None else _through(kind, settings),
+        through=through,
         account_id=candidate.account_id,
         account_name=candidate.account_name,
         partition=candidate.partition,
@@ -208,7 +209,7 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         own=candidate.is_own,
         inactive_since=_inactive_since(candidate, planned, settings) if kind is Kind.DELETE else None,
         delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
-        waits=_waits(candidate, seen.person, settings),
+        waits=_waits(candidate, seen.person, through, settings),
     )
 
 
@@ -239,14 +240,18 @@ def _the_key(candidate: Candidate, keys: Sequence[LiveKey]) -> LiveKey:
     return found[0]
 
 
-def _waits(candidate: Candidate, person: Person, settings: Settings) -> Waits:
+def _waits(candidate: Candidate, person: Person, through: Kind, settings: Settings) -> Waits:
     """As configured, or longer by the key's own rhythm: as a tag says, or half as long again as it was seen to rest."""
     usual, whys = settings.waits, {}
-    said = (person.tags or {}).get(CADENCE)
+    try:
+        said = cadence_of(person.tags)
+    except CadenceError as error:
+        raise _BlockedError("CADENCE", str(error)) from None
     if said is not None:
-        if not re.fullmatch("[1-9][0-9]{0,3}", said):
-            raise _BlockedError("CADENCE", f"the tag {CADENCE} has {said!r}, which is no number of days")
-        whys[int(said)] = f"the tag {CADENCE} says so"
+        whys[said] = f"the tag {CADENCE} says so"
+    elif settings.unread and through is not Kind.ROTATE and not candidate.is_urgent:
+        runs = ", ".join(settings.unread)
+        raise _BlockedError("HISTORY", f"how long the key rests is not known: earlier runs cannot be read ({runs})")
     pause = settings.pauses.get((candidate.account_id, candidate.user))
     if pause is not None:
         rested = f"it rested for {pause.length.days} days before it was used on {pause.ended:%Y-%m-%d}"

@@ -32,24 +32,23 @@ class Population:
 
 def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Population) -> Settings:
     """What planning goes by; raises as `Means.operator_on_time`."""
-    config, ledger = means.config.remediation, means.ledger()
+    config, ledger, now = means.config.remediation, means.ledger(), means.timing.now()
+    users = [(one.account_id, one.user) for one in among.candidates]
+    rests = longest_pauses(Path(means.config.output.folder), users, now)
     return Settings(
         through=through,
         kinds=kinds,
         protection=lambda candidate: means.protection(candidate.account_id),
         delivery=means.delivery,
         waits=Waits(grace_days=config.grace_days, quiet_days=config.quiet_days, quarantine_days=config.quarantine_days),
-        pauses=longest_pauses(
-            Path(means.config.output.folder),
-            [(one.account_id, one.user) for one in among.candidates],
-            means.timing.now(),
-        ),
+        pauses=rests.longest,
+        unread=rests.unread,
         measures=measures_of(means, ledger, among.active_keys, among.in_use),
         under_way=ledger.open(),
         switched_off=ledger.switched_off,
         own_keys=means.operator_on_time().keys,
         open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
-        now=means.timing.now(),
+        now=now,
     )
 
 

@@ -30,6 +30,7 @@ SETTINGS = Settings(
     delivery=lambda one: Delivery(secret=f"auditor/{one.user}", smtp_regions=("us-west-1",)),
     waits=Waits(grace_days=7, quiet_days=14, quarantine_days=14),
     pauses={},
+    unread=(),
     measures=MEASURES,
     under_way=(),
     switched_off={},
@@ -278,3 +279,28 @@ def test_a_key_without_an_owner_is_rotated_and_no_more(
     found = [replace(candidate("a"), owner=owner)]
     ((item,), blocked) = plan_items(found, lambda _one: seen("a", key()), replace(SETTINGS, through=through))
     assert (item.through, [one.code for one in blocked]) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "through", "tag", "urgent", "is_planned"),
+    [
+        (Kind.DEACTIVATE, Kind.DEACTIVATE, None, False, False),
+        (Kind.DELETE, Kind.DELETE, None, False, False),
+        (Kind.ROTATE, Kind.DEACTIVATE, None, False, False),
+        (Kind.ROTATE, Kind.ROTATE, None, False, True),
+        (Kind.DEACTIVATE, Kind.DEACTIVATE, "92", False, True),
+        (Kind.DEACTIVATE, Kind.DEACTIVATE, None, True, True),
+    ],
+)
+def test_a_rhythm_that_nobody_can_read_is_not_taken_for_a_short_one(
+    kind: Kind, through: Kind, tag: str | None, *, urgent: bool, is_planned: bool
+) -> None:
+    """A run that is damaged may have seen the key rest for a quarter; a tag says it, too, and a leak does not wait."""
+    status = KeyStatus.INACTIVE if kind is Kind.DELETE else KeyStatus.ACTIVE
+    live = seen("a", replace(key(), status=status))
+    live = replace(live, person=replace(live.person, tags={"auditor:cadence": tag} if tag else {}))
+    found = [replace(candidate("a"), kind=kind, is_urgent=urgent)]
+    settings = replace(SETTINGS, unread=("20260101T000000Z-x",), through=through)
+    items, blocked = plan_items(found, lambda _one: live, settings)
+    assert [one.code for one in blocked] == ([] if is_planned else ["HISTORY"])
+    assert [item.waits.quiet_days for item in items] == ([92 if tag else 14] if is_planned else [])
