@@ -87,6 +87,7 @@ PURE = (
     "auditor.remediation.lifecycle",
     "auditor.remediation.news",
     "auditor.remediation.plan",
+    "auditor.remediation.plan_facts",
     "auditor.remediation.progress",
     "auditor.remediation.protection",
 )
