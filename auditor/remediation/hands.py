@@ -176,7 +176,8 @@ class Hands:
             cadence: int | str | None = cadence_of(person.tags)
         except CadenceError as error:
             cadence = str(error)
-        return Live(person.id, keys, stored, stopped, cadence)
+        is_taken = isinstance(store, AgeFiles) and store.is_taken()
+        return Live(person.id, keys, stored, stopped, cadence, is_taken)
 
     def _store(self) -> SecretStore | AgeFiles:
         delivery = self.item.delivery

@@ -64,6 +64,8 @@ class Live:
     """Why nothing may be done to the user: protected, exempt, held by a tag; or that cannot be read."""
     cadence: int | str | None = None
     """The days between two uses of its keys, as the user's tag says now; words where it says something else."""
+    is_taken: bool = False
+    """The file with the new key is not there any more: its owner took it, or it is lost."""
 
     def key(self, key_id: str | None) -> LiveKey | None:
         """The key with this id."""
@@ -338,7 +340,8 @@ def _adoption(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[
         yield Adopted(f"the new key was used by {used.service or 'a service'} at {used.at.isoformat()}")
     if terms.at >= done.published_at + ESCALATES:
         yield Ask("NOT_ADOPTED", f"nobody used the new key in {ESCALATES.days} days; ask {whose}, then `confirm`")
-    yield Wait("the new key has not been used yet", who=whose)
+    taken = ", and its file is gone: ask whether its owner took it, and else rotate anew" if live.is_taken else ""
+    yield Wait(f"the new key has not been used yet{taken}", who=whose)
 
 
 def is_own_check(used: LastUsed) -> bool:

@@ -54,8 +54,8 @@ def facts_of(plan: Plan) -> Iterator[tuple[str, str]]:
     lengths: dict[str, list[str]] = {}
     for item in plan.items:
         if item.delivery is not None:
-            place = (destination(item.delivery), item.delivery.readers)
-            places.setdefault(place, []).append(item.delivery.secret)
+            group = (destination(item.delivery), item.delivery.readers)
+            places.setdefault(group, []).append(item.delivery.secret)
         lengths.setdefault(waits(item), []).append(item.user)
     for (place, readers), names in places.items():
         yield "Secrets go to", f"{place}: {', '.join(names)}"

@@ -115,8 +115,9 @@ def _misdelivered(means: Means, item: Item) -> Iterator[str]:
     try:
         expected = with_mail(means.delivery(item), item.user, item.key.last_used)
     except UsageError as error:  # into a file that would be lost, or that nobody could read
-        yield f"{error.what.rstrip('.')}"
+        yield error.what.rstrip(".")
         return
-    for name in Delivery.model_fields.keys() - {"current"}:  # that is AWS's matter, and read before the first step
-        if getattr(told, name) != getattr(expected, name):
+    for name in Delivery.model_fields:
+        is_ours = name != "current"  # that is AWS's matter, and read before the first step
+        if is_ours and getattr(told, name) != getattr(expected, name):
             yield f"the new key would go to {told.place}, and the configuration sends it to {expected.place} ({name})"

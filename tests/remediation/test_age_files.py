@@ -183,6 +183,21 @@ def test_a_rotation_into_a_file(world: World, tmp_path: Path) -> None:
     assert tracked(world, tmp_path, item).ended == "inactive"
 
 
+def test_a_published_file_that_is_gone_before_the_key_is_used_is_told(world: World, tmp_path: Path) -> None:
+    """Its owner may have taken it, or nobody has the key: it counts as moved only when somebody uses it."""
+    item = sealed(world, "user-0", tmp_path, Kind.DEACTIVATE)
+    claim(world, tmp_path, plan_of(item))
+    tick(world, tmp_path)
+    world.clock.pass_(days=8)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told == "the new key has not been used yet"
+    (path,) = kept(item).folder.glob("*.age")
+    path.unlink()
+    (outcome,) = tick(world, tmp_path)
+    assert "its file is gone: ask whether its owner took it" in outcome.told
+    assert set(world.keys("user-0").values()) == {"Active"}
+
+
 @pytest.mark.parametrize("kind", ["killed before", "killed after", "denied", "commits before", "commits after"])
 def test_whatever_is_interrupted_ends_with_a_key_that_its_owner_has(world: World, tmp_path: Path, kind: str) -> None:
     """At every call, and at every commit: one try leaves the key that the owner reads, or none."""
