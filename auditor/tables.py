@@ -197,6 +197,9 @@ PENDING: Mapping[str, str] = {
 """One row per planned change that was not at its end."""
 
 
+AT_ONCE = 5_000
+"""Rows that are plain Python values at the same time."""
+
 JUDGED = ("account_id", "user", "user_arn", "slot", "access_key_id", "credential_id", "created_at")
 """The columns of `FINDINGS` that tell what is judged: a key, a service-specific credential, a user or an account."""
 
@@ -220,14 +223,16 @@ def plain_texts(column: "pd.Series[str]") -> Any:
 
 
 def records_of(frame: pd.DataFrame) -> Iterable[dict[str, Any]]:
-    """Rows as plain Python values by column, None for what is missing."""
+    """Rows as plain Python values by column, None for what is missing; some at a time, as plain ones take memory."""
     columns = list(frame.columns)
-    plain = (frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in columns)
-    for values in zip(*plain, strict=True):
-        yield {
-            name: value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
-            for name, value in zip(columns, values, strict=True)
-        }
+    for start in range(0, len(frame), AT_ONCE):
+        rows = frame.iloc[start : start + AT_ONCE]
+        plain = (rows[name].astype(object).where(rows[name].notna(), None).tolist() for name in columns)
+        for values in zip(*plain, strict=True):
+            yield {
+                name: value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+                for name, value in zip(columns, values, strict=True)
+            }
 
 
 def table_of(columns: Mapping[str, str], values: Mapping[str, Any], rows: int) -> pd.DataFrame:

@@ -536,6 +536,14 @@ TWO = '[[accounts.list]]\nid = "111111111111"\n[[accounts.list]]\nid = "22222222
             '[accounts]\nsource = "list"\n' + TWO + '[[accounts.override]]\nid = "111111111111"\nrole_name = "r"',
             'accounts.override: source = "list" does not read [[accounts.override]]',
         ),
+        (
+            '[remediation.protected]\nous = ["/a"]',
+            'remediation.protected.ous: source = "caller" has no organisation to ask',
+        ),
+        (
+            '[accounts]\nsource = "list"\n' + TWO + '[remediation.protected]\nous = ["/a"]',
+            'remediation.protected.ous: source = "list" has no organisation to ask',
+        ),
         ('[accounts.include]\nous = ["/a"]', 'accounts.include.ous: source = "caller" has no organisation to choose'),
         (
             '[accounts]\nsource = "organisation"\nrole_name = "r"\nexclude.names = ["a*", "a*"]',

@@ -83,9 +83,11 @@ PURE = (
     "auditor.formats.oscal",
     "auditor.formats.plain_text",
     "auditor.formats.view",
+    "auditor.remediation.caps",
     "auditor.remediation.lifecycle",
     "auditor.remediation.news",
     "auditor.remediation.plan",
+    "auditor.remediation.plan_facts",
     "auditor.remediation.progress",
     "auditor.remediation.protection",
 )

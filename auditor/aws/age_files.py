@@ -72,6 +72,15 @@ class AgeFiles:
         is_good = entry is not None and (entry["stage"] != PENDING or self._is_whole(entry))
         return entry.get("key") if entry is not None and is_good else None
 
+    def is_taken(self) -> bool:
+        """Whether the file of the current version is not there as it was put: its owner took it, or it is lost.
+
+        Raises:
+            AwsFailure: the index cannot be read.
+        """
+        current = [of for of in (self._versions() or {}).values() if of["stage"] == CURRENT and of.get("key")]
+        return any(not self._is_whole(of) for of in current)
+
     async def publish(self, version: str, instead_of: str | None) -> None:
         """See `SecretStore`: from now on this is the file that its owner is told of."""
         found = self._versions() or {}

@@ -60,7 +60,7 @@ def iam_policy(
         typer.Option(
             "--for",
             help="The read role in every account; the principal that runs the audit; what the read role needs "
-            "on top to plan remediation; the roles that rotate, retire, or switch keys on again; users who rotate "
+            "on top to plan remediation; each of remediation.roles: rotate, retire, rollback; users who rotate "
             "their own keys; who keeps the journal in a table; or who tells people by SES and SNS.",
         ),
     ] = Principal.MEMBER,

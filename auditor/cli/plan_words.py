@@ -7,7 +7,8 @@ from auditor.cli.output import say
 from auditor.formats.plan_page import Change, NotPlanned, PlannedItem, PlanPage
 from auditor.formats.words import counted, minute
 from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION
-from auditor.remediation.plan import Item, Kind, Plan
+from auditor.remediation.plan import Among, Item, Kind, Plan
+from auditor.remediation.plan_facts import destination, reader, waits
 
 
 def say_plan(plan: Plan) -> None:
@@ -17,7 +18,7 @@ def say_plan(plan: Plan) -> None:
     made = f"{minute(plan.created_at)}Z"
     say(
         f"By {plan.author.person} ({plan.author.arn}), {made}; may be begun until {minute(plan.expires_at)}Z. "
-        f"{_origin(plan)}."
+        f"{_origin(plan)}{f', chosen among {_among(plan.among)}' if plan.among else ''}."
     )
     if plan.accounts_not_read:
         say(f"Not planned for, because the run could not read them: {', '.join(plan.accounts_not_read)}.")
@@ -39,6 +40,10 @@ def _say_item(item: PlannedItem) -> None:
     for control, reason in item.because:
         say(f"because  {control}: {reason}", indent=4)
     say("; ".join(f"{label.lower()} {value}" for label, value in item.facts), "dim", indent=4)
+    if item.goes_to:
+        say(f"goes to  {item.goes_to}", indent=4)
+    for one in item.readers:
+        say(f"read by  {one}", indent=4)
     for change in item.changes:
         say(f"{change.sign} {change.what}", indent=4)
         if change.undo:
@@ -55,6 +60,7 @@ def page_of(plan: Plan) -> PlanPage:
         ("May be begun until", f"{minute(plan.expires_at)}Z"),
         ("Origin", _origin(plan)),
         ("Caps", f"{caps}; {limits.max_disruptions_per_tick} switched off or deleted at a time"),
+        *([("Chosen among", _among(plan.among))] if plan.among else []),
     ]
     if plan.accounts_not_read:
         facts.append(("Not planned for, because not read", ", ".join(plan.accounts_not_read)))
@@ -82,6 +88,11 @@ def _origin(plan: Plan) -> str:
     return f"From run {plan.run_id}" if plan.run_id else "Asked for by a person"
 
 
+def _among(among: Among) -> str:
+    used = ", ".join(f"{count} in {account}" for account, count in sorted(among.in_use.items()))
+    return f"{counted(among.active_keys, 'active key')}{f'; used lately: {used}' if used else ''}"
+
+
 def _headline(plan: Plan) -> str:
     words = {Kind.ROTATE: "to rotate", Kind.DEACTIVATE: "to switch off", Kind.DELETE: "to delete"}
     counts = {kind: sum(item.covers(kind) for item in plan.items) for kind in Kind}
@@ -92,6 +103,9 @@ def _headline(plan: Plan) -> str:
 def _item(item: Item) -> PlannedItem:
     used = item.key.last_used
     last = f"{minute(used.at)}Z by {used.service or 'a service'}" if used.at else "never"
+    more = [("Inactive since", f"{minute(item.inactive_since)}Z")] if item.inactive_since else []
+    more += [("Waits", said)] if (said := waits(item)) else []
+    told = item.delivery
     return PlannedItem(
         id=item.id,
         what=item.kind.value if item.kind is item.through else f"{item.kind.value}, through {item.through.value}",
@@ -102,7 +116,10 @@ def _item(item: Item) -> PlannedItem:
             ("Last used", last),
             ("Owner", item.owner or "not known"),
             ("Created", f"{minute(item.key.created_at)}Z"),
+            *more,
         ],
+        goes_to=f"{told.secret} in {destination(told)}" if told else "",
+        readers=[reader(one) for one in told.readers] if told else [],
         changes=list(_changes(item)),
     )
 

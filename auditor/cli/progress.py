@@ -42,7 +42,7 @@ class _Phase:
         """The step, status, rate and time left; the latter two once there is something to go by."""
         elapsed = time.monotonic() - self._began
         parts = [step if self.is_short else "", self.status]
-        if elapsed > SETTLED and self.total <= self.done * TELLING <= self.total * (TELLING - 1):
+        if self.done and elapsed > SETTLED and self.total <= self.done * TELLING <= self.total * (TELLING - 1):
             rate = self.done / elapsed
             parts += [
                 f"{rate:,.0f}/s" if rate >= 1 else f"{rate * 60:,.0f}/min",

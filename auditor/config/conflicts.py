@@ -51,6 +51,10 @@ def conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _remediation_conflicts(data: Mapping[str, Any]) -> Iterator[Problem]:
+    source = at(data, dict, "accounts").get("source", "caller")
+    if source in ("caller", "list") and at(data, list, "remediation", "protected", "ous"):
+        said = f'source = "{source}" has no organisation to ask; name accounts, or set it to "organisation"'
+        yield ("remediation", "protected", "ous"), said
     window = at(data, dict, "remediation", "window")
     starts, ends, zone = window.get("starts", "09:00"), window.get("ends", "15:00"), window.get("time_zone", "UTC")
     if isinstance(starts, str) and isinstance(ends, str) and starts >= ends:

@@ -170,6 +170,8 @@ class RolesConfig(Section):
     """Makes keys and stores their secrets; `auditor iam-policy --for rotate` prints what it needs."""
     retire: _OptionalRole = None
     """Switches keys off and on, and deletes them; `auditor iam-policy --for retire` prints what it needs."""
+    rollback: _OptionalRole = None
+    """Switches keys on again for `rollback` and `auditor key activate`; not set, the role that retires."""
 
 
 class JournalConfig(Section):
@@ -189,13 +191,13 @@ class RemediationConfig(Section):
     folder: Annotated[str, FOLDER] = "remediation"
     """The folder of the journal and of plans."""
     max_items: int = Field(default=25, ge=1, le=10_000)
-    """The most keys in a plan."""
+    """The most keys in a plan, with those that earlier plans left open."""
     first_items: int = Field(default=5, ge=1, le=10_000)
-    """The most keys in a first plan; later ones may have twice as many as were done well by then."""
+    """The most keys under way at first; later there may be twice as many as were done well by then."""
     max_per_account: int = Field(default=5, ge=1, le=1000)
-    """The most keys of one account in a plan."""
+    """The most keys of one account, counted like `max_items`."""
     max_percent: int = Field(default=10, ge=1, le=100)
-    """The most keys in a plan, in percent of the run's active keys; one is always allowed."""
+    """The same in percent of the run's active keys; one is always allowed."""
     max_disruptions_per_tick: int = Field(default=5, ge=1, le=1000)
     """The most keys that are switched off or deleted at a time."""
     grace_days: int = Field(default=7, ge=0, le=365)

@@ -3,6 +3,7 @@
 Times are RFC 3339 with `Z`, account ids are strings, rates are fractions of 1; docs/findings.schema.json describes it.
 """
 
+import io
 import json
 from dataclasses import asdict
 from datetime import datetime
@@ -42,9 +43,13 @@ def render_findings_json(view: ReportView) -> bytes:
         },
         "remediation": _remediation(view.remediation) if view.remediation else None,
     }
-    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False)
-    # A lone surrogate has no UTF-8; Python's escape of one is JSON's, so the name survives.
-    return f"{text}\n".encode("utf-8", "backslashreplace")
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=2, allow_nan=False)
+    target = io.BytesIO()
+    for piece in encoder.iterencode(content):  # all pieces at once take five times what they are written as
+        # A lone surrogate has no UTF-8; Python's escape of one is JSON's, so the name survives.
+        target.write(piece.encode("utf-8", "backslashreplace"))
+    target.write(b"\n")
+    return target.getvalue()
 
 
 def _run(manifest: RunManifest) -> dict[str, Any]:

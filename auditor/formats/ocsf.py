@@ -4,6 +4,7 @@ What the schema has no name for stands under `unmapped.auditor`, by the names of
 has the table. A status of the finding is what people did about it; whether the check passed is `compliance.status_id`.
 """
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -48,8 +49,11 @@ OWN_STANDARD = "Policy of the company"
 
 def render_ocsf(view: ReportView) -> bytes:
     """One JSON object a line, in UTF-8 and in the order of findings.json, accounts that were not audited first."""
-    lines = (json.dumps(_event(one, view.manifest), ensure_ascii=False, allow_nan=False) for one in listed(view))
-    return "".join(f"{line}\n" for line in lines).encode()
+    target = io.BytesIO()
+    for one in listed(view):
+        line = json.dumps(_event(one, view.manifest), ensure_ascii=False, allow_nan=False)
+        target.write(f"{line}\n".encode())
+    return target.getvalue()
 
 
 def _event(one: Listed, run: RunManifest) -> dict[str, Any]:

@@ -29,6 +29,10 @@ class PlannedItem:
     """Control and reason."""
     facts: Sequence[tuple[str, str]]
     """Label and value, such as the last use."""
+    goes_to: str
+    """Where the secret of the new key goes; empty where there is none."""
+    readers: Sequence[str]
+    """Public keys that can read it there."""
     changes: Sequence[Change]
 
 

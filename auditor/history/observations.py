@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 _AUDITED = {name: ACCOUNTS[name] for name in ("account_id", "audited")}
 _SEEN = {name: KEYS[name] for name in ("account_id", "access_key_id", "user_arn", "created_at", "inactive_since")}
 
+_MADE = {name: ACCOUNTS[name] for name in ("account_id", "generated_at")}
+_ACTIVE = {name: KEYS[name] for name in ("account_id", "user", "created_at")}
+
 Observed = Mapping[str, Sequence[ObservedKey]]
 """Keys that were seen inactive, by account id."""
 
@@ -43,6 +46,38 @@ def observed_inactive(output: Path, accounts: Collection[str], before: datetime)
         found |= seen
         missing -= seen.keys()
     return {account_id: keys for account_id, keys in found.items() if keys}
+
+
+Key = tuple[str, str, datetime]
+"""Account id, user name, and when it was created."""
+
+
+def last_seen_active(output: Path, keys: Collection[Key], after: datetime, before: datetime) -> Mapping[Key, datetime]:
+    """When one of the runs between two instants last saw each of these keys active; none for what none saw so.
+
+    A run that cannot be read is passed over, and a warning says so.
+    """
+    found: dict[Key, datetime] = {}
+    for as_of, folder in earlier_runs(output, before):
+        if as_of <= after:
+            break
+        try:
+            seen = _active(folder, as_of)
+        except ValueError as error:
+            log.warning("%s cannot be read, so what it saw of active keys does not count: %s", folder, error)
+            continue
+        found = {key: at for key, at in seen.items() if key in keys} | found
+    return found
+
+
+def _active(folder: Path, as_of: datetime) -> dict[Key, datetime]:
+    """Keys that this run saw active, and when AWS said so; ValueError where it cannot be read."""
+    made = read_parquet(folder / "tables" / "accounts.parquet", _MADE)
+    seen_at = dict(zip(plain_texts(made["account_id"]).tolist(), times_of(made["generated_at"]), strict=True))
+    keys = read_parquet(folder / "tables" / "keys.parquet", _ACTIVE, "SELECT * FROM rows WHERE key_status = 'Active'")
+    texts = (plain_texts(keys[name]).tolist() for name in ("account_id", "user"))
+    rows = zip(*texts, times_of(keys["created_at"]), strict=True)
+    return {(account, user, made): seen_at.get(account) or as_of for account, user, made in rows if made is not None}
 
 
 def write_observations(folder: Path, observed: Observed, accounts: Collection[str]) -> None:

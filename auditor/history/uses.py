@@ -23,6 +23,13 @@ User = tuple[str, str]
 """Account id and user name."""
 
 
+class Rests(NamedTuple):
+    """How long keys of users were seen to rest, and the names of runs that may have seen more and cannot be read."""
+
+    longest: Mapping[User, Pause]
+    unread: tuple[str, ...]
+
+
 class Sighting(NamedTuple):
     """A key's last use, and when that was seen."""
 
@@ -33,14 +40,18 @@ class Sighting(NamedTuple):
     seen_at: datetime
 
 
-def longest_pauses(output: Path, users: Collection[User], before: datetime) -> Mapping[User, Pause]:
-    """The longest pause of any key of each of these users, as runs below `output` saw it; none where they saw none.
-
-    A run that cannot be read is passed over, and a warning says so.
-    """
-    wanted = frozenset(users)
+def longest_pauses(output: Path, users: Collection[User], before: datetime) -> Rests:
+    """The longest pause of any key of each of these users, as runs below `output` saw it; none where they saw none."""
+    wanted, unread = frozenset(users), list[str]()
     runs = [(as_of, folder) for as_of, folder in earlier_runs(output, before) if as_of > before - REMEMBERED]
-    return pauses_in(sighting for as_of, folder in reversed(runs) for sighting in _readable(folder, wanted, as_of))
+    seen: list[Sighting] = []
+    for as_of, folder in reversed(runs):
+        try:
+            seen += _seen(folder, wanted, as_of)
+        except ValueError as error:
+            log.warning("%s cannot be read, so what it saw of uses is not known: %s", folder, error)
+            unread.append(folder.name)
+    return Rests(pauses_in(seen), tuple(unread))
 
 
 def pauses_in(sightings: Iterable[Sighting]) -> dict[User, Pause]:
@@ -58,14 +69,6 @@ def pauses_in(sightings: Iterable[Sighting]) -> dict[User, Pause]:
             found[user] = max(found.get(user, pause), pause, key=lambda one: one.length)
         last[key] = seen
     return found
-
-
-def _readable(folder: Path, users: frozenset[User], as_of: datetime) -> list[Sighting]:
-    try:
-        return _seen(folder, users, as_of)
-    except ValueError as error:
-        log.warning("%s cannot be read, so what it saw of uses does not count: %s", folder, error)
-        return []
 
 
 def _seen(folder: Path, users: frozenset[User], as_of: datetime) -> list[Sighting]:

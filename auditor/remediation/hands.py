@@ -32,7 +32,7 @@ from auditor.aws.ses import smtp_password
 from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.lifecycle import Live, sentinel_of, version_of
 from auditor.remediation.plan import Delivery, Item
-from auditor.remediation.protection import Person, Protection
+from auditor.remediation.protection import CadenceError, Person, Protection, cadence_of
 from auditor.secret import Secret
 
 PATIENCE = 60.0
@@ -172,7 +172,12 @@ class Hands:
         controls = {basis.control for basis in item.basis}
         stopped = self.protection.stops(person, item.key.id, controls, reading.timing.now())
         stored = await store.look() if store else None
-        return Live(person.id, keys, stored, stopped)
+        try:
+            cadence: int | str | None = cadence_of(person.tags)
+        except CadenceError as error:
+            cadence = str(error)
+        is_taken = isinstance(store, AgeFiles) and store.is_taken()
+        return Live(person.id, keys, stored, stopped, cadence, is_taken)
 
     def _store(self) -> SecretStore | AgeFiles:
         delivery = self.item.delivery

@@ -68,6 +68,10 @@ class Live:
     stored: StoredSecret | None = None
     stopped: Stopped | None = None
     """Why nothing may be done to the user: protected, exempt, held by a tag; or that cannot be read."""
+    cadence: int | str | None = None
+    """The days between two uses of its keys, as the user's tag says now; words where it says something else."""
+    is_taken: bool = False
+    """The file with the new key is not there any more: its owner took it, or it is lost."""
 
     def key(self, key_id: str | None) -> LiveKey | None:
         """The key with this id."""
@@ -320,7 +324,7 @@ def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Ter
         yield from _read_elsewhere(item, done, live, terms)
     elif _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
-    yield from _quiet(item, done, old, terms)
+    yield from _quiet(item, done, live, old, terms)
     yield from _announced(item, Step.DEACTIVATE, NOTICE, done, old, terms)
 
 
@@ -366,7 +370,8 @@ def _adoption(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms
     if terms.at >= done.published_at + ESCALATES:
         reason = f"nobody used the new key in {ESCALATES.days} days; ask {whose}, then `confirm`{_use_of_old(old)}"
         yield Ask("NOT_ADOPTED", reason, whose)
-    yield Wait(f"the new key has not been used yet{_use_of_old(old)}", who=whose)
+    taken = ", and its file is gone: ask whether its owner took it, and else rotate anew" if live.is_taken else ""
+    yield Wait(f"the new key has not been used yet{taken}{_use_of_old(old)}", who=whose)
 
 
 def _use_of_old(old: LiveKey) -> str:
@@ -383,20 +388,32 @@ def is_own_check(used: LastUsed) -> bool:
     return isinstance(used, UsedAt) and used.service == "sts"
 
 
-def _quiet(item: Item, done: Progress, old: LiveKey, terms: Terms) -> Iterator[Wait | Ask]:
+def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Wait | Ask]:
     """What is missing before the old key counts as not needed any more."""
     if item.urgent:
         return
+    yield from _unknown_cadence(item, live)
+    quiet_days = _no_less(item.waits.quiet_days, live)
     used = old.last_used if isinstance(old.last_used, UsedAt) else None
     start = used.at if used else old.created_at
     since = max(start, done.published_at) if done.published_at else start
-    until = since + days(item.waits.quiet_days) + MARGIN
+    until = since + days(quiet_days) + MARGIN
     if terms.at < until:
         by, whose = _use_of_old(old), item.owner or "its owner"
         if done.published_at and used and used.at > done.published_at + ESCALATES:
             reason = f"{ESCALATES.days} days after the new key was published the old one is in use{by}"
             yield Ask("STILL_USED", reason, whose)
-        yield Wait(f"the old key must be quiet for {item.waits.quiet_days} days{by}", until, whose)
+        yield Wait(f"the old key must be quiet for {quiet_days} days{by}", until, whose)
+
+
+def _unknown_cadence(item: Item, live: Live) -> Iterator[Wait]:
+    if isinstance(live.cadence, str):
+        yield Wait(live.cadence, who=item.owner or "its owner")
+
+
+def _no_less(waits: int, live: Live) -> int:
+    """The days that the plan has, or more where the user's tag says so by now: it may have been set since."""
+    return max(waits, live.cadence) if isinstance(live.cadence, int) else waits
 
 
 def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
@@ -416,7 +433,9 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
     if since is None:
         yield Refuse("INACTIVE_SINCE_UNKNOWN", "since when the key is inactive is not known")
         return
-    until = since + days(item.waits.quarantine_days)
+    if not item.urgent:
+        yield from _unknown_cadence(item, live)
+    until = since + days(_no_less(item.waits.quarantine_days, live))
     if terms.at < until:
         yield Wait("the key stays inactive for a while, so that it can be switched on again", until)
     yield from _announced(item, Step.DELETE, NOTICE_OF_DELETION, done, old, terms)

@@ -7,6 +7,7 @@ never adds or widens one.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -62,11 +63,14 @@ class Basis(Record):
 
 
 class Waits(Record):
-    """Days that must pass: after publishing, without a use of the old key, and inactive before it is deleted."""
+    """Days that must pass: after publishing, without a use of the old key, and inactive before it is deleted.
 
-    grace_days: int
-    quiet_days: int
-    quarantine_days: int
+    Whatever a configuration says, there is one quiet day and there are two weeks inactive.
+    """
+
+    grace_days: Annotated[int, Field(ge=0)]
+    quiet_days: Annotated[int, Field(ge=1)]
+    quarantine_days: Annotated[int, Field(ge=14)]
     why: str | None = None
     """Why they are longer than the configuration has them."""
 
@@ -130,6 +134,11 @@ class Item(Record):
         return self.kind.rank <= kind.rank <= self.through.rank
 
     @property
+    def makes_key(self) -> bool:
+        """Whether there will be a new key."""
+        return self.kind is Kind.ROTATE
+
+    @property
     def where(self) -> str:
         """Account and user, for people."""
         return f"{self.account_name or self.account_id}/{self.user}"
@@ -154,6 +163,14 @@ class Limits(Record):
     max_per_account: int
     max_percent: int
     max_disruptions_per_tick: int
+
+
+class Among(Record):
+    """The keys that a plan chose from, as its run saw them: caps go by their number."""
+
+    active_keys: Annotated[int, Field(ge=0)]
+    in_use: Mapping[str, int]
+    """How many were used lately, by the accounts of the plan."""
 
 
 class Author(Record):
@@ -182,6 +199,8 @@ class Plan(Record):
     accounts_read: int
     accounts_not_read: tuple[str, ...] = ()
     limits: Limits
+    among: Among | None = None
+    """None where a person asked for a key."""
     items: tuple[Item, ...]
     blocked: tuple[Blocked, ...] = ()
 
@@ -189,6 +208,8 @@ class Plan(Record):
     def content(self) -> bytes:
         """The canonical JSON."""
         document = self.model_dump(mode="json", by_alias=True)
+        if self.among is None:
+            del document["among"]
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @property

@@ -5,7 +5,6 @@ managed by a program, unknown, or beyond a cap is told with what somebody can do
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,8 +13,10 @@ from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
-from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, Limits, PlannedKey, Waits, days, use_of
-from auditor.remediation.protection import Person, Protection
+from auditor.remediation.caps import Count, Measures
+from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, PlannedKey, Use, Waits, days, use_of
+from auditor.remediation.progress import Tracked
+from auditor.remediation.protection import CADENCE, CadenceError, Person, Protection, cadence_of
 
 WANTED: Mapping[ControlId, Kind] = {
     ControlId.QUARANTINED_KEY: Kind.DEACTIVATE,
@@ -38,9 +39,6 @@ SES = frozenset({"ses", "ses-smtp", "email"})
 SES_CONSOLE = "ses-smtp-user."
 """How the SES console names the users that it makes for SMTP."""
 
-CADENCE = "auditor:cadence"
-"""A tag of a user: the days between two uses of its keys."""
-
 REST = 1.5
 """How much longer than it was ever seen to rest a key has to be quiet, before it counts as not needed."""
 
@@ -55,10 +53,12 @@ ADVICE: Mapping[str, str] = {
     "GONE": "Nothing is to be done.",
     "CHANGED": "Run the audit again; the key is not any more what it was.",
     "CADENCE": "Give the days between two uses, such as 92 for a job of each quarter, or take the tag away.",
+    "HISTORY": "Mend or remove these runs, or say by the tag auditor:cadence how many days lie between two uses.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
+    "IN_SECRET": "Ask whose secret it is; it may be used at the next start. Rotate the user's key, or take it back.",
     "OPEN": "It is under way already; `auditor remediate status` says how far.",
-    "CAP": "It comes with a later plan, or raise the cap in the configuration.",
+    "CAP": "It comes with a later plan, when what is under way is done; or raise the cap in the configuration.",
 }
 
 
@@ -91,6 +91,8 @@ class Seen:
     person: Person
     keys: tuple[LiveKey, ...]
     stored: StoredSecret | None
+    in_secrets: frozenset[str] = frozenset()
+    """Those of the keys that were made here, and that applications read at their next start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,13 @@ class Settings:
     waits: Waits
     pauses: Mapping[tuple[str, str], Pause]
     """The longest that keys of a user were seen to rest between two uses, by account and user."""
-    limits: Limits
-    ramp: int
-    """How many keys that are not exposed a plan may have by what was done well before it."""
-    active_keys: int
-    """Of the run, for the cap in percent."""
-    in_use: Mapping[str, int]
-    """How many active keys of an account were used in the last `waits.quiet_days`."""
+    unread: Sequence[str]
+    """Earlier runs that may have seen them, and cannot be read."""
+    measures: Measures
+    under_way: Sequence[Tracked]
+    """What earlier plans left open."""
+    switched_off: Mapping[str, datetime]
+    """When keys were switched off here, by their ids."""
     own_keys: frozenset[str]
     open_users: frozenset[tuple[str, str]]
     """Account and user name of items that are under way."""
@@ -140,31 +142,22 @@ def plan_items(
             items.append(_item(candidate, see, settings))
         except _BlockedError as why:
             blocked.append(_blocked(candidate, *why.args))
-    chosen = list(_within(sorted(items, key=_canaries_first), settings))
-    kept = {item.id for item in chosen}
-    for item in items:
-        if item.id not in kept:
-            what = "the plan is full: it has as many keys as the caps allow, and first plans are small"
-            blocked.append(
-                Blocked(
-                    account_id=item.account_id,
-                    account_name=item.account_name,
-                    user=item.user,
-                    key_id=item.key.id,
-                    code="CAP",
-                    reason=what,
-                    advice=ADVICE["CAP"],
-                )
-            )
-    return tuple(chosen), tuple(blocked)
+    within = list(_within(sorted(items, key=_canaries_first), settings))
+    for item, full in within:
+        if full is not None:
+            blocked.append(_blocked(item, "CAP", f"no room: {full}"))
+        elif item.through is not _through(item.kind, settings):
+            said = "it is rotated, and the old key is not switched off: nobody is known who could be told before"
+            blocked.append(_blocked(item, "NO_OWNER", said))
+    return tuple(item for item, full in within if full is None), tuple(blocked)
 
 
-def _blocked(candidate: Candidate, code: str, reason: str) -> Blocked:
+def _blocked(what: Candidate | Item, code: str, reason: str) -> Blocked:
     return Blocked(
-        account_id=candidate.account_id,
-        account_name=candidate.account_name,
-        user=candidate.user,
-        key_id=candidate.key_id,
+        account_id=what.account_id,
+        account_name=what.account_name,
+        user=what.user,
+        key_id=what.key.id if isinstance(what, Item) else what.key_id,
         code=code,
         reason=reason,
         advice=ADVICE[code],
@@ -193,10 +186,12 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     if stopped is not None:
         raise _BlockedError("PROTECTED", stopped.why)
     kind = candidate.kind
-    through = max(kind, settings.through, key=lambda one: one.rank) if kind is not Kind.DELETE else Kind.DELETE
     is_urgent = candidate.is_urgent
+    if kind is Kind.DEACTIVATE and key.access_key_id in seen.in_secrets and not is_urgent:
+        raise _BlockedError("IN_SECRET", "the key was made here, and its secret is what applications read")
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
         raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
+    through = Kind.ROTATE if kind is Kind.ROTATE and candidate.owner is None else _through(kind, settings)
     return Item(
         id=uuid4().hex[:12],
         kind=kind,
@@ -212,10 +207,21 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         owner=candidate.owner,
         urgent=is_urgent,
         own=candidate.is_own,
-        inactive_since=candidate.inactive_since if kind is Kind.DELETE else None,
+        inactive_since=_inactive_since(candidate, planned, settings) if kind is Kind.DELETE else None,
         delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
-        waits=_waits(candidate, seen.person, settings),
+        waits=_waits(candidate, seen.person, through, settings),
     )
+
+
+def _through(kind: Kind, settings: Settings) -> Kind:
+    """How far a key is taken where there is somebody to be told of it."""
+    return max(kind, settings.through, key=lambda one: one.rank)
+
+
+def _inactive_since(candidate: Candidate, key: PlannedKey, settings: Settings) -> datetime | None:
+    """The latest of what is known: by runs, by the journal, and by a use after both; None where neither knows."""
+    known = [at for at in (candidate.inactive_since, settings.switched_off.get(key.id)) if at]
+    return max([*known, *([key.last_used.at] if key.last_used.at else [])]) if known else None
 
 
 def _the_key(candidate: Candidate, keys: Sequence[LiveKey]) -> LiveKey:
@@ -234,14 +240,18 @@ def _the_key(candidate: Candidate, keys: Sequence[LiveKey]) -> LiveKey:
     return found[0]
 
 
-def _waits(candidate: Candidate, person: Person, settings: Settings) -> Waits:
+def _waits(candidate: Candidate, person: Person, through: Kind, settings: Settings) -> Waits:
     """As configured, or longer by the key's own rhythm: as a tag says, or half as long again as it was seen to rest."""
     usual, whys = settings.waits, {}
-    said = (person.tags or {}).get(CADENCE)
+    try:
+        said = cadence_of(person.tags)
+    except CadenceError as error:
+        raise _BlockedError("CADENCE", str(error)) from None
     if said is not None:
-        if not re.fullmatch("[1-9][0-9]{0,3}", said):
-            raise _BlockedError("CADENCE", f"the tag {CADENCE} has {said!r}, which is no number of days")
-        whys[int(said)] = f"the tag {CADENCE} says so"
+        whys[said] = f"the tag {CADENCE} says so"
+    elif settings.unread and through is not Kind.ROTATE and not candidate.is_urgent:
+        runs = ", ".join(settings.unread)
+        raise _BlockedError("HISTORY", f"how long the key rests is not known: earlier runs cannot be read ({runs})")
     pause = settings.pauses.get((candidate.account_id, candidate.user))
     if pause is not None:
         rested = f"it rested for {pause.length.days} days before it was used on {pause.ended:%Y-%m-%d}"
@@ -271,10 +281,15 @@ def _delivery(candidate: Candidate, seen: Seen, key: PlannedKey, settings: Setti
     if stored is not None and (stored.is_deleted or stored.rotates_itself):
         why = "is scheduled for deletion" if stored.is_deleted else "is rotated by Secrets Manager itself"
         raise _BlockedError("SECRET", f"the secret that the new key would go to {why}")
-    regions = {*delivery.smtp_regions, *filter(None, [key.last_used.region])}
-    sends_mail = key.last_used.service in SES or candidate.user.startswith(SES_CONSOLE)
-    smtp = tuple(sorted(regions)) if sends_mail else ()
-    return delivery.model_copy(update={"current": stored.current if stored else None, "smtp_regions": smtp})
+    delivery = with_mail(delivery, candidate.user, key.last_used)
+    return delivery.model_copy(update={"current": stored.current if stored else None})
+
+
+def with_mail(delivery: Delivery, user: str, last_used: Use) -> Delivery:
+    """The delivery with the Regions for which a user's key gets SMTP passwords: none, unless it sends mail by SES."""
+    regions = {*delivery.smtp_regions, *filter(None, [last_used.region])}
+    sends_mail = last_used.service in SES or user.startswith(SES_CONSOLE)
+    return delivery.model_copy(update={"smtp_regions": tuple(sorted(regions)) if sends_mail else ()})
 
 
 def _canaries_first(item: Item) -> tuple[object, ...]:
@@ -283,38 +298,12 @@ def _canaries_first(item: Item) -> tuple[object, ...]:
     return (not item.urgent, item.kind.rank, item.account_id, used.timestamp() if used else 0.0, item.user, item.key.id)
 
 
-def _within(items: Sequence[Item], settings: Settings) -> Iterator[Item]:
-    """As many as the caps and the ramp allow, one key of a user at a time.
-
-    Never all that an account uses, where it uses more than one. A key that is exposed is switched off all the same.
-    """
-    limits = settings.limits
-    most = min(limits.max_items, max(1, settings.active_keys * limits.max_percent // 100))
-    per_account, used = Counter[str](), Counter[str]()
-    users: set[tuple[str, str]] = set()
-    ramp = settings.ramp
+def _within(items: Sequence[Item], settings: Settings) -> Iterator[tuple[Item, str | None]]:
+    """Each item, and why there is no room for it beside what is under way."""
+    count = Count(settings.measures)
+    count.open(settings.under_way, settings.now)
     for item in items:
-        if sum(per_account.values()) >= most:
-            return
-        if not item.urgent and ramp < 1:
-            continue
-        account, is_used = item.account_id, _is_in_use(item, settings)
-        most_used = max(1, settings.in_use.get(account, 0) - 1)
-        if (
-            per_account[account] < limits.max_per_account
-            and (account, item.user) not in users
-            and (item.urgent or not is_used or used[account] < most_used)
-        ):
-            per_account[account] += 1
-            ramp -= not item.urgent
-            used[account] += is_used
-            users.add((account, item.user))
-            yield item
-
-
-def _is_in_use(item: Item, settings: Settings) -> bool:
-    at = item.key.last_used.at
-    return at is not None and at > settings.now - days(settings.waits.quiet_days)
+        yield item, count.refusal(item)
 
 
 def candidates_of(rows: Iterable[Mapping[str, object]]) -> Iterator[Candidate]:

@@ -118,6 +118,12 @@ class Ledger:
         """How many items came to the end that they were planned for."""
         return sum(tracked.ended in WELL for tracked in self.items.values())
 
+    @property
+    def switched_off(self) -> Mapping[str, datetime]:
+        """When keys were switched off, by their ids; but for those that were switched on again."""
+        found = [(it.item.key.id, it.done.inactive_at) for it in self.items.values()]
+        return dict(sorted(((name, at) for name, at in found if at), key=lambda one: one[1]))
+
     def take(self, row: Row) -> None:
         """Know what the journal's next row tells of.
 

@@ -1,5 +1,6 @@
 """Users to whom nothing is done, whatever the findings say: what cannot be read protects as well."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +14,27 @@ from auditor.policy.scopes import Place, Subjects
 STOPPING = Scope(tags=("auditor:protected", "auditor:hold"))
 """Tags that stop us whatever the configuration says: whoever sees a user in the console can set one."""
 
+CADENCE = "auditor:cadence"
+"""A tag of a user: the days between two uses of its keys."""
+
 MANAGED_BY = ("aws:cloudformation:", "pulumi:", "crossplane", "terraform")
 """How tags begin that say that a program manages the user, which a change from outside would set at odds."""
+
+
+class CadenceError(Exception):
+    """The tag has something else than a number of days."""
+
+
+def cadence_of(tags: Mapping[str, str] | None) -> int | None:
+    """The days between two uses, as the user's tag says; None where it has none.
+
+    Raises:
+        CadenceError: it says something else, by which somebody meant something.
+    """
+    said = (tags or {}).get(CADENCE)
+    if said is not None and not re.fullmatch("[1-9][0-9]{0,3}", said):
+        raise CadenceError(f"the tag {CADENCE} has {said!r}, which is no number of days")
+    return int(said) if said is not None else None
 
 
 @dataclass(frozen=True, slots=True)

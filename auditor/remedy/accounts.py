@@ -54,17 +54,22 @@ class Accounts:
 
     def reading(self, item: Item) -> Caller:
         """See `auditor.remediation.hands.Callers`."""
-        return self.caller(item.account_id, None, own=self._is_own(item))
+        return self.caller(item.account_id, None, own=self.is_own(item))
 
     def rotating(self, item: Item) -> Caller:
         """See `auditor.remediation.hands.Callers`."""
-        return self.caller(item.account_id, self.config.remediation.roles.rotate, own=self._is_own(item))
+        return self.caller(item.account_id, self.config.remediation.roles.rotate, own=self.is_own(item))
 
     def retiring(self, item: Item) -> Caller:
         """See `auditor.remediation.hands.Callers`."""
-        return self.caller(item.account_id, self.config.remediation.roles.retire, own=self._is_own(item))
+        return self.caller(item.account_id, self.config.remediation.roles.retire, own=self.is_own(item))
 
-    def _is_own(self, item: Item) -> bool:
+    def restoring(self, account_id: str, *, own: bool) -> Caller:
+        """Switches keys on again by hand; `own` and what is raised as in `caller`."""
+        roles = self.config.remediation.roles
+        return self.caller(account_id, roles.rollback or roles.retire, own=own)
+
+    def is_own(self, item: Item) -> bool:
         """Whether it is the operator's own: somebody else needs the rights of the roles, as for any user."""
         return item.own and self.operator.is_user(item.account_id, item.user)
 

@@ -11,6 +11,7 @@ from auditor.notify.channels import slack_of
 from auditor.notify.slack_thread import Posted, post_plan, replies_to
 from auditor.remediation.approval import Answer
 from auditor.remediation.plan import Kind, Plan
+from auditor.remediation.plan_facts import facts_of
 from auditor.remedy.carrying_out import claim
 from auditor.remedy.files import load_approvals, load_plan
 from auditor.remedy.means import Means
@@ -61,6 +62,7 @@ def ask(means: Means, plan: Plan, path: Path) -> Posted:
         ("Keys", kinds),
         ("Accounts", ", ".join(accounts)),
         ("Users", ", ".join(item.user for item in plan.items)),
+        *facts_of(plan),
         ("Planned by", plan.author.person),
         ("May be begun until", f"{plan.expires_at:%Y-%m-%d %H:%M}Z"),
         ("Look at it", f"auditor remediate show {path.name}"),

@@ -66,8 +66,8 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
     if account_id is not None and user is not None:  # the journal may be lost, or changed
         operator = means.operator
         accounts = means.accounts([means.account(account_id, operator.who.partition)])
-        role, own = means.config.remediation.roles.retire, operator.is_user(account_id, user)
-        caller = replace(accounts.caller(account_id, role, own=own), intent=uuid4().hex)
+        caller = accounts.restoring(account_id, own=operator.is_user(account_id, user))
+        caller = replace(caller, intent=uuid4().hex)
         run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
         return name
     ledger = means.ledger()
@@ -79,7 +79,8 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
     item = tracked.item
     accounts = means.accounts_of(ledger)
     intent = uuid4().hex
-    run(set_key_status(replace(accounts.retiring(item), intent=intent), item.user, item.key.id, KeyStatus.ACTIVE))
+    caller = replace(accounts.restoring(item.account_id, own=accounts.is_own(item)), intent=intent)
+    run(set_key_status(caller, item.user, item.key.id, KeyStatus.ACTIVE))
     try:  # what matters is done; the journal is told of it where it can be
         with means.journal() as journal:
             step, by = Step.REACTIVATE.value, means.operator.who.arn

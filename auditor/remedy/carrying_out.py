@@ -10,7 +10,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from auditor.config.remediation_records import Day, WindowConfig
-from auditor.errors import ApprovalError, CapError, UsageError
+from auditor.errors import ApprovalError, UsageError
 from auditor.notify import Channels
 from auditor.remediation.approval import (
     Allowed,
@@ -23,7 +23,7 @@ from auditor.remediation.approval import (
     check,
     is_over,
 )
-from auditor.remediation.engine import Engine, Outcome
+from auditor.remediation.engine import Engine, Outcome, Standing
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import open_journal
@@ -33,7 +33,8 @@ from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remedy.accounts import Operator
-from auditor.remedy.means import Means
+from auditor.remedy.admission import admit
+from auditor.remedy.means import Means, is_in_ci
 from auditor.remedy.telling import catch_up, channels, telling
 
 
@@ -42,24 +43,21 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
 
     Raises:
         UsageError: the plan is empty.
-        ApprovalError: the plan is not approved, changed, expired, or of other approvers.
-        CapError: it has more keys than the configuration allows now.
+        ApprovalError: the plan is not approved, changed, expired, of other approvers, or not what `admit` takes.
+        CapError: with what is under way it has more keys than the configuration allows now.
     """
     if not plan.items:
         raise UsageError("The plan has nothing in it.", where=plan.id, next_step="Nothing is to be done.")
-    now, config, operator = means.timing.now(), means.config.remediation, means.operator_on_time().who.arn
+    now, operator = means.timing.now(), means.operator_on_time().who.arn
     begun = _begun(means, plan, approvals)
     _granted(means, begun, plan, approvals, answers)
     _may_begin(begun, plan, now)
-    per_account = max((sum(it.account_id == one.account_id for it in plan.items) for one in plan.items), default=0)
-    if len(plan.items) > config.max_items or per_account > config.max_per_account:
-        what = f"The plan has {len(plan.items)} keys, up to {per_account} in an account: more than the caps allow."
-        raise CapError(what, where=plan.id, next_step="Plan anew with today's caps; nothing was done.")
     with means.journal() as journal:
         ledger = fold(journal.rows)
         known = ledger.plans.get(plan.id)
         if known is None:
             _may_begin(ledger, plan, now)
+            admit(means, plan, ledger)
             journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True), by=operator)
         elif known.digest != plan.digest:
             raise ApprovalError("Another plan of this name was applied.", where=plan.id, next_step="Plan anew.")
@@ -201,7 +199,12 @@ def advance(
         to = Channels() if simulates else channels(means)
         engine = Engine(journal, hands, terms, telling(to, tell), most, stopping, simulates, operator.who.arn)
         named = chosen.items if isinstance(chosen, Plan) else [chosen] if chosen else [it.item for it in ledger.open()]
-        yield from engine.tick({item.id for item in named if _is_theirs(item, operator)})
+        ids = {item.id for item in named if _is_theirs(item, operator)}
+        lost = [it.item for it in ledger.open() if it.item.id in ids and _is_lost_here(it.item)]
+        for item in lost:
+            why = "its new key is a file, which would be gone after this job"
+            yield Outcome(item, Standing.WAITS, why, who="whoever ticks where the file stays")
+        yield from engine.tick(ids - {item.id for item in lost})
         catch_up(journal, to, means)
 
 
@@ -216,6 +219,11 @@ def _as_proved(tracked: Tracked, known: Proof) -> tuple[Kind | None, str]:
 def _is_theirs(item: Item, operator: Operator) -> bool:
     """Whether the operator may go on with it: a user's own key is gone on with by that user alone."""
     return not item.own or operator.is_user(item.account_id, item.user)
+
+
+def _is_lost_here(item: Item) -> bool:
+    """Whether its secret would be a file of this machine, or is looked for here, and nothing stays of this machine."""
+    return item.delivery is not None and item.delivery.store == "age" and is_in_ci()
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from uuid import uuid4
 from auditor import __version__
 from auditor.aws.loop import run
 from auditor.history import longest_pauses
+from auditor.remediation.caps import Measures
 from auditor.remediation.hands import see, store_of
-from auditor.remediation.plan import Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits
+from auditor.remediation.plan import Among, Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits, days
 from auditor.remediation.planning import Candidate, Seen, Settings
+from auditor.remediation.progress import Ledger, Tracked
 from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
 
@@ -22,41 +24,54 @@ class Population:
 
     candidates: Sequence[Candidate] = ()
     """All that there are."""
-    active_keys: int = 0
+    active_keys: int | None = None
+    """None where a person asked for a key."""
     in_use: Mapping[str, int] = field(default_factory=dict)
     """By account."""
 
 
 def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Population) -> Settings:
     """What planning goes by; raises as `Means.operator_on_time`."""
-    config, ledger = means.config.remediation, means.ledger()
+    config, ledger, now = means.config.remediation, means.ledger(), means.timing.now()
+    users = [(one.account_id, one.user) for one in among.candidates]
+    rests = longest_pauses(Path(means.config.output.folder), users, now)
     return Settings(
         through=through,
         kinds=kinds,
         protection=lambda candidate: means.protection(candidate.account_id),
         delivery=means.delivery,
         waits=Waits(grace_days=config.grace_days, quiet_days=config.quiet_days, quarantine_days=config.quarantine_days),
-        pauses=longest_pauses(
-            Path(means.config.output.folder),
-            [(one.account_id, one.user) for one in among.candidates],
-            means.timing.now(),
-        ),
-        limits=Limits(
-            max_items=config.max_items,
-            max_per_account=config.max_per_account,
-            max_percent=config.max_percent,
-            max_disruptions_per_tick=config.max_disruptions_per_tick,
-        ),
-        ramp=max(config.first_items, 2 * ledger.done_well),
-        active_keys=among.active_keys,
-        in_use=among.in_use,
+        pauses=rests.longest,
+        unread=rests.unread,
+        measures=measures_of(means, ledger, among.active_keys, among.in_use),
+        under_way=ledger.open(),
+        switched_off=ledger.switched_off,
         own_keys=means.operator_on_time().keys,
         open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
-        now=means.timing.now(),
+        now=now,
     )
 
 
-def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Delivery) -> Seen | None:
+def measures_of(means: Means, ledger: Ledger, active_keys: int | None, in_use: Mapping[str, int]) -> Measures:
+    """What the count of keys under way is held against, by the configuration and what was done well."""
+    config = means.config.remediation
+    lately = means.timing.now() - days(config.quiet_days)
+    limits = Limits(
+        max_items=config.max_items,
+        max_per_account=config.max_per_account,
+        max_percent=config.max_percent,
+        max_disruptions_per_tick=config.max_disruptions_per_tick,
+    )
+    return Measures(
+        limits=limits,
+        ramp=max(config.first_items, 2 * ledger.done_well),
+        active_keys=active_keys,
+        in_use=in_use,
+        is_used=lambda item: item.key.last_used.at is not None and item.key.last_used.at > lately,
+    )
+
+
+def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Delivery, ledger: Ledger) -> Seen | None:
     """The candidate's user as it is now, with the secret that a new key would go to; None where it is gone.
 
     Raises:
@@ -72,7 +87,25 @@ def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Deliv
         role = means.config.remediation.roles.rotate
         rotating = accounts.caller(candidate.account_id, role, own=candidate.is_own)
         stored = run(store_of(rotating, delivery).look())
-    return Seen(*found, stored)
+    ours = [
+        tracked
+        for tracked in ledger.items.values()
+        if tracked.done.published_at and tracked.done.new_key in {key.access_key_id for key in found[1]}
+    ]
+    read = {str(tracked.done.new_key) for tracked in ours if _is_read(means, tracked, accounts)}
+    return Seen(*found, stored, frozenset(read))
+
+
+def _is_read(means: Means, tracked: Tracked, accounts: Accounts) -> bool:
+    """Whether a key that was published is still what applications read; True where nobody here can tell."""
+    item, delivery = tracked.item, tracked.item.delivery
+    if delivery is None or (item.own and not accounts.is_own(item)):
+        return True
+    rotating = accounts.caller(item.account_id, means.config.remediation.roles.rotate, own=accounts.is_own(item))
+    stored = run(store_of(rotating, delivery).look())
+    if stored is None:  # a folder of another machine, or a secret that is gone
+        return delivery.store == "age"
+    return stored.current == tracked.done.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +117,8 @@ class Origin:
     approvers_sha256: str | None = None
     accounts_read: int = 1
     accounts_not_read: tuple[str, ...] = ()
+    active_keys: int | None = None
+    in_use: Mapping[str, int] = field(default_factory=dict)
 
 
 def drafted(
@@ -91,7 +126,11 @@ def drafted(
 ) -> Plan:
     """The plan of these items, by this person."""
     now = means.timing.now().replace(microsecond=0)  # as approvals are dated, which may come in the same second
-    who = means.operator.who
+    who, accounts = means.operator.who, sorted({item.account_id for item in planned[0]})
+    among = None
+    if origin.active_keys is not None:
+        in_use = {account: origin.in_use.get(account, 0) for account in accounts}
+        among = Among(active_keys=origin.active_keys, in_use=in_use)
     return Plan(
         id=f"plan-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
         created_at=now,
@@ -104,6 +143,7 @@ def drafted(
         accounts_read=origin.accounts_read,
         accounts_not_read=origin.accounts_not_read,
         limits=limits,
+        among=among,
         items=tuple(planned[0]),
         blocked=tuple(planned[1]),
     )

@@ -24,7 +24,7 @@ from auditor.remediation.approval import Approvers
 from auditor.remediation.journal import Journal
 from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.journal_table import open_shared_journal
-from auditor.remediation.plan import Delivery
+from auditor.remediation.plan import Delivery, Item
 from auditor.remediation.planning import Candidate
 from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection
@@ -144,8 +144,8 @@ class Means:
             return {}
         return {account.id: Place(account.units, account.unit_names) for account in found.accounts}
 
-    def delivery(self, candidate: Candidate) -> Delivery:
-        """Where the secret of a user's new key goes.
+    def delivery(self, candidate: Candidate | Item) -> Delivery:
+        """Where the secret of a user's new key goes, whether it is to be planned or was.
 
         Raises:
             UsageError: into a file that would be lost with this machine.
@@ -163,7 +163,7 @@ class Means:
                 raise UsageError(what, where="remediation.secrets", next_step=step)
             folder = str((self.folder / "secrets").absolute())
             name = f"{candidate.account_id}_{user}"  # a user may be called ".."
-            return Delivery(store="age", secret=name, file=folder, readers=readers)
+            return Delivery(store="age", secret=name, file=folder, readers=readers, smtp_regions=secrets.smtp_regions)
         return Delivery(
             store=secrets.store.value,
             secret=secrets.name_of(user),

@@ -56,15 +56,18 @@ def plan_of_run(
     chosen = [one for account in judged for one in account.candidates if not only or account.id in only]
     active_keys, in_use = sum(one.active_keys for one in judged), {one.id: one.in_use for one in judged}
     settings = settings_of(means, *reach, Population(chosen, active_keys, in_use))
-    planned = plan_items(chosen, lambda one: look(means, one, accounts, means.delivery(one)), settings)
+    ledger = means.ledger()
+    planned = plan_items(chosen, lambda one: look(means, one, accounts, means.delivery(one), ledger), settings)
     origin = Origin(
         run_id=manifest.id,
         run_sha256=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),
         approvers_sha256=approvers.sha256,
         accounts_read=len(accounts.found),
         accounts_not_read=tuple(account.account_id for account in manifest.coverage.not_audited),
+        active_keys=active_keys,
+        in_use=in_use,
     )
-    return drafted(means, author, planned, settings.limits, origin)
+    return drafted(means, author, planned, settings.measures.limits, origin)
 
 
 def _accounts(means: Means, folder: Path) -> Accounts:

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from auditor.aws.credentials_file import CredentialsFile, credentials_path
 from auditor.aws.loop import run
@@ -19,6 +18,7 @@ from auditor.remediation.planning import Candidate, plan_items
 from auditor.remediation.progress import Tracked, fold
 from auditor.remediation.protection import Person
 from auditor.remedy.accounts import Accounts
+from auditor.remedy.admission import admit
 from auditor.remedy.asking import answers_to
 from auditor.remedy.carrying_out import claim
 from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
@@ -149,9 +149,10 @@ def waiting_plan(means: Means, subject: Subject, wish: Wish) -> Asked | None:
 
 
 def _grants(item: Item, person: Person, wish: Wish) -> bool:
-    """Whether the item is this wish about this user, no more and no less."""
+    """Whether the item is this wish about this user: no more, and less only where nobody could be told of the rest."""
     is_theirs = (item.account_id, item.user, item.user_id) == (person.account_id, person.name, person.id)
-    is_it = (item.kind, item.through, item.urgent) == (wish.kind, wish.through, wish.leaked)
+    through = Kind.ROTATE if item.makes_key and item.owner is None else wish.through
+    is_it = (item.kind, item.through, item.urgent) == (wish.kind, through, wish.leaked)
     return is_theirs and is_it and not item.own and wish.key_id in {None, item.key.id}
 
 
@@ -176,7 +177,6 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
         basis=(Basis(control=ASKED, severity="-", reason=wish.reason),),
         owner=person.name if subject.own else owner,
         kind=wish.kind,
-        inactive_since=_inactive_since(means, key) if wish.kind is Kind.DELETE else None,
         is_urgent=wish.leaked,
         is_own=subject.own,
     )
@@ -188,9 +188,10 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
         settings = replace(settings, open_users=frozenset())
     if subject.own:
         settings = replace(settings, waits=settings.waits.model_copy(update={"grace_days": 0}))
-    planned = plan_items([candidate], lambda one: look(means, one, subject.accounts, delivery), settings)
+    ledger = means.ledger()
+    planned = plan_items([candidate], lambda one: look(means, one, subject.accounts, delivery, ledger), settings)
     origin = Origin(approvers_sha256=None if subject.own else means.approvers().sha256)
-    return drafted(means, wish.author, planned, settings.limits, origin)
+    return drafted(means, wish.author, planned, settings.measures.limits, origin)
 
 
 def _meant(subject: Subject, wish: Wish) -> LiveKey:
@@ -222,23 +223,19 @@ def _profile(profile: str, key: LiveKey) -> Delivery:
     return Delivery(store="profile", secret=profile, file=str(path.absolute()))
 
 
-def _inactive_since(means: Means, key: LiveKey) -> datetime | None:
-    """Since when the key is inactive, by the journal: AWS does not say so."""
-    found = [it.done.inactive_at for it in means.ledger().items.values() if it.item.key.id == key.access_key_id]
-    return max((at for at in found if at is not None), default=None)
-
-
 def claim_own(means: Means, plan: Plan) -> None:
     """Take a plan into the journal that changes nothing but the operator's own key: nobody else has to approve it.
 
     Raises:
-        ApprovalError: it is somebody else's key.
+        ApprovalError: it is somebody else's key, or not what `admit` takes.
     """
     operator = means.operator_on_time()
     if not all(item.own and operator.is_user(item.account_id, item.user) for item in plan.items):
         raise ApprovalError("It is not your own key.", where=plan.id, next_step="Have the plan approved.")
     with means.journal() as journal:
-        if plan.id not in fold(journal.rows).plans:
+        ledger = fold(journal.rows)
+        if plan.id not in ledger.plans:
+            admit(means, plan, ledger)
             told = plan.model_dump(mode="json", by_alias=True)
             journal.add(plan.id, "", Event.CLAIMED, plan=told, by=operator.who.arn)
             through = {item.id: item.through.value for item in plan.items}

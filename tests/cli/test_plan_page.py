@@ -1,11 +1,13 @@
 """`auditor remediate show` as a page: all that the plan says, and nothing that a name makes of it."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
 from auditor.model import KeyStatus
 from auditor.remediation.plan import (
+    Among,
     Author,
     Basis,
     Blocked,
@@ -19,6 +21,7 @@ from auditor.remediation.plan import (
     Waits,
 )
 from tests.conftest import CommandLine
+from tests.notify.slack_server import TOKEN, serving
 
 AT = datetime(2026, 11, 22, 19, tzinfo=UTC)
 HOSTILE = '<script>alert("x")</script>&amp;'
@@ -70,6 +73,77 @@ def plan() -> Plan:
             ),
         ),
     )
+
+
+SSH = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+FINGERPRINT = "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA"
+AGE = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+
+
+def more() -> Plan:
+    """And a key that goes into a file, one that goes to another Region, and one that is inactive."""
+    made = plan()
+    first = made.items[0]
+    files = Delivery(
+        store="age", secret="111122223333_app2", file="/srv/secrets", readers=(f"{SSH} ann@x{HOSTILE}", AGE)
+    )
+    elsewhere = Delivery(store="ssm", secret="/auditor/app3", region="eu-west-1", kms_key="alias/k")
+    off = first.key.model_copy(update={"status": KeyStatus.INACTIVE})
+    items = (
+        first.model_copy(update={"id": "item2", "user": "app2", "delivery": files, "through": Kind.ROTATE}),
+        first.model_copy(update={"id": "item3", "user": "app3", "delivery": elsewhere, "through": Kind.DEACTIVATE}),
+        first.model_copy(
+            update={
+                "id": "item4",
+                "user": "app4",
+                "kind": Kind.DELETE,
+                "delivery": None,
+                "key": off,
+                "inactive_since": AT - timedelta(days=40),
+            }
+        ),
+    )
+    among = Among(active_keys=120, in_use={"111122223333": 14})
+    return made.model_copy(update={"items": (first, *items), "among": among})
+
+
+SAID = (
+    "auditor/app in Secrets Manager",
+    "111122223333_app2 in a file below /srv/secrets",
+    f"ssh-ed25519 {FINGERPRINT} (ann@x{HOSTILE})",
+    f"{AGE[:8]}...{AGE[-12:]}",
+    "/auditor/app3 in Parameter Store, in eu-west-1, under the KMS key alias/k",
+)
+
+
+def test_who_approves_sees_where_secrets_go_and_who_reads_them(cli: CommandLine) -> None:
+    """As text, as a page, and in Slack: each reader, the file, Region and key, the waits, and inactive since when."""
+    made, path = more(), cli.folder / "plan.json"
+    path.write_bytes(made.content)
+    text = " ".join(cli.run("remediate", "show", str(path)).out.split())
+    html = cli.run("remediate", "show", str(path), "--format", "html").out
+    page = " ".join(Page(html).text.split())
+    for shown in (text, page):
+        for said in (*SAID, "7 days to move to the new key, 14 days quiet, 15 days inactive"):
+            assert said in shown
+        assert "2026-10-13" in shown
+    assert "Chosen among 120 active keys; used lately: 14 in 111122223333" in page
+    assert "chosen among 120 active keys; used lately: 14 in 111122223333." in text
+    with serving() as slack:
+        (cli.folder / "config.toml").write_text(f'[notify.slack]\nchannel = "C1"\napi_url = "{slack.url}"\n')
+        cli.environment["AUDITOR_SLACK_TOKEN"] = TOKEN
+        posted = cli.run("remediate", "show", str(path), "--format", "slack")
+        assert posted.code == 0, posted.err
+        told = json.dumps(slack.messages[0]["blocks"])
+    for said in (
+        "Secrets go to: `Secrets Manager: auditor/app`",
+        "Secrets go to: `a file below /srv/secrets: 111122223333_app2`",
+        f"Can be read by: `ssh-ed25519 {FINGERPRINT} (ann@x&lt;script",
+        f"Can be read by: `{AGE[:8]}...{AGE[-12:]}`",
+        "Waits: `7 days to move to the new key, 14 days quiet: app3`",
+        "Inactive since: `2026-10-13 19:00Z: app4`",
+    ):
+        assert said in told
 
 
 class Page(HTMLParser):

@@ -21,6 +21,23 @@ def test_a_log_is_told_how_far_it_is_though_nothing_happens(capsys: pytest.Captu
     assert told.count("  0 of 1,000  1,000 requested, 0 not audited, waiting for 111122223333\n") >= 2
 
 
+def test_a_phase_that_has_no_steps_goes_on_being_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes: there is no rate of nothing."""
+    monkeypatch.setattr("auditor.cli.progress.SETTLED", 0.0)
+    progress = PlainProgress(silence=0.02)
+    progress.phase("Archiving the run")
+    told = ""
+    deadline = time.monotonic() + 30
+    while told.count("\n") < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+        told += capsys.readouterr().err
+    progress.close()
+    assert told.count("\n") >= 4
+    assert "Traceback" not in told
+
+
 def test_a_log_is_told_of_each_step_of_a_short_phase_only(capsys: pytest.CaptureFixture[str]) -> None:
     """Twenty lines a phase at most, and the last of them says that all is done."""
     for total in (3, 1000):

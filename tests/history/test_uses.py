@@ -44,24 +44,30 @@ def test_a_job_of_each_quarter_is_known_by_its_rests(tmp_path: Path) -> None:
     for at, one, two, three in zip((0.2, 30.2, 60.2, 90.2, 120.2), daily, stopped, quarterly, strict=True):
         run(tmp_path, at, {"ann": three, "bob": one, "cid": two, "dan": None})
     users = [(ACCOUNT, name) for name in ("ann", "bob", "cid", "dan", "eve")]
-    found = longest_pauses(tmp_path / "runs", users, day(121))
+    found = longest_pauses(tmp_path / "runs", users, day(121)).longest
     assert found[ANN] == Pause(timedelta(days=80.2), day(71))
     assert found[ACCOUNT, "bob"].length < timedelta(days=1)
     assert set(found) == {ANN, (ACCOUNT, "bob"), (ACCOUNT, "cid")}
     assert found[ACCOUNT, "cid"].length < timedelta(days=1)
-    assert longest_pauses(tmp_path / "runs", [(ACCOUNT, "bob")], day(121)).keys() == {(ACCOUNT, "bob")}
+    assert longest_pauses(tmp_path / "runs", [(ACCOUNT, "bob")], day(121)).longest.keys() == {(ACCOUNT, "bob")}
 
 
-def test_what_is_long_past_or_cannot_be_read_does_not_count(tmp_path: Path) -> None:
-    """A run that was damaged is passed over; one of two years ago says nothing about today."""
+def test_what_is_long_past_does_not_count_and_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """A run that was damaged may have seen a longer rest; one of two years ago says nothing about today."""
     for at, used in ((0.5, -30), (10.5, 5), (20.5, 15)):
         run(tmp_path, at, {"ann": used})
-    assert longest_pauses(tmp_path / "runs", [ANN], day(30))[ANN].length == timedelta(days=30.5)
-    assert longest_pauses(tmp_path / "runs", [ANN], day(405))[ANN].length == timedelta(days=5.5)
+
+    def found(at: float, runs: str = "runs") -> tuple[timedelta | None, int]:
+        rests = longest_pauses(tmp_path / runs, [ANN], day(at))
+        return (rests.longest[ANN].length if rests.longest else None, len(rests.unread))
+
+    assert found(30) == (timedelta(days=30.5), 0)
+    assert found(405) == (timedelta(days=5.5), 0)
     newest = max((tmp_path / "runs").iterdir(), key=lambda folder: folder.name)
     (newest / "tables" / "keys.parquet").write_bytes(b"")
-    assert longest_pauses(tmp_path / "runs", [ANN], day(30))[ANN].length == timedelta(days=30.5)
-    assert longest_pauses(tmp_path / "nothing", [ANN], day(30)) == {}
+    assert found(30) == (timedelta(days=30.5), 1)
+    assert longest_pauses(tmp_path / "runs", [ANN], day(30)).unread == (newest.name,)
+    assert found(30, "nothing") == (None, 0)
 
 
 @given(

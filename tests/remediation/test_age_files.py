@@ -183,6 +183,21 @@ def test_a_rotation_into_a_file(world: World, tmp_path: Path) -> None:
     assert tracked(world, tmp_path, item).ended == "inactive"
 
 
+def test_a_published_file_that_is_gone_before_the_key_is_used_is_told(world: World, tmp_path: Path) -> None:
+    """Its owner may have taken it, or nobody has the key: it counts as moved only when somebody uses it."""
+    item = sealed(world, "user-0", tmp_path, Kind.DEACTIVATE)
+    claim(world, tmp_path, plan_of(item))
+    tick(world, tmp_path)
+    world.clock.pass_(days=8)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("the new key has not been used yet; the old key was last used by ")
+    (path,) = kept(item).folder.glob("*.age")
+    path.unlink()
+    (outcome,) = tick(world, tmp_path)
+    assert "its file is gone: ask whether its owner took it" in outcome.told
+    assert set(world.keys("user-0").values()) == {"Active"}
+
+
 @pytest.mark.parametrize("kind", ["killed before", "killed after", "denied", "commits before", "commits after"])
 def test_whatever_is_interrupted_ends_with_a_key_that_its_owner_has(world: World, tmp_path: Path, kind: str) -> None:
     """At every call, and at every commit: one try leaves the key that the owner reads, or none."""
@@ -232,6 +247,7 @@ def test_a_key_that_aws_never_gets_to_know_is_taken_back(world: World, tmp_path:
 
 KEYS = f"""
     [remediation.secrets]
+    smtp_regions = ["eu-west-1"]
     recovery_keys = ["{READERS[1]}"]
     [[remediation.secrets.owner]]
     name = "vendor-*"
@@ -268,6 +284,7 @@ def test_where_a_key_goes_is_its_owners_matter(monkeypatch: pytest.MonkeyPatch) 
     assert (found.store, found.secret, found.readers) == ("age", f"{OTHER}_..", READERS)
     assert found.file == str(Path("remediation/secrets").absolute())
     assert found.place == f"a file in {found.file}/{OTHER}_.. that 2 public keys can open"
+    assert found.smtp_regions == ("eu-west-1",), "a vendor sends mail from there, too"
     assert delivery(KEYS, "payments").store == "secretsmanager"
     with pytest.raises(UsageError, match="is no public key"):
         delivery(KEYS.replace(READERS[0], f"age1{'q' * 58}"), "vendor-a")
@@ -279,6 +296,6 @@ def test_where_a_key_goes_is_its_owners_matter(monkeypatch: pytest.MonkeyPatch) 
 def test_files_need_a_second_reader() -> None:
     """Or a key that its owner lost could never be read."""
     with pytest.raises(UsageError, match="need a second reader"):
-        parse_config(KEYS.replace("recovery_keys", "smtp_regions").replace(READERS[1], "eu-west-1"), origin="t")
+        parse_config(KEYS.replace(f'recovery_keys = ["{READERS[1]}"]', ""), origin="t")
     with pytest.raises(UsageError, match="a public key"):
         parse_config(KEYS.replace(READERS[0], "AGE-SECRET-KEY-1"), origin="t")

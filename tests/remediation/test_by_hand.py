@@ -8,10 +8,12 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pytest
+from moto.iam.models import iam_backends
 
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.failures import AwsFailure
 from auditor.config import load_config
+from auditor.config.remediation_records import RolesConfig
 from auditor.demo import ErrorFault
 from auditor.errors import ApprovalError, UsageError
 from auditor.model import KeyStatus, UsedAt
@@ -62,7 +64,9 @@ def means_of(world: World, folder: Path) -> Means:
         "external_id": world.cloud.external_id,
     }
     approval = {"allowed_signers": str(signers(folder))}
-    config = load_config(None, {"accounts": accounts, "remediation": {"folder": str(folder), "approval": approval}})
+    waits = {"grace_days": 7, "quiet_days": 2, "quarantine_days": 14}  # as items have them here
+    remediation = {"folder": str(folder), "approval": approval, **waits}
+    config = load_config(None, {"accounts": accounts, "remediation": remediation})
     credentials = StaticCredentials(world.cloud.access_key_id, world.cloud.secret_access_key)
     return Means(config, Connection(world.cloud.endpoint_url, isolated=credentials), folder, world.clock.timing)
 
@@ -220,3 +224,35 @@ def test_what_was_moved_back_without_an_answer_is_looked_at(
     with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
         results = [row.told for row in journal.rows if row.event is Event.RESULT and row.told["step"] == "restore"]
     assert [one["outcome"] for one in results] == [outcome]
+
+
+def make_role(world: World, name: str) -> None:
+    """A role like the one that reads."""
+    backend = iam_backends[OTHER]["aws"]
+    like = backend.get_role(world.cloud.role_name)
+    backend.create_role(name, like.assume_role_policy_document, "/", None, "", [], "3600")
+
+
+@pytest.mark.parametrize(
+    ("roles", "expected"),
+    [({"retire": "retirer", "rollback": "restorer"}, "restorer"), ({"retire": "retirer"}, "retirer")],
+)
+def test_a_role_of_its_own_switches_keys_on_again(
+    world: World, tmp_path: Path, roles: dict[str, str], expected: str
+) -> None:
+    """Whether the journal knows the key or not; where none is named, it is the one that switches them off."""
+    for name in ("retirer", "restorer"):
+        make_role(world, name)
+    item = item_of(world, "user-24", through=Kind.ROTATE)
+    claim(world, tmp_path, plan_of(item, at=world.clock.now))
+    means = means_of(world, tmp_path)
+    remediation = means.config.remediation.model_copy(update={"roles": RolesConfig.model_validate(roles)})
+    for whose in ((None, None), (OTHER, "user-24")):
+        means = means_of(world, tmp_path)
+        means.config = means.config.model_copy(update={"remediation": remediation})
+        before = len(world.cloud.call_log)
+        assert switch_on(means, item.key.id, whose, "it fails") == item.key.id
+        calls = world.cloud.call_log[before:]
+        entered = [call.params["RoleArn"].rpartition("/")[2] for call in calls if call.action == "AssumeRole"]
+        assert [call.action for call in calls if call.action == "UpdateAccessKey"] == ["UpdateAccessKey"]
+        assert entered == [expected]

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from moto.iam.models import iam_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.ssm.models import ssm_backends
 
@@ -503,3 +504,23 @@ def test_what_does_not_move_is_asked_about_and_never_forced(
         assert (code in outcome.told) == (standing is Standing.NEEDS_PERSON)
     assert set(world.keys("user-0").values()) == {"Active"}
     assert len(world.keys("user-0")) == 2
+
+
+def test_a_rhythm_that_is_told_after_the_plan_is_heard(world: World, tmp_path: Path) -> None:
+    """The tag is read right before the key would be switched off, and right before it would be deleted."""
+    item = item_of(world, "user-0", Kind.DEACTIVATE, Kind.DELETE)
+    claim(world, tmp_path, plan_of(item))
+    users = iam_backends[OTHER]["aws"]
+    world.clock.pass_(days=2.5)
+    assert "to deactivate, not before" in tick(world, tmp_path)[0].told
+    users.tag_user("user-0", [{"Key": "auditor:cadence", "Value": "quarterly"}])
+    world.clock.pass_(days=2)
+    assert "which is no number of days" in tick(world, tmp_path)[0].told
+    users.tag_user("user-0", [{"Key": "auditor:cadence", "Value": "92"}])
+    assert "must be quiet for 92 days" in tick(world, tmp_path)[0].told
+    users.untag_user("user-0", ["auditor:cadence"])
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.steps == (Step.DEACTIVATE,)
+    users.tag_user("user-0", [{"Key": "auditor:cadence", "Value": "92"}])
+    world.clock.pass_(days=20)
+    assert "stays inactive for a while" in tick(world, tmp_path)[0].told

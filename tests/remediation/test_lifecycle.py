@@ -14,7 +14,7 @@ import pytest
 
 from auditor.model import KeyStatus, LiveKey, NeverUsed, StoredSecret, UnknownUse, UsedAt
 from auditor.remediation import lifecycle
-from auditor.remediation.lifecycle import Decision, Do, Live, Progress, Step, Terms, decide, sentinel_of
+from auditor.remediation.lifecycle import Decision, Do, Live, Progress, Step, Terms, Wait, decide, sentinel_of
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, PlannedKey, Use, Waits
 from auditor.remediation.protection import Stopped
 from tests.builders import AS_OF, ago
@@ -279,3 +279,28 @@ def test_a_seeded_bug_is_found(monkeypatch: pytest.MonkeyPatch, check: str, foun
     """Without a check, the rules above show a step that is not safe."""
     monkeypatch.setattr(lifecycle, check, nothing)
     assert any(fault.endswith(found) for fault in faults())
+
+
+@pytest.mark.parametrize(
+    ("name", "cadence", "expected"),
+    [
+        ("deactivate what is unused", 100, "deactivate"),
+        ("deactivate what is unused", 365, "the old key must be quiet for 365 days"),
+        ("deactivate what is unused", "the tag has 'quarterly'", "the tag has 'quarterly'"),
+        ("deactivate after a rotation", 365, "the old key must be quiet for 365 days"),
+        ("delete what is kept inactive", 365, "the key stays inactive for a while"),
+        ("delete what is kept inactive", "the tag has 'quarterly'", "the tag has 'quarterly'"),
+    ],
+)
+def test_a_tag_that_says_now_how_long_a_key_rests_counts(name: str, cadence: int | str, expected: str) -> None:
+    """Whoever sets it after the plan was made is heard; what it says instead of days waits for who meant something."""
+    decision = good_states()[name][0].to(live__cadence=cadence).decided()
+    told = decision.step.value if isinstance(decision, Do) else decision.reason if isinstance(decision, Wait) else ""
+    assert told.startswith(expected), decision
+
+
+def test_a_leaked_key_does_not_wait_for_its_rhythm() -> None:
+    """Others have it."""
+    state, step = good_states()["deactivate what leaked"]
+    for cadence in (365, "the tag has 'quarterly'"):
+        assert state.to(live__cadence=cadence).decided() == Do(step)

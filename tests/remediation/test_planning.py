@@ -2,17 +2,27 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, Pause, StoredSecret, UnknownUse, UsedAt
+from auditor.remediation.caps import Measures
 from auditor.remediation.plan import Basis, Delivery, Kind, Limits, Waits
 from auditor.remediation.planning import Candidate, Seen, Settings, plan_items
+from auditor.remediation.progress import Tracked
 from auditor.remediation.protection import Person, Protection
 from tests.builders import AS_OF, ago
 
 ACCOUNT = "111122223333"
 OLD = Basis(control=ControlId.KEY_AGE.value, severity="high", reason="200 days old")
+MEASURES = Measures(
+    limits=Limits(max_items=25, max_per_account=5, max_percent=100, max_disruptions_per_tick=5),
+    ramp=100,
+    active_keys=100,
+    in_use={},
+    is_used=lambda item: item.key.last_used.at is not None and item.key.last_used.at > ago(14),
+)
 SETTINGS = Settings(
     through=Kind.ROTATE,
     kinds=frozenset(Kind),
@@ -20,14 +30,19 @@ SETTINGS = Settings(
     delivery=lambda one: Delivery(secret=f"auditor/{one.user}", smtp_regions=("us-west-1",)),
     waits=Waits(grace_days=7, quiet_days=14, quarantine_days=14),
     pauses={},
-    limits=Limits(max_items=25, max_per_account=5, max_percent=100, max_disruptions_per_tick=5),
-    ramp=100,
-    active_keys=100,
-    in_use={},
+    unread=(),
+    measures=MEASURES,
+    under_way=(),
+    switched_off={},
     own_keys=frozenset(),
     open_users=frozenset(),
     now=AS_OF,
 )
+
+
+def measured(**changes: Any) -> Settings:
+    """With other caps, or other keys among which is chosen."""
+    return replace(SETTINGS, measures=replace(MEASURES, **changes))
 
 
 def candidate(user: str, account: str = ACCOUNT) -> Candidate:
@@ -113,7 +128,7 @@ def test_caps_hold_and_what_is_beyond_them_is_told() -> None:
     limits = Limits(max_items=7, max_per_account=3, max_percent=5, max_disruptions_per_tick=5)
     for active, most in ((1000, 7), (100, 5), (1, 1)):
         in_use = dict.fromkeys(accounts, 10)
-        settings = replace(SETTINGS, limits=limits, active_keys=active, in_use=in_use)
+        settings = measured(limits=limits, active_keys=active, in_use=in_use)
         items, blocked = plan_items(found, see, settings)
         assert len(items) == most
         assert max(sum(item.account_id == account for item in items) for account in accounts) <= 3
@@ -126,7 +141,7 @@ def test_caps_hold_and_what_is_beyond_them_is_told() -> None:
 def test_never_all_that_an_account_uses(in_use: int, most: int) -> None:
     """Whatever the policy finds at once, one of the keys in use is left for another plan; one alone may be planned."""
     found = [candidate(f"user-{number}") for number in range(3)]
-    settings = replace(SETTINGS, in_use={ACCOUNT: in_use})
+    settings = measured(in_use={ACCOUNT: in_use})
     items, _ = plan_items(found, lambda one: seen(one.user, key()), settings)
     assert len(items) == most
 
@@ -135,7 +150,7 @@ def test_all_that_nobody_uses_may_be_planned() -> None:
     """The cap on what is in use does not count keys that nobody uses."""
     idle = replace(key(), last_used=UsedAt(ago(100)))
     found = [candidate(f"user-{number}") for number in range(3)]
-    items, _ = plan_items(found, lambda one: seen(one.user, idle), replace(SETTINGS, in_use={ACCOUNT: 1}))
+    items, _ = plan_items(found, lambda one: seen(one.user, idle), measured(in_use={ACCOUNT: 1}))
     assert len(items) == 3
 
 
@@ -146,9 +161,9 @@ def test_an_exposed_key_is_planned_first_and_whatever_the_account_uses() -> None
         candidate("app"),
         replace(candidate("leaked"), basis=(exposed,), owner=None, kind=Kind.DEACTIVATE, is_urgent=True),
     ]
-    items, _ = plan_items(found, lambda one: seen(one.user, key()), replace(SETTINGS, in_use={ACCOUNT: 2}))
+    items, _ = plan_items(found, lambda one: seen(one.user, key()), measured(in_use={ACCOUNT: 2}))
     assert [item.user for item in items] == ["leaked"]
-    items, _ = plan_items(found, lambda one: seen(one.user, key()), replace(SETTINGS, in_use={ACCOUNT: 3}))
+    items, _ = plan_items(found, lambda one: seen(one.user, key()), measured(in_use={ACCOUNT: 3}))
     assert [item.user for item in items] == ["leaked", "app"]
 
 
@@ -156,7 +171,7 @@ def test_a_backlog_is_begun_with_few_keys_and_all_that_are_exposed() -> None:
     """What is left out is told, and comes when the first ones came off well."""
     found = [candidate(f"app-{number}") for number in range(6)]
     found += [replace(candidate(f"leaked-{one}"), is_urgent=True, kind=Kind.DEACTIVATE) for one in range(3)]
-    settings = replace(SETTINGS, ramp=2, in_use={ACCOUNT: 50}, active_keys=1000)
+    settings = measured(ramp=2, in_use={ACCOUNT: 50}, active_keys=1000)
     items, blocked = plan_items(found, lambda one: seen(one.user, key()), settings)
     assert [item.user for item in items] == ["leaked-0", "leaked-1", "leaked-2", "app-0", "app-1"]
     assert {one.code for one in blocked} == {"CAP"}
@@ -194,3 +209,98 @@ def test_a_rhythm_that_is_no_number_blocks(tag: str) -> None:
     live = replace(live, person=replace(live.person, tags={"auditor:cadence": tag}))
     (_, (blocked,)) = plan_items([candidate("a")], lambda _one: live, SETTINGS)
     assert blocked.code == "CADENCE"
+
+
+@pytest.mark.parametrize(
+    ("run", "journal", "used", "expected"),
+    [
+        (30, None, 60, 30),
+        (30, 20, 60, 20),
+        (20, 30, 60, 20),
+        (None, 30, 60, 30),
+        (30, None, 10, 10),
+        (None, None, 60, None),
+    ],
+)
+def test_a_key_is_inactive_since_the_latest_of_what_is_known(
+    run: float | None, journal: float | None, used: float, expected: float | None
+) -> None:
+    """Runs are far apart, and do not see a key that was switched on in between; a use shows it."""
+    off = replace(key(), status=KeyStatus.INACTIVE, last_used=UsedAt(ago(used)))
+    found = replace(candidate("a"), kind=Kind.DELETE, inactive_since=None if run is None else ago(run))
+    settings = replace(SETTINGS, switched_off={} if journal is None else {off.access_key_id: ago(journal)})
+    ((item,), _) = plan_items([found], lambda _one: seen("a", off), settings)
+    assert item.inactive_since == (None if expected is None else ago(expected))
+
+
+@pytest.mark.parametrize(
+    ("changes", "most"),
+    [
+        ({"limits": MEASURES.limits.model_copy(update={"max_items": 4})}, 2),
+        ({"limits": MEASURES.limits.model_copy(update={"max_per_account": 3})}, 1),
+        ({"limits": MEASURES.limits.model_copy(update={"max_percent": 3})}, 1),
+        ({"ramp": 5}, 3),
+        ({"in_use": {ACCOUNT: 4}}, 1),
+        ({}, 3),
+    ],
+)
+def test_what_earlier_plans_left_open_counts(changes: dict[str, Any], most: int) -> None:
+    """A plan a day would otherwise make any cap as large as somebody has patience; an exposed key does not wait."""
+    limits = MEASURES.limits.model_copy(update={"max_per_account": 50})
+    settings = measured(**{"limits": limits, "in_use": {ACCOUNT: 50}} | changes)
+    before, _ = plan_items(
+        [candidate("open-0"), candidate("open-1")], lambda one: seen(one.user, key()), measured(in_use={ACCOUNT: 9})
+    )
+    late = ago(-1)
+    there = [Tracked(item, "plan-0", late, Kind.ROTATE) for item in before]
+    dead = [Tracked(item.model_copy(update={"user": f"dead-{item.user}"}), "plan-9", ago(1)) for item in before]
+    settings = replace(settings, under_way=(*there, *dead))
+    found = [candidate(f"app-{number}") for number in range(3)]
+    items, blocked = plan_items(found, lambda one: seen(one.user, key()), settings)
+    assert (len(items), {one.code for one in blocked}) == (most, {"CAP"} if most < 3 else set())
+    exposed = [replace(one, is_urgent=True, kind=Kind.DEACTIVATE) for one in found[:1]]
+    items, _ = plan_items(exposed, lambda one: seen(one.user, key()), settings)
+    assert len(items) == 1
+
+
+@pytest.mark.parametrize(
+    ("owner", "through", "expected"),
+    [
+        (None, Kind.DELETE, (Kind.ROTATE, ["NO_OWNER"])),
+        (None, Kind.DEACTIVATE, (Kind.ROTATE, ["NO_OWNER"])),
+        (None, Kind.ROTATE, (Kind.ROTATE, [])),
+        ("payments", Kind.DELETE, (Kind.DELETE, [])),
+    ],
+)
+def test_a_key_without_an_owner_is_rotated_and_no_more(
+    owner: str | None, through: Kind, expected: tuple[Kind, list[str]]
+) -> None:
+    """Both keys work, which hurts nobody; before the old one is switched off somebody has to be told. It is said."""
+    found = [replace(candidate("a"), owner=owner)]
+    ((item,), blocked) = plan_items(found, lambda _one: seen("a", key()), replace(SETTINGS, through=through))
+    assert (item.through, [one.code for one in blocked]) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "through", "tag", "urgent", "is_planned"),
+    [
+        (Kind.DEACTIVATE, Kind.DEACTIVATE, None, False, False),
+        (Kind.DELETE, Kind.DELETE, None, False, False),
+        (Kind.ROTATE, Kind.DEACTIVATE, None, False, False),
+        (Kind.ROTATE, Kind.ROTATE, None, False, True),
+        (Kind.DEACTIVATE, Kind.DEACTIVATE, "92", False, True),
+        (Kind.DEACTIVATE, Kind.DEACTIVATE, None, True, True),
+    ],
+)
+def test_a_rhythm_that_nobody_can_read_is_not_taken_for_a_short_one(
+    kind: Kind, through: Kind, tag: str | None, *, urgent: bool, is_planned: bool
+) -> None:
+    """A run that is damaged may have seen the key rest for a quarter; a tag says it, too, and a leak does not wait."""
+    status = KeyStatus.INACTIVE if kind is Kind.DELETE else KeyStatus.ACTIVE
+    live = seen("a", replace(key(), status=status))
+    live = replace(live, person=replace(live.person, tags={"auditor:cadence": tag} if tag else {}))
+    found = [replace(candidate("a"), kind=kind, is_urgent=urgent)]
+    settings = replace(SETTINGS, unread=("20260101T000000Z-x",), through=through)
+    items, blocked = plan_items(found, lambda _one: live, settings)
+    assert [one.code for one in blocked] == ([] if is_planned else ["HISTORY"])
+    assert [item.waits.quiet_days for item in items] == ([92 if tag else 14] if is_planned else [])

@@ -1,0 +1,55 @@
+"""A key that applications read at their next start is not "unused", however long nobody used it."""
+
+from pathlib import Path
+
+import pytest
+
+from auditor.demo import ErrorFault
+from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.plan import Delivery, Kind, PlannedKey, Use
+from auditor.remedy.carrying_out import advance
+from auditor.remedy.of_user import Wish, plan_for, subject_of
+from tests.remediation.test_admission import Team
+from tests.remediation.world import OTHER, World
+
+
+@pytest.mark.parametrize(
+    ("what", "leaked", "code"),
+    [
+        ("published", False, "IN_SECRET"),
+        ("published", True, None),
+        ("replaced", False, None),
+        ("unreadable", False, "UNREADABLE"),
+    ],
+)
+def test_a_published_key_is_not_switched_off_as_unused(
+    world: World,
+    tmp_path: Path,
+    what: str,
+    *,
+    leaked: bool,
+    code: str | None,
+) -> None:
+    """A job of each quarter has not read it yet; one that leaked, or that another took the place of, may go."""
+    team = Team(world, tmp_path)
+    first = team.item("user-0")
+    team.claims(team.plan(first))
+    list(advance(team.means(), lambda _: None))
+    done = team.means().ledger().items[first.id].done
+    key = str(done.new_key)
+    if what == "replaced":
+        world.delete_key("user-0", first.key.id)
+        world.cloud.record_use(key, UsedAt(world.clock.now, "s3", "eu-west-1"))
+        planned = PlannedKey(id=key, created_at=world.created("user-0", key), status=KeyStatus.ACTIVE, last_used=Use())
+        delivery = Delivery(secret="auditor/user-0", current=done.version)
+        second = first.model_copy(update={"id": "second", "key": planned, "delivery": delivery})
+        team.claims(team.plan(second, number=2))
+        list(advance(team.means(), lambda _: None))
+        assert {it.ended for it in team.means().ledger().items.values()} == {"rotated"}
+    if what == "unreadable":
+        world.fault = lambda call: ErrorFault(403, "AccessDenied") if call.action == "DescribeSecret" else None
+    means = team.means()
+    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "unused", "ann", key, owner="payments", leaked=leaked)
+    plan = plan_for(means, subject_of(means, "user-0", OTHER), wish)
+    assert [one.code for one in plan.blocked] == ([code] if code else [])
+    assert [item.key.id for item in plan.items] == ([] if code else [key])
