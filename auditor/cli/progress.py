@@ -38,6 +38,11 @@ class _Phase:
         """Whether its steps are told one by one."""
         return self.total <= FEW_STEPS
 
+    @property
+    def seconds(self) -> int:
+        """Since it began."""
+        return round(time.monotonic() - self._began)
+
     def told(self, step: str = "") -> str:
         """The step, status, rate and time left; the latter two once there is something to go by."""
         elapsed = time.monotonic() - self._began
@@ -89,8 +94,7 @@ class PlainProgress:
         phase = self._phase
         how_far = f"{phase.done:,} of {phase.total:,}" if phase.total else ""
         told = [part for part in (how_far, phase.told(step)) if part]
-        if told:
-            self.note("  " + "  ".join(told))
+        self.note("  " + ("  ".join(told) or f"goes on, {phase.seconds} s so far"))
 
     def _break_silence(self) -> None:
         while not self._over.wait(max(0.0, self._said_at + self._silence - time.monotonic())):
