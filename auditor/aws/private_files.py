@@ -1,9 +1,14 @@
 """Writing files that hold secrets: whole or not at all, through to the disk, and for their owner alone."""
 
+import glob
 import os
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
+
+LEFT_SECONDS = 3600
+"""After which nobody is still writing a small file."""
 
 
 def put_beside(path: Path, content: bytes) -> Path:
@@ -12,6 +17,7 @@ def put_beside(path: Path, content: bytes) -> Path:
     Raises:
         OSError: it cannot be written; nothing stays behind.
     """
+    _clear(path)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     file = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
@@ -24,6 +30,14 @@ def put_beside(path: Path, content: bytes) -> Path:
             partial.unlink()
         raise
     return partial
+
+
+def _clear(path: Path) -> None:
+    """Remove what a process left beside the path that was killed before its content could take the place."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
 
 
 def replace_whole(path: Path, content: bytes) -> None:

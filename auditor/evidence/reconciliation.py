@@ -21,6 +21,9 @@ SCHEMA = "auditor.reconciliation/1"
 
 Numbers = Mapping[str, int]
 
+OTHER_TOOLS: Mapping[str, str] = {"findings.ocsf.jsonl": "{", "findings.asff.json": "  {"}
+"""How a line begins that is a finding, or an account that was not audited, in the forms for other tools."""
+
 
 @dataclass(frozen=True, slots=True)
 class Total:
@@ -71,7 +74,7 @@ def check_totals(run: Path) -> int:
 
 def _totals(run: Path) -> Iterator[Total]:
     told = json.loads((run / "run.json").read_bytes())
-    findings = json.loads((run / "findings.json").read_bytes())
+    findings = _outlined(run / "findings.json")
     coverage, summary = told["coverage"], told["summary"]
     tables, raw = run / "tables", _counted_raw(run)
     yield from _accounts(run, told, findings, raw)
@@ -153,14 +156,47 @@ def _accounts(run: Path, told: Mapping[str, Any], findings: Mapping[str, Any], r
 def _listed(run: Path, findings: Mapping[str, Any]) -> Iterator[Total]:
     """Findings that are listed one by one, in every form that lists them."""
     listed = "outcome IN ('non_compliant', 'exempt', 'unknown')"
+    number = findings["findings"]
     counted = {
         "tables/findings.parquet": counted_rows(run / "tables" / "findings.parquet", listed),
-        "findings.json": len(findings["findings"]),
+        "findings.json": number,
     }
     if (run / "findings.csv").exists():
-        text = io.StringIO((run / "findings.csv").read_text(encoding="utf-8-sig"), newline="")
-        counted["findings.csv"] = sum(1 for _ in csv.reader(text)) - 1
+        with (run / "findings.csv").open(encoding="utf-8-sig", newline="") as file:
+            counted["findings.csv"] = sum(1 for _ in csv.reader(file)) - 1
     yield Total("findings", counted)
+    others = {name: starts for name, starts in OTHER_TOOLS.items() if (run / name).exists()}
+    if others:
+        both = number + len(findings["coverage"]["not_audited"])
+        told = {name: _lines(run / name, starts) for name, starts in others.items()}
+        yield Total("findings and accounts that were not audited", {"findings.json": both, **told})
+
+
+def _lines(path: Path, starts: str) -> int:
+    """How many lines of a file begin so."""
+    with path.open(encoding="utf-8") as file:
+        return sum(line.startswith(starts) for line in file)
+
+
+def _outlined(path: Path) -> dict[str, Any]:
+    """findings.json with the number of findings instead of the findings: there may be hundreds of thousands.
+
+    It is read as it is written, a bracket a line; what is written otherwise is found out when it is made again.
+    """
+    kept: list[str] = []
+    number, is_within = 0, False
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if is_within:
+                number += line.startswith("    {")
+                is_within = line.rstrip() not in {"  ],", "  ]"}
+            elif line.rstrip() == '  "findings": [':
+                kept.append('  "findings": [],\n')
+                is_within = True
+            else:
+                kept.append(line)
+    outline: dict[str, Any] = json.loads("".join(kept))
+    return {**outline, "findings": number}
 
 
 def _requests(run: Path, told: Mapping[str, Any]) -> Iterator[Total]:

@@ -1,12 +1,15 @@
 """What a person does in between: look for orphans, hold, release, confirm, and switch a key on again."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
+from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure
 from auditor.aws.key_writes import is_definite, set_key_status
+from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
 from auditor.errors import ApprovalError, OutputError, UsageError
 from auditor.model import KeyStatus, NeverUsed
@@ -14,9 +17,13 @@ from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.lifecycle import Step, is_own_check
 from auditor.remediation.orphans import Orphan, find_orphans
+from auditor.remediation.plan import Item
 from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remediation.protection import Protection
+from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
+
+log = logging.getLogger(__name__)
 
 
 def orphans_in(means: Means, only: Sequence[str] = ()) -> list[Orphan]:
@@ -88,11 +95,23 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
             journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
             if tracked.ended is None:
                 journal.add(tracked.plan_id, item.id, Event.HELD, reason=reason, by=_os_user())
+            _keep_on(accounts, item, caller)
             _move_back(journal, Hands(item, accounts, Protection()), tracked, by)
     except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
         error.add_note(f"{item.key.id} is active again all the same.")
         raise
     return item.key.id
+
+
+def _keep_on(accounts: Accounts, item: Item, caller: Caller) -> None:
+    """A tick that was at work when the key was switched on may have switched it off after that; now none is."""
+    try:
+        keys = run(look_up_user(accounts.reading(item), item.user)).keys
+    except AwsFailure as failure:  # whoever may only switch keys on did that
+        log.warning("%s: whether the key stayed active cannot be read: %s", item.where, failure)
+        return
+    if any(key.access_key_id == item.key.id and key.status is KeyStatus.INACTIVE for key in keys):
+        run(set_key_status(caller, item.user, item.key.id, KeyStatus.ACTIVE))
 
 
 def _move_back(journal: Journal, hands: Hands, tracked: Tracked, by: str) -> None:

@@ -153,7 +153,10 @@ def test_a_bundle_is_locked_in_s3_and_read_back(cli: CommandLine, cloud: Embedde
     head = store.head_object(Bucket="evidence", Key=key)
     assert head["ObjectLockMode"] == "COMPLIANCE"
     assert head["ObjectLockRetainUntilDate"] == datetime(2027, 12, 28, tzinfo=UTC)
-    assert store.get_object(Bucket="evidence", Key=key)["Body"].read() == bundle_of(cli).read_bytes()
+    body = store.get_object(Bucket="evidence", Key=key)["Body"].read()
+    assert body == bundle_of(cli).read_bytes()
+    (cli.folder / "downloaded.zip").write_bytes(body)
+    ended(cli.run("evidence", "verify", "downloaded.zip", "--unsigned", "-q"), 0)
     ended(cli.run("evidence", "export", "--to", "s3://evidence/iam/2026", "-q"), 0)
     assert len(store.list_object_versions(Bucket="evidence")["Versions"]) == 1
     store.put_object(Bucket="evidence", Key=f"other/{bundle_of(cli).name}", Body=b"x", ChecksumAlgorithm="SHA256")

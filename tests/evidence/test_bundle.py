@@ -106,6 +106,9 @@ def test_every_total_holds(bundle: Path) -> None:
     assert set(found) >= {"accounts of the organisation", "accounts in scope", "users", "access keys", "findings"}
     assert found["accounts that were not audited"].counted["raw answers"] == 1
     assert found["findings"].counted["findings.csv"] > 3
+    others = found["findings and accounts that were not audited"].counted
+    assert set(others) == {"findings.json", "findings.ocsf.jsonl", "findings.asff.json"}
+    assert others["findings.json"] == found["findings"].counted["findings.json"] + 1
     assert found["rows of the journal"].counted["journal.jsonl"] > 5
 
 

@@ -14,7 +14,7 @@ from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.failures import AwsFailure
 from auditor.config import load_config
 from auditor.config.remediation_records import RolesConfig
-from auditor.demo import ErrorFault
+from auditor.demo import Call, ErrorFault
 from auditor.errors import ApprovalError, UsageError
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.approval import Approvers
@@ -255,4 +255,23 @@ def test_a_role_of_its_own_switches_keys_on_again(
         calls = world.cloud.call_log[before:]
         entered = [call.params["RoleArn"].rpartition("/")[2] for call in calls if call.action == "AssumeRole"]
         assert [call.action for call in calls if call.action == "UpdateAccessKey"] == ["UpdateAccessKey"]
-        assert entered == [expected]
+        assert entered[0] == expected
+        assert entered[1:] in ([], [world.cloud.role_name])  # which reads whether it stayed so
+
+
+def test_what_a_tick_at_work_switches_off_meanwhile_is_on_again(world: World, tmp_path: Path) -> None:
+    """It looked before and wrote after; with the journal in hand, the key is looked at once more."""
+    item = item_of(world, "user-27", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    asked = 0
+
+    def tick_writes(call: Call) -> None:
+        nonlocal asked
+        asked += call.action == "ListAccessKeys"
+        if call.action == "ListAccessKeys" and asked == 1:  # right before the key is looked at again
+            iam_backends[OTHER]["aws"].update_access_key("user-27", item.key.id, "Inactive")
+
+    world.fault = tick_writes
+    switch_on(means_of(world, tmp_path), item.id, (None, None), "needed")
+    assert asked >= 1
+    assert world.keys("user-27") == {item.key.id: "Active"}

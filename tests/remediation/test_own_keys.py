@@ -2,6 +2,8 @@
 
 import configparser
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from auditor.aws.credentials_file import CredentialsFile
 from auditor.aws.failures import AwsFailure
 from auditor.aws.loop import run
 from auditor.aws.permissions import OWN_KEYS
+from auditor.aws.private_files import replace_whole
 from auditor.config import load_config
 from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, OrganisationSeed
 from auditor.errors import ApprovalError
@@ -229,3 +232,14 @@ def test_a_link_stays_a_link_and_a_forbidden_folder_is_said(tmp_path: Path) -> N
     assert link.is_symlink()
     with pytest.raises(AwsFailure, match="cannot be written"):
         run(CredentialsFile(tmp_path / "nowhere" / "credentials", "app").prove("s", "m"))
+
+
+def test_what_a_killed_process_left_beside_the_file_goes(tmp_path: Path) -> None:
+    """It has the secrets of all profiles; one that may still be written stays."""
+    path = tmp_path / "credentials"
+    for name, age in (("old", 2 * 3600), ("new", 60)):
+        left = tmp_path / f".credentials.{name}.partial"
+        left.write_text("secret")
+        os.utime(left, (time.time() - age, time.time() - age))
+    replace_whole(path, b"content")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".credentials.new.partial", "credentials"]
