@@ -26,8 +26,9 @@ from auditor.model import KeyStatus
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Item, Kind, Plan
-from tests.cli.test_remediate_command import BOB, MAIN, OTHER, OWNED, actions, ago, approve, key, planned, set_up
+from tests.cli.test_remediate_command import BOB, CAT, MAIN, OTHER, OWNED, actions, ago, approve, key, planned, set_up
 from tests.conftest import CommandLine
+from tests.remediation.signing import told_of
 
 
 @dataclass
@@ -116,10 +117,14 @@ def deletion(cli: CommandLine, plan: Plan) -> str:
     )
     changes = {"id": "gone", "kind": Kind.DELETE, "through": Kind.DELETE, "user": "retired", "user_id": user.id}
     item: Item = last.model_copy(update=changes | {"key": old, "urgent": False, "inactive_since": ago(100)})
-    made = plan.model_copy(update={"id": "plan-of-deletion", "items": (item,), "blocked": ()})
+    times = {"created_at": ago(4.1), "expires_at": ago(1.1)}
+    made = plan.model_copy(update={"id": "plan-of-deletion", "items": (item,), "blocked": (), **times})
+    signed = told_of(*(one.approves(made, ago(4)) for one in (BOB, CAT)))
+    approvers = (cli.folder / "allowed_signers").read_text()
     with open_journal(cli.folder / "remediation", lambda: ago(4)) as journal:
         journal.add(made.id, "", Event.CLAIMED, plan=made.model_dump(mode="json", by_alias=True))
-        journal.add(made.id, "", Event.APPROVED, through={"gone": "delete"})
+        told = {"through": {"gone": "delete"}, "signatures": signed, "approvers": approvers}
+        journal.add(made.id, "", Event.APPROVED, **told)
         journal.add(made.id, "gone", Event.ANNOUNCED, reason="to delete", until=ago(1).isoformat(), who="payments")
     return old.id
 
