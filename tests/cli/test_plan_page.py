@@ -191,7 +191,10 @@ def test_the_page_says_what_the_terminal_says(cli: CommandLine) -> None:
     assert not [attributes for _, attributes in page.tags if {"src", "href", "onclick"} & set(attributes)]
     told = " ".join(cli.run("remediate", "show", str(path)).out.split())
     assert "this cannot be undone" in told
-    assert cli.run("remediate", "show", str(path), "--json").json["sha256"] == made.digest
+    document = cli.run("remediate", "show", str(path), "--json").json
+    assert document["sha256"] == made.digest
+    undone = [change["undo"] for change in document["changes"]["item1"] if change["sign"] == "~"]
+    assert undone == ["auditor remediate rollback item1 --reason TEXT"]
 
 
 def test_text_goes_to_no_file(cli: CommandLine, tmp_path: Path) -> None:

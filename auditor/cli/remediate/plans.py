@@ -1,6 +1,7 @@
 """`auditor remediate plan|show|approve`: what is to be done, and who wants it."""
 
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -136,7 +137,11 @@ def _plan_as_html(plan: "Plan") -> bytes:
 
 
 def _plan_as_json(plan: "Plan") -> bytes:
-    return json_text({"sha256": plan.digest, **plan.model_dump(mode="json", by_alias=True)}).encode()
+    from auditor.cli.plan_words import page_of
+
+    changes = {item.id: [asdict(change) for change in item.changes] for item in page_of(plan).items}
+    told = {"sha256": plan.digest, "changes": changes, **plan.model_dump(mode="json", by_alias=True)}
+    return json_text(told).encode()
 
 
 def approve(
