@@ -9,8 +9,8 @@ from typing import Any
 
 from auditor.formats import words
 from auditor.formats.findings_csv import cell_text
-from auditor.formats.json_text import json_text
-from auditor.formats.listed import Listed, is_root, listed
+from auditor.formats.json_text import json_lines
+from auditor.formats.listed import Listed, each_listed, is_root
 from auditor.formats.plain_text import cut, cut_name
 from auditor.formats.view import ReportView
 from auditor.model import KeyStatus, Outcome, RunManifest
@@ -45,8 +45,7 @@ _STANDARD = "Software and Configuration Checks/Industry and Regulatory Standards
 
 def render_asff(view: ReportView) -> bytes:
     """A JSON array with a finding a line, in the order of findings.json, accounts that were not audited first."""
-    content = [_finding(one, view.manifest) for one in listed(view)]
-    return f"{json_text(content, levels=1)}\n".encode()
+    return json_lines((_finding(one, view.manifest) for one in each_listed(view)), levels=1)
 
 
 def _finding(one: Listed, run: RunManifest) -> dict[str, Any]:

@@ -7,6 +7,7 @@ them, of unknown outcome: a tool that counts passes and failures must not take s
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any, TypeVar
 
 from auditor.formats.contract import Field, exemptions_of, finding_fields
@@ -88,12 +89,17 @@ class Listed:
 
 
 def listed(view: ReportView) -> tuple[Listed, ...]:
+    """All that `each_listed` gives."""
+    return tuple(each_listed(view))
+
+
+def each_listed(view: ReportView) -> Iterator[Listed]:
     """Accounts that were not audited, then the findings, both in the order of findings.json."""
     standards = {framework.id: visible(framework.name) for framework in view.frameworks}
     exemptions = {key: shown(exemption) for key, exemption in exemptions_of(view).items()}
     gaps = (_gap(account, _partition(view.manifest.caller_arn or "")) for account in view.not_audited)
     found = (_found(finding, standards, exemptions) for finding in view.findings)
-    return tuple(_told_apart((*gaps, *found)))
+    return _told_apart(chain(gaps, found))
 
 
 def shown(record: _Record) -> _Record:

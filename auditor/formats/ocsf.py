@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from auditor.formats.listed import Listed, is_root, listed
+from auditor.formats.listed import Listed, each_listed, is_root
 from auditor.formats.plain_text import visible
 from auditor.formats.view import ReportView
 from auditor.model import Outcome, RunManifest, Severity
@@ -50,7 +50,7 @@ OWN_STANDARD = "Policy of the company"
 def render_ocsf(view: ReportView) -> bytes:
     """One JSON object a line, in UTF-8 and in the order of findings.json, accounts that were not audited first."""
     target = io.BytesIO()
-    for one in listed(view):
+    for one in each_listed(view):
         line = json.dumps(_event(one, view.manifest), ensure_ascii=False, allow_nan=False)
         target.write(f"{line}\n".encode())
     return target.getvalue()

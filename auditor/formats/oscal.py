@@ -13,11 +13,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from auditor.formats import words
 from auditor.formats.findings_csv import cell_text
-from auditor.formats.json_text import json_text
+from auditor.formats.json_text import json_lines
 from auditor.formats.listed import COVERAGE, COVERAGE_TITLE, Listed, is_root, listed, shown
 from auditor.formats.plain_text import visible
 from auditor.formats.standing import ClauseView, FrameworkView
@@ -104,7 +105,7 @@ def render_oscal(view: ReportView) -> bytes:
             "back-matter": {"resources": list(_resources(of))},
         }
     }
-    return f"{json_text(content, _LEVELS)}\n".encode()
+    return json_lines(content, _LEVELS)
 
 
 # ------------------------------------------------------------------------------------------------- texts
@@ -188,7 +189,7 @@ def _definition(one: Objective) -> Json:
 
 
 def _result(of: _Document) -> Json:
-    items = list(_inventory(of))
+    items, observed = list(_inventory(of)), (_observation(of, one) for one in of.listed)
     result: Json = {
         "uuid": of.id("result"),
         "title": "AWS access keys under control",
@@ -200,7 +201,7 @@ def _result(of: _Document) -> Json:
             "assessment-assets": _assets(of),
         },
         "reviewed-controls": _reviewed(of),
-        "observations": [_coverage(of), *(_observation(of, one) for one in of.listed)],
+        "observations": chain([_coverage(of)], observed),
         "risks": list(_risks(of)),
         "findings": [_finding(of, one) for one in of.objectives if _is_told(one, of.gaps)],
     }
