@@ -257,6 +257,9 @@ def _facts(account: Account, document: Mapping[str, Any], files: Mapping[str, by
     meta = _meta(json.loads(files[RESPONSE])) if RESPONSE in files else None
     report = None
     if REPORT in files:
+        received = (hashlib.sha256(files[REPORT]).hexdigest(), len(files[REPORT]))
+        if meta is not None and (meta.sha256, meta.size) != received:
+            raise ValueError(f"{REPORT} is not what {RESPONSE} says was received")
         origin = (meta.origin if meta else None) or f"credential report of {account.id}"
         report = parse_credential_report(files[REPORT], origin=origin, expected_account=account.id)
     listed = json.loads(files[LISTING])["users"] if LISTING in files else ()

@@ -106,8 +106,8 @@ def decode_envelope(content: bytes) -> Envelope:
     return envelope
 
 
-def check_signature(bag: Path, keys: Sequence[PublicKey]) -> PublicKey:
-    """Which of these keys signed the bag as it is.
+def check_signature(bag: Path, keys: Sequence[PublicKey]) -> tuple[PublicKey, bytes]:
+    """Which of these keys signed the bag as it is, and the statement that it signed.
 
     Raises:
         BagError: none did, or the statement is about something else.
@@ -120,7 +120,7 @@ def check_signature(bag: Path, keys: Sequence[PublicKey]) -> PublicKey:
     told = decode_statement(envelope.payload)
     if told["subject"] != _subjects(bag):
         raise BagError("what was signed are other files than these")
-    return signer
+    return signer, envelope.payload
 
 
 def decode_statement(payload: bytes) -> Mapping[str, Any]:

@@ -142,8 +142,9 @@ def read_tag(bag: Path, name: str) -> bytes:
     most = MOST_MANIFEST if name == MANIFEST else MOST_TEXT
     path = bag / name
     try:
-        if path.is_symlink() or path.stat().st_size > most:
-            raise BagError(f"{name} is a link, or larger than any such file is")
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            raise BagError(f"{name} is no plain file, or larger than any such file is")
         return path.read_bytes()
     except OSError as error:
         raise BagError(f"{name} cannot be read: {error.strerror}") from error

@@ -1,14 +1,17 @@
 """What a bundle says of itself to people: `README.txt`, how anybody checks it, and `bag-info.txt`."""
 
+import hashlib
 import textwrap
 from pathlib import Path
 
 from auditor import __version__
 from auditor.evidence import dictionary
+from auditor.evidence.attestation import statement
 from auditor.evidence.bag import INFO, PAYLOAD, README, BagError, decode_info, read_tag
 from auditor.evidence.layout import About
 from auditor.formats import words
-from auditor.model import RunManifest
+from auditor.history import TERMS
+from auditor.model import Outcome, RunManifest
 
 WIDTH = 104
 
@@ -106,17 +109,40 @@ def _line(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def check_description(bag: Path, manifest: RunManifest, about: About) -> None:
-    """Whether a bag tells people what this version tells them of such a run; raises BagError.
+def statement_of(bag: Path, manifest: RunManifest) -> bytes:
+    """What is signed about the bag: the tests are the controls, and the result is the run's own."""
+    verdicts = manifest.summary.verdicts
+    failed = [control for control, counts in verdicts.items() if counts.get(Outcome.NON_COMPLIANT)]
+    unknown = [control for control, counts in verdicts.items() if counts.get(Outcome.UNKNOWN)]
+    result = "FAILED" if failed else "PASSED" if manifest.is_complete else "WARNED"
+    policy = hashlib.sha256((bag / PAYLOAD / TERMS).read_bytes()).hexdigest()
+    return statement(bag, result, policy, failed, unknown)
 
-    What another version wrote cannot be compared.
+
+def check_description(bag: Path, manifest: RunManifest, about: About) -> tuple[str, ...]:
+    """Whether a bag tells people what this version tells them of such a run; what cannot be compared.
+
+    What another version wrote cannot be, but for which run it is of, and until when it is kept.
+
+    Raises:
+        BagError: it tells something else.
     """
-    if about.made_with.get("auditor") != __version__:
-        return
     told = decode_info(read_tag(bag, INFO))
     told.pop("Payload-Oxum")
     expected = {label: " ".join(value.split()) for label, value in info(manifest, about)}
+    lasting = ("External-Identifier", "Bagging-Date", "Retention-Until", "Previous-Bundle")
+    if any(told.get(label) != expected[label] for label in lasting):
+        raise BagError(f"{INFO} is of another run, or of another bundle before it, than {PAYLOAD}/bundle.json")
+    if about.made_with.get("auditor") != __version__:
+        return README, INFO, dictionary.FILE
     if read_tag(bag, README) != readme(manifest, about) or told != expected:
         raise BagError(f"{README} or {INFO} says something else of the run than the run itself")
     if (bag / PAYLOAD / dictionary.FILE).read_bytes() != dictionary.content():
         raise BagError(f"{dictionary.FILE} is not the dictionary of this version")
+    return ()
+
+
+def check_statement(bag: Path, payload: bytes, manifest: RunManifest, about: About) -> None:
+    """Whether what was signed says of the run what the run says, as this version puts it; raises BagError."""
+    if about.made_with.get("auditor") == __version__ and payload != statement_of(bag, manifest):
+        raise BagError("what was signed says something else of the run than the run itself")

@@ -1,6 +1,5 @@
 """A stored run → a bundle: collected, counted, described, signed; there whole, or not there at all."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from pathlib import Path
 
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary, reconciliation
-from auditor.evidence.attestation import statement
 from auditor.evidence.bag import (
     ATTESTATION,
     PAYLOAD,
@@ -22,15 +20,15 @@ from auditor.evidence.bag import (
     files_of,
 )
 from auditor.evidence.container import opened, pack
-from auditor.evidence.description import info, readme
-from auditor.evidence.layout import BUNDLE, KNOWN, PREFIX, RAW_FILES, About, Link, encode_about, read_about
-from auditor.evidence.reconciliation import encode_totals, totals
+from auditor.evidence.description import info, readme, statement_of
+from auditor.evidence.layout import BUNDLE, KNOWN, PREFIX, About, Link, encode_about, read_about
+from auditor.evidence.reconciliation import counting_files, encode_totals, totals
 from auditor.evidence.replay import render_reports, report_files, versions
 from auditor.formats.words import instant
 from auditor.gather import Progress
-from auditor.history import RAW, TERMS, load_manifest
+from auditor.history import RAW, load_manifest
 from auditor.history.disk import writing
-from auditor.model import Outcome, RunManifest
+from auditor.model import RunManifest
 
 Sign = Callable[[bytes], bytes]
 """From a statement to its signed envelope."""
@@ -92,7 +90,7 @@ def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
         close_bag(bag, readme(manifest, about), info(manifest, about))
         if wanted.sign is not None:
             progress.phase("Signing")
-            (bag / ATTESTATION).write_bytes(wanted.sign(_statement(bag, manifest)))
+            (bag / ATTESTATION).write_bytes(wanted.sign(statement_of(bag, manifest)))
             if wanted.stamp is not None:
                 (bag / TIME_STAMP).write_bytes(wanted.stamp((bag / ATTESTATION).read_bytes()))
         made = list(files_of(bag))
@@ -168,9 +166,8 @@ def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
     progress.phase("Collecting answers", len(accounts))
     for account in accounts:
         (data / RAW / account).mkdir(parents=True)
-        for name in RAW_FILES:
-            if (run / RAW / account / name).exists():
-                shutil.copyfile(run / RAW / account / name, data / RAW / account / name)
+        for name in counting_files(run / RAW / account):
+            shutil.copyfile(run / RAW / account / name, data / RAW / account / name)
         progress.advance(account)
     (data / "tables").mkdir()
     for path in sorted((run / "tables").iterdir()):
@@ -192,13 +189,3 @@ def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
         what = f"The run's {wrong.what} do not add up ({counts}), so it is evidence of nothing."
         raise OutputError(what, where=str(run), next_step="Restore the run from its archive, or audit again.")
     (data / reconciliation.FILE).write_bytes(encode_totals(found))
-
-
-def _statement(bag: Path, manifest: RunManifest) -> bytes:
-    """What is signed about the bag: the tests are the controls, and the result is the run's own."""
-    verdicts = manifest.summary.verdicts
-    failed = [control for control, counts in verdicts.items() if counts.get(Outcome.NON_COMPLIANT)]
-    unknown = [control for control, counts in verdicts.items() if counts.get(Outcome.UNKNOWN)]
-    result = "FAILED" if failed else "PASSED" if manifest.is_complete else "WARNED"
-    policy = hashlib.sha256((bag / PAYLOAD / TERMS).read_bytes()).hexdigest()
-    return statement(bag, result, policy, failed, unknown)

@@ -20,7 +20,7 @@ from auditor.answers import (
     SERVICE_CREDENTIALS,
 )
 from auditor.evidence import dictionary, reconciliation
-from auditor.evidence.bag import PAYLOAD, BagError
+from auditor.evidence.bag import PAYLOAD, BagError, read_tag
 from auditor.evidence.replay import report_files
 from auditor.history import JOURNAL, POPULATION, RAW, TABLES, TERMS
 
@@ -72,7 +72,7 @@ def encode_about(about: About) -> bytes:
 def read_about(bag: Path) -> About:
     """What a bag says of itself; BagError where it says nothing that can be read."""
     try:
-        content = (bag / PAYLOAD / BUNDLE).read_bytes()
+        content = read_tag(bag, f"{PAYLOAD}/{BUNDLE}")
         told: Mapping[str, Any] = json.loads(content)
         previous = told["previous"]
         about = About(
@@ -88,6 +88,20 @@ def read_about(bag: Path) -> About:
     if not is_ours:
         raise BagError(f"{PAYLOAD}/{BUNDLE} is not written as a bundle's is")
     return about
+
+
+def check_form(bag: Path) -> None:
+    """Whether it looks like a bundle of a version that can be read here; raises BagError, with what it is instead."""
+    try:
+        content = read_tag(bag, f"{PAYLOAD}/{BUNDLE}")
+    except BagError:
+        raise BagError(f"it is no bundle of auditor: it has no {PAYLOAD}/{BUNDLE} that can be read") from None
+    try:
+        schema = json.loads(content)["schema"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BagError(f"it is no bundle of auditor: {PAYLOAD}/{BUNDLE} says nothing") from None
+    if schema != SCHEMA:
+        raise BagError(f"it is of the form {schema!r}, and this version of auditor reads {SCHEMA}: take a newer one")
 
 
 def check_names(payload: Iterable[str]) -> None:

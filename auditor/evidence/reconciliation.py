@@ -7,17 +7,22 @@ be counted again from the files alone.
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.answers import ACCOUNT, LISTING, REPORT, REQUESTS
+from auditor.answers import ACCOUNT, LISTING, OBSERVED, REPORT, REQUESTS, RESPONSE
 from auditor.evidence.bag import BagError
 from auditor.history import JOURNAL, POPULATION, RAW, counted_rows
+from auditor.history.population import SCHEMA as POPULATION_SCHEMA
 
 FILE = "reconciliation.json"
 SCHEMA = "auditor.reconciliation/1"
+
+NOT_DELETED = "key_status IS DISTINCT FROM 'Deleted'"
+"""Keys that the report had and that were gone when they were looked up are rows of the table, and no keys."""
 
 Numbers = Mapping[str, int]
 
@@ -91,7 +96,7 @@ def _totals(run: Path) -> Iterator[Total]:
     yield Total(
         "access keys",
         {
-            "tables/keys.parquet, without root users": counted_rows(tables / "keys.parquet", "NOT is_root"),
+            "tables/keys.parquet, without deleted ones": counted_rows(tables / "keys.parquet", NOT_DELETED),
             "run.json": coverage["keys"],
             "findings.json": findings["coverage"]["keys"],
             f"run.json, {' + '.join(outcomes)}": sum(summary[name] for name in outcomes),
@@ -119,19 +124,8 @@ def _totals(run: Path) -> Iterator[Total]:
 
 def _accounts(run: Path, told: Mapping[str, Any], findings: Mapping[str, Any], raw: Numbers) -> Iterator[Total]:
     coverage, table = told["coverage"], run / "tables" / "accounts.parquet"
-    if (run / POPULATION).exists():
-        population = json.loads((run / POPULATION).read_bytes())["accounts"]
-        yield Total(
-            "accounts of the organisation",
-            {
-                POPULATION: len(population),
-                "run.json": coverage["organisation_accounts"],
-            },
-        )
-        yield Total(
-            "accounts that filters left out",
-            {POPULATION: sum(not account["in_scope"] for account in population), "run.json": coverage["left_out"]},
-        )
+    if (run / POPULATION).exists() or coverage["organisation_accounts"] is not None:
+        yield from _organisation(run, coverage)
     yield Total(
         "accounts in scope",
         {
@@ -151,6 +145,39 @@ def _accounts(run: Path, told: Mapping[str, Any], findings: Mapping[str, Any], r
             "findings.json": len(findings["coverage"]["not_audited"]),
         },
     )
+
+
+def _organisation(run: Path, coverage: Mapping[str, Any]) -> Iterator[Total]:
+    """Every account that AWS Organizations named is audited, refused, or left out by somebody's decision."""
+    told = json.loads((run / POPULATION).read_bytes()) if (run / POPULATION).exists() else {"accounts": []}
+    if told.get("schema", POPULATION_SCHEMA) != POPULATION_SCHEMA:
+        raise ValueError(f"{POPULATION} is of the form {told['schema']!r}")
+    population = told["accounts"]
+    in_scope = [account for account in population if account["in_scope"]]
+    left_out = [account for account in population if not account["in_scope"]]
+    yield Total(
+        "accounts of the organisation",
+        {POPULATION: len({account["id"] for account in population}), "run.json": coverage["organisation_accounts"]},
+    )
+    yield Total(
+        "accounts of the organisation in scope",
+        {POPULATION: len(in_scope), "raw answers, by id, name and state": sum(_is_there(run, one) for one in in_scope)},
+    )
+    yield Total(
+        "accounts that filters left out",
+        {
+            POPULATION: len(left_out),
+            "run.json": coverage["left_out"],
+            "without raw answers": sum(not (run / RAW / one["id"]).exists() for one in left_out),
+        },
+    )
+
+
+def _is_there(run: Path, account: Mapping[str, Any]) -> bool:
+    place = run / RAW / account["id"] / ACCOUNT
+    said = json.loads(place.read_bytes())["account"] if place.exists() else {}
+    is_same = all(said.get(name) == account[name] for name in ("id", "name", "state"))
+    return is_same and (said["units"] is None or said["units"] == account["units"])
 
 
 def _listed(run: Path, findings: Mapping[str, Any]) -> Iterator[Total]:
@@ -200,11 +227,44 @@ def _outlined(path: Path) -> dict[str, Any]:
 
 
 def _requests(run: Path, told: Mapping[str, Any]) -> Iterator[Total]:
-    """Requests to AWS, where all were kept: of an account whose process died nobody knows them."""
-    files = [run / REQUESTS, *(place / REQUESTS for place in (run / RAW).iterdir())]
-    if all(path.exists() for path in files):
-        lines = sum(path.read_bytes().count(b"\n") for path in files)
+    """Requests to AWS, where they were kept: of an account whose process died nobody knows them."""
+    places = sorted((run / RAW).iterdir())
+    kept = [place for place in places if (place / REQUESTS).exists()]
+    if not kept and not (run / REQUESTS).exists():
+        return
+    agreeing = sum(_are_counted(place) for place in kept)
+    yield Total("accounts with their requests", {REQUESTS: len(kept), f"as {ACCOUNT} and {RESPONSE} say": agreeing})
+    if len(kept) == len(places) and (run / REQUESTS).exists():
+        lines = sum(_operations(path / REQUESTS).total() for path in (run, *kept))
         yield Total("requests", {f"{REQUESTS}, {RAW}/*/{REQUESTS}": lines, "run.json": sum(told["calls"].values())})
+
+
+def _operations(path: Path) -> Counter[str]:
+    """Requests of a file by operation; each has one, and an id, or none where no answer came."""
+    found: Counter[str] = Counter()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        said = json.loads(line)
+        if set(said) != {"at", "operation", "request_id", "outcome"} or not isinstance(said["request_id"], str | None):
+            raise ValueError(f"{path.name} has a line that is no request")
+        found[str(said["operation"])] += 1
+    return found
+
+
+def _are_counted(place: Path) -> bool:
+    """Whether an account's requests are as many as it says, and its report is the answer to one of them."""
+    said = json.loads((place / ACCOUNT).read_bytes())
+    lines = (place / REQUESTS).read_text(encoding="utf-8")
+    answer = json.loads((place / RESPONSE).read_bytes()) if (place / RESPONSE).exists() else {}
+    request_id = answer.get("request_id")
+    is_asked = request_id is None or json.dumps(request_id) in lines
+    return is_asked and _operations(place / REQUESTS) == Counter(said["calls"])
+
+
+def counting_files(place: Path) -> list[str]:
+    """The names of an account's files that count: an attempt that was cut off may have left others beside them."""
+    said = json.loads((place / ACCOUNT).read_bytes())
+    beside = (name for name in (OBSERVED, REQUESTS) if (place / name).exists())
+    return [ACCOUNT, *said.get("files", ()), *beside]
 
 
 def _journal_rows(findings: Mapping[str, Any]) -> int:
@@ -216,6 +276,9 @@ def _counted_raw(run: Path) -> Numbers:
     accounts = refused = users = 0
     for place in sorted((run / RAW).iterdir()):
         said = json.loads((place / ACCOUNT).read_bytes())
+        strangers = {path.name for path in place.iterdir()} - set(counting_files(place))
+        if strangers:
+            raise ValueError(f"{RAW}/{place.name} has {min(strangers)}, which {ACCOUNT} does not name")
         accounts += 1
         if not said["audited"]:
             refused += 1

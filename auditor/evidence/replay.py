@@ -72,7 +72,7 @@ def replay(run: Path, made_with: Mapping[str, str], progress: Progress) -> Repla
         (again / RAW).symlink_to((run / RAW).absolute())
         (again / TERMS).write_bytes((run / TERMS).read_bytes())
         judged = judge(again, manifest.policy, manifest.as_of, progress)
-        if manifest.id.split("-")[1] != judged.digest[:8]:
+        if manifest.id.split("-")[:2] != [f"{manifest.as_of:%Y%m%dT%H%M%SZ}", judged.digest[:8]]:
             raise BagError(f"the raw answers and the policy are not those of the run {manifest.id}")
         kept = _record(run, manifest, manifest.as_of)
         others = {"actions": kept.actions, "pending": kept.pending} if kept else {}
@@ -195,8 +195,8 @@ def _compare_reports(
             same.append(name)
         elif name == FINDINGS or can_be_made:
             raise BagError(f"{name} is not what the raw answers give")
-        elif stored is not None:
-            not_compared.append(name)
+        else:
+            not_compared.append(name if stored is not None else f"{name} (which is missing)")
     return tuple(same), tuple(not_compared)
 
 

@@ -33,15 +33,15 @@ from auditor.evidence.bag import (
     read_tag,
 )
 from auditor.evidence.container import opened
-from auditor.evidence.description import check_description
+from auditor.evidence.description import check_description, check_statement
 from auditor.evidence.keys import PublicKey, fingerprint
-from auditor.evidence.layout import About, check_names, read_about
+from auditor.evidence.layout import About, check_form, check_names, read_about
 from auditor.evidence.reconciliation import check_totals
 from auditor.evidence.replay import replay
 from auditor.evidence.time_stamp import check_time_stamp
-from auditor.formats.words import counted
+from auditor.formats.words import counted, instant
 from auditor.gather import Progress
-from auditor.history import load_manifest
+from auditor.history import JOURNAL, load_manifest
 from auditor.model import RunManifest
 
 
@@ -53,6 +53,8 @@ class Check:
     told: str
     holds: bool = True
     was_made: bool = True
+    not_compared: tuple[str, ...] = ()
+    """Files that only another version, or other libraries, can make again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,7 @@ class _Looked:
     def _container(self) -> str:
         self.progress.phase("Opening the bundle")
         self.bag = self.stack.enter_context(opened(self.bundle))
+        check_form(self.bag)
         kind = "folder" if self.bundle.is_dir() else "archive, which holds its files and nothing else"
         return f"It is a {kind}."
 
@@ -149,8 +152,10 @@ class _Looked:
         self.sha256 = bundle_digest(self.bag)
         self.about = read_about(self.bag)
         self.manifest = load_manifest(self.bag / PAYLOAD)
-        if self.about.run_id != self.manifest.id:
+        if (self.about.run_id, self.about.as_of) != (self.manifest.id, instant(self.manifest.as_of)):
             raise BagError("the bundle says that it is of another run than the run in it")
+        if self.about.retained_until < self.manifest.as_of.date():
+            raise BagError("the bundle says that it is not to be kept even until the day of its run")
         return f"All {counted(number, 'file')} have the SHA-256 that the manifests say; the bundle is {self.sha256}."
 
     def _signature(self) -> Check | str:
@@ -160,7 +165,11 @@ class _Looked:
             return Check("signature", f"{why} Whoever had it in hand could have made it anew.", was_made=False)
         if not there:
             raise BagError("it is not signed")
-        return f"It was signed as it is by the key {fingerprint(check_signature(self.bag, self.trust.keys))}."
+        signer, said = check_signature(self.bag, self.trust.keys)
+        assert self.manifest is not None
+        assert self.about is not None
+        check_statement(self.bag, said, self.manifest, self.about)
+        return f"It was signed as it is by the key {fingerprint(signer)}."
 
     def _time_stamp(self) -> Check | str | None:
         if not (self.bag / TIME_STAMP).exists():
@@ -190,9 +199,16 @@ class _Looked:
         with opened(self.trust.previous) as before:
             check_fixity(before, check_complete(before))
             found = (read_about(before).run_id, bundle_digest(before))
+            self._confirm_journal(before / PAYLOAD / JOURNAL)
         if found != (named.run_id, named.sha256):
             raise BagError(f"the bundle before it was {named.run_id} with {named.sha256}, and not the one given")
         return f"The bundle before it is {named.run_id}, as it was then."
+
+    def _confirm_journal(self, before: Path) -> None:
+        """What auditor had written down of its changes by then is how its journal begins."""
+        now = self.bag / PAYLOAD / JOURNAL
+        if before.exists() and not (now.exists() and now.read_bytes().startswith(before.read_bytes())):
+            raise BagError(f"its {JOURNAL} does not go on with that of the bundle before")
 
     def _reconciliation(self) -> str:
         self.progress.phase("Counting")
@@ -204,12 +220,13 @@ class _Looked:
         if not self.trust.replays:
             return Check("replay", "The verdicts were not made again, as was asked for.", was_made=False)
         assert self.manifest is not None
-        check_description(self.bag, self.manifest, self.about)
+        by_others = check_description(self.bag, self.manifest, self.about)
         done = replay(self.bag / PAYLOAD, self.about.made_with, self.progress)
         told = (
             f"The raw answers of {counted(done.accounts, 'account')}, judged again, give the same "
             f"{counted(done.verdicts, 'verdict')} and numbers, and byte for byte {', '.join(done.reports)}."
         )
-        if done.not_compared:
-            told += f" Made by other versions, and so not compared: {', '.join(done.not_compared)}."
-        return told
+        not_compared = (*by_others, *done.not_compared)
+        if not_compared:
+            told += f" Made by other versions, and so NOT compared: {', '.join(not_compared)}."
+        return Check("replay", told, not_compared=not_compared)

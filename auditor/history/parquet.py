@@ -3,6 +3,7 @@
 import filecmp
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -48,6 +49,16 @@ _LATER = {
     name: dtype for table in (ACCOUNTS, USERS, KEYS, FINDINGS) for name, dtype in table.items() if name not in _FIRST
 }
 """Those that came later; what a table has no use for is read as missing, and asked for by nobody."""
+
+
+DIFFERENT = """
+    SELECT count(*) FROM (SELECT one AS this FROM one) POSITIONAL JOIN (SELECT other AS that FROM other)
+    WHERE this IS DISTINCT FROM that
+"""
+"""Rows are compared as they stand, one by one: nothing of it is held in memory, however many there are."""
+
+SPILL = "2GB"
+"""What may be written beside the memory, in a folder of this process's own."""
 
 
 def write_parquet(tables: Mapping[Path, pd.DataFrame]) -> None:
@@ -106,16 +117,25 @@ def counted_rows(path: Path, where: str = "TRUE") -> int:
 
 
 def differing_rows(one: Path, other: Path) -> int:
-    """How many rows two stored tables do not share, in whatever order; ValueError where their columns differ."""
+    """How many rows two stored tables do not share, place by place.
+
+    Raises:
+        ValueError: their columns, the types of these, or what is written beside them differ; or one is no table.
+    """
     if filecmp.cmp(one, other, shallow=False):
         return 0
     with _connection() as connection:
         try:
             for name, path in (("one", one), ("other", other)):
                 connection.read_parquet(str(path)).create_view(name)
-            lost = "(SELECT * FROM one EXCEPT ALL SELECT * FROM other)"
-            added = "(SELECT * FROM other EXCEPT ALL SELECT * FROM one)"
-            found = connection.execute(f"SELECT count(*) FROM ({lost} UNION ALL {added})").fetchone()  # noqa: S608
+            kinds = [connection.execute(f"DESCRIBE {name}").fetchall() for name in ("one", "other")]
+            beside = [
+                connection.execute("SELECT count(*) FROM parquet_kv_metadata(?)", [str(path)]).fetchone()
+                for path in (one, other)
+            ]
+            if kinds[0] != kinds[1] or beside[0] != beside[1]:
+                raise ValueError("it has other columns, or something beside them")
+            found = connection.execute(DIFFERENT).fetchone()
             assert found is not None
             return int(found[0])
         except duckdb.Error as error:
@@ -135,7 +155,18 @@ def _disk_error(error: duckdb.IOException) -> OSError:
 
 @contextmanager
 def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false", "threads": "1"}) as connection:
+    with (
+        tempfile.TemporaryDirectory(prefix="auditor-tables-") as spill,
+        duckdb.connect(
+            ":memory:",
+            config={
+                "autoinstall_known_extensions": "false",
+                "threads": "1",
+                "temp_directory": spill,
+                "max_temp_directory_size": SPILL,
+            },
+        ) as connection,
+    ):
         connection.execute("SET TimeZone='UTC'; SET memory_limit='512MB'; SET preserve_insertion_order=true")
         connection.execute("SET enable_progress_bar=false")  # it draws on stdout, where results belong
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auditor.config import load_config
-from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, RoleSeed, UserSeed
+from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, RoleSeed, RootSeed, UserSeed
 from auditor.evidence.attestation import sign_by_key
 from auditor.evidence.export import Wanted, export
 from auditor.evidence.keys import KeyKind, load_private_key, load_public_key, make_key
@@ -43,7 +43,7 @@ def organisation() -> OrganisationSeed:
     good = UserSeed("good", (KeySeed(created_at=ago(5), last_used=used(1)),))
     return OrganisationSeed(
         (
-            AccountSeed(MAIN, "main", (good,)),
+            AccountSeed(MAIN, "main", (good,), root=RootSeed(keys=(KeySeed(created_at=ago(500)),))),
             AccountSeed(OTHER, "<b>other", users),
             AccountSeed(REFUSED, "refused", role=RoleSeed(refuses=True)),
         )

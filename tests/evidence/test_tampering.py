@@ -21,11 +21,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from auditor.errors import OutputError
 from auditor.evidence.attestation import sign_by_key, statement
-from auditor.evidence.bag import ATTESTATION, MANIFEST, TAG_MANIFEST, close_bag, decode_info
+from auditor.evidence.bag import ATTESTATION, MANIFEST, TAG_MANIFEST, BagError, close_bag, decode_info
 from auditor.evidence.container import EARLIEST, PLAIN_FILE, pack
+from auditor.evidence.description import info, readme, statement_of
 from auditor.evidence.keys import KeyKind, load_private_key, make_key
+from auditor.evidence.layout import read_about
+from auditor.evidence.reconciliation import FILE, encode_totals, totals
 from auditor.evidence.verify import Trust, Verification, verify
+from auditor.history import load_manifest
 from tests.conftest import NoProgress
 
 Change = Callable[[Path], object]
@@ -280,8 +285,11 @@ def sealed(bundle: Path, sign: Sign, readme: bytes | None = None, **info: str) -
     told = decode_info((bundle / "bag-info.txt").read_bytes()) | info
     told.pop("Payload-Oxum")
     close_bag(bundle, readme or (bundle / "README.txt").read_bytes(), told.items())
-    policy = hashlib.sha256((bundle / "data" / "policy.toml").read_bytes()).hexdigest()
-    (bundle / ATTESTATION).write_bytes(sign(statement(bundle, "PASSED", policy, [], [])))
+    try:
+        said = statement_of(bundle, load_manifest(bundle / "data"))
+    except OutputError:  # what was changed can be no run
+        said = statement(bundle, "PASSED", "0" * 64, [], [])
+    (bundle / ATTESTATION).write_bytes(sign(said))
 
 
 @pytest.mark.parametrize("what", INSIDE)
@@ -296,6 +304,138 @@ def test_who_signs_cannot_change_what_aws_said_nor_what_follows(
     found = verified(copy, trust)
     assert found.problem is not None
     assert [check.name for check in found.checks if check.holds][:1] == ["container"]
+
+
+def made_again(bundle: Path, sign: Sign) -> None:
+    """As whoever has all of auditor makes the rest anew: totals, README.txt, bag-info.txt, manifests and signature."""
+    data = bundle / "data"
+    (data / FILE).write_bytes(encode_totals(totals(data)))
+    manifest, about = load_manifest(data), read_about(bundle)
+    close_bag(bundle, readme(manifest, about), info(manifest, about))
+    (bundle / ATTESTATION).write_bytes(sign(statement_of(bundle, manifest)))
+
+
+def exchanged(name: str, one: str, other: str) -> Change:
+    """Two columns of a table have each other's name."""
+    return sql(
+        name,
+        f'ALTER TABLE rows RENAME "{one}" TO "_"; ALTER TABLE rows RENAME "{other}" TO "{one}"; '
+        f'ALTER TABLE rows RENAME "_" TO "{other}"',
+    )
+
+
+def as_another_version(bundle: Path) -> None:
+    """It says that another version made it, and has a page that says something else."""
+    replaced("bundle.json", b'"auditor": "', b'"auditor": "9')(bundle)
+    (bundle / "data" / "report.html").write_bytes(b"<p>All is well.</p>")
+
+
+HIDDEN: dict[str, tuple[Change, str]] = {
+    "columns exchanged": (exchanged("keys.parquet", "created_at", "last_used_at"), "replay"),
+    "all is text": (sql("findings.parquet", 'ALTER TABLE rows ALTER "slot" TYPE VARCHAR'), "replay"),
+    "another order": (
+        sql("findings.parquet", "CREATE OR REPLACE TABLE rows AS SELECT * FROM rows ORDER BY reason DESC"),
+        "replay",
+    ),
+    "another report than was received": (
+        replaced("raw/222222222222/credential-report.csv", b",false,", b",true,"),
+        "replay",
+    ),
+    "another instant of the bundle": (replaced("bundle.json", b"2026-11-22", b"2024-01-01"), "fixity"),
+    "not kept until its day": (replaced("bundle.json", b"2027-12-27", b"2026-11-21"), "fixity"),
+    "requests of nothing": (
+        lambda bundle: (bundle / "data" / "raw" / "111111111111" / "requests.jsonl").write_text("{}\n"),
+        "reconciliation",
+    ),
+    "another request id": (
+        replaced("raw/111111111111/response.json", b'"request_id": "', b'"request_id": "x'),
+        "reconciliation",
+    ),
+    "an account of the organisation that is not there": (
+        replaced("population.json", b"222222222222", b"555555555555"),
+        "reconciliation",
+    ),
+    "no population": (lambda bundle: (bundle / "data" / "population.json").unlink(), "reconciliation"),
+    "an answer that does not count": (
+        lambda bundle: (bundle / "data" / "raw" / "333333333333" / "keys.json").write_text("{}"),
+        "reconciliation",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_who_makes_everything_anew_is_found_as_well(
+    bundle: Path, trust: Trust, sign: Sign, tmp_path: Path, what: str
+) -> None:
+    """As far as anything else in the bundle tells of it; and by the check that is there for it."""
+    change, check = HIDDEN[what]
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    change(copy)
+    try:
+        made_again(copy, sign)
+    except BagError:
+        sealed(copy, sign)
+    problem = verified(copy, trust).problem
+    assert problem is not None
+    assert problem.name == check, problem.told
+
+
+def test_what_another_version_made_is_named_as_not_compared(
+    bundle: Path, trust: Trust, sign: Sign, tmp_path: Path
+) -> None:
+    """It may be so; that nobody compared the page, README.txt and the rest is told, also to programs."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    as_another_version(copy)
+    made_again(copy, sign)
+    found = verified(copy, trust)
+    assert found.problem is None
+    (replay,) = (check for check in found.checks if check.name == "replay")
+    assert {"report.html", "README.txt", "bag-info.txt", "data-dictionary.csv"} <= set(replay.not_compared)
+    assert "NOT compared" in replay.told
+
+
+def test_a_statement_that_says_more_than_the_run_is_found(
+    bundle: Path, trust: Trust, sign: Sign, tmp_path: Path
+) -> None:
+    """PASSED over a run with violations: it is what other people's programs read."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    policy = hashlib.sha256((copy / "data" / "policy.toml").read_bytes()).hexdigest()
+    (copy / ATTESTATION).write_bytes(sign(statement(copy, "PASSED", policy, [], [])))
+    problem = verified(copy, trust).problem
+    assert problem is not None
+    assert problem.told == "what was signed says something else of the run than the run itself"
+
+
+def test_a_pipe_in_place_of_a_manifest_keeps_nobody_waiting(bundle: Path, trust: Trust, tmp_path: Path) -> None:
+    """Nor any other file that is no plain one."""
+    for name in (MANIFEST, "data/bundle.json"):
+        copy = tmp_path / name.replace("/", "-")
+        shutil.copytree(bundle, copy)
+        (copy / name).unlink()
+        os.mkfifo(copy / name)
+        assert verified(copy, trust).problem is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (replaced("bundle.json", b"auditor.bundle/1", b"auditor.bundle/2"), "take a newer one"),
+        (lambda bundle: (bundle / "data" / "bundle.json").unlink(), "no bundle of auditor"),
+    ],
+)
+def test_what_is_of_another_kind_is_told_as_that(
+    bundle: Path, trust: Trust, tmp_path: Path, change: Change, words: str
+) -> None:
+    """A form of a later version, or somebody else's bag."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    change(copy)
+    problem = verified(copy, trust).problem
+    assert problem is not None
+    assert words in problem.told
 
 
 @pytest.mark.parametrize("what", ["readme", "info", "nothing"])

@@ -269,8 +269,19 @@ def test_ctrl_c_while_tables_are_merged_is_ctrl_c(tmp_path: Path) -> None:
     """DuckDB hears it first and calls it an error of its own; the user is told of the interruption."""
     part = tmp_path / "part.parquet"
     write_parquet({part: pd.DataFrame({"text": [f"{n:030}" for n in range(200_000)]})})
-    striking = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    over = threading.Event()
+
+    def strike() -> None:
+        for pause in (0.3, 5.0, 5.0, 5.0):  # one that comes right before DuckDB begins is not heard
+            if over.wait(pause):
+                return
+            signal.raise_signal(signal.SIGINT)
+
+    striking = threading.Thread(target=strike)
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - it strikes in here
         striking.start()
-        merge_parquet([part] * 1_000, tmp_path / "whole.parquet")
+        try:
+            merge_parquet([part] * 1_000, tmp_path / "whole.parquet")
+        finally:
+            over.set()
     striking.join()

@@ -124,7 +124,8 @@ def _verification_document(found: "Verification") -> dict[str, Any]:
 
 
 def _check_document(check: "Check") -> dict[str, Any]:
-    return {"check": check.name, "holds": check.holds if check.was_made else None, "told": check.told}
+    told = {"check": check.name, "holds": check.holds if check.was_made else None, "told": check.told}
+    return told | ({"not_compared": list(check.not_compared)} if check.not_compared else {})
 
 
 @contextmanager
