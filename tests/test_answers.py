@@ -1,5 +1,6 @@
 """What was read of an account and the files it is kept in: nothing is lost on the way, and nothing foreign counts."""
 
+import hashlib
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -53,7 +54,9 @@ LOOKUPS = {
     "dan": UserLookup("dan", (live_key("AKIA3", ago(9)),), renamed_to="dave"),
     "eve": UserLookup("eve", exists=False),
 }
-META = ReportMeta(AS_OF - timedelta(microseconds=7), AS_OF, "0" * 64, len(CONTENT), request_id="r")
+META = ReportMeta(
+    AS_OF - timedelta(microseconds=7), AS_OF, hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), request_id="r"
+)
 
 
 def reported(lookups: dict[str, UserLookup]) -> AccountResult:
