@@ -1,5 +1,6 @@
 """A stored run → a bundle: collected, counted, described, signed; there whole, or not there at all."""
 
+import filecmp
 import hashlib
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary, reconciliation
-from auditor.evidence.attestation import statement
+from auditor.evidence.attestation import decode_envelope, statement
 from auditor.evidence.bag import (
     ATTESTATION,
     PAYLOAD,
@@ -20,12 +21,14 @@ from auditor.evidence.bag import (
     bundle_digest,
     close_bag,
     files_of,
+    read_tag,
 )
 from auditor.evidence.container import opened, pack
 from auditor.evidence.description import info, readme
 from auditor.evidence.layout import BUNDLE, KNOWN, PREFIX, RAW_FILES, About, Link, encode_about, read_about
 from auditor.evidence.reconciliation import encode_totals, totals
 from auditor.evidence.replay import render_reports, report_files, versions
+from auditor.evidence.time_stamp import check_time_stamp
 from auditor.formats.words import instant
 from auditor.gather import Progress
 from auditor.history import RAW, TERMS, load_manifest
@@ -37,6 +40,9 @@ Sign = Callable[[bytes], bytes]
 
 Stamp = Callable[[bytes], bytes]
 """From a signature's file to its time stamp."""
+
+ED25519_BYTES = 64
+"""Of a signature by Ed25519, which takes no random numbers: the same message always has the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
                 (bag / TIME_STAMP).write_bytes(wanted.stamp((bag / ATTESTATION).read_bytes()))
         made = list(files_of(bag))
         sizes, digest = sum((bag / one).stat().st_size for one in made), bundle_digest(bag)
-        is_new = _place(bag, target, is_packed=wanted.is_packed, digest=digest)
+        is_new = _place(bag, target, is_packed=wanted.is_packed)
     return Exported(target, about, digest, len(made), sizes, is_new, wanted.sign is not None)
 
 
@@ -116,24 +122,52 @@ def _making(output: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _place(bag: Path, target: Path, *, is_packed: bool, digest: str) -> bool:
+def _place(bag: Path, target: Path, *, is_packed: bool) -> bool:
     """Give the bundle its name, unless it has it already; whether it is new."""
+    if target.exists():
+        try:
+            with opened(target) as there:
+                same = _is_same(there, bag)
+        except BagError:
+            same = False
+        if not same:
+            step = "Name another folder with --bundles, or move the one that is there out of the way."
+            raise UsageError("There is another bundle of this run already.", where=str(target), next_step=step)
+        return False
     made = bag
     if is_packed:
         made = bag.with_name(target.name)
         pack(bag, made)
-    if target.exists():
-        try:
-            with opened(target) as there:
-                same = bundle_digest(there) == digest and (there / ATTESTATION).exists() == (bag / ATTESTATION).exists()
-        except BagError:
-            same = False
-        if not same:
-            step = "Name another folder with --output, or move the one that is there out of the way."
-            raise UsageError("There is another bundle of this run already.", where=str(target), next_step=step)
-        return False
     made.rename(target)
     return True
+
+
+def _is_same(there: Path, bag: Path) -> bool:
+    """Whether a bundle is the one that was just made, signed by the same signer and stamped where that was wanted.
+
+    Raises:
+        BagError: it is none.
+    """
+    names = [set(files_of(one)) - {ATTESTATION, TIME_STAMP} for one in (there, bag)]
+    if names[0] != names[1] or not all(filecmp.cmp(there / name, bag / name, shallow=False) for name in names[1]):
+        return False
+    if not (bag / ATTESTATION).exists():
+        return not (there / ATTESTATION).exists()
+    signed = read_tag(there, ATTESTATION)
+    if not _is_by_the_same(signed, read_tag(bag, ATTESTATION)):
+        return False
+    if (bag / TIME_STAMP).exists():
+        check_time_stamp(there, signed, ())
+    return True
+
+
+def _is_by_the_same(one: bytes, other: bytes) -> bool:
+    """Whether two signatures are of the same statement by the same key; BagError where they are none."""
+    first, second = decode_envelope(one), decode_envelope(other)
+    made = next(iter(second.signatures.values()))
+    if len(bytes.fromhex(made.signature)) == ED25519_BYTES:
+        return one == other
+    return first.payload == second.payload and set(first.signatures) == set(second.signatures)
 
 
 def _link(wanted: Wanted, manifest: RunManifest) -> Link | None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary
 from auditor.evidence.attestation import sign_by_key
 from auditor.evidence.bag import ATTESTATION, TAG_MANIFEST, bundle_digest, decode_manifest
+from auditor.evidence.container import pack
 from auditor.evidence.export import Exported, Wanted, export
 from auditor.evidence.keys import KeyKind, load_private_key, load_public_key, make_key
 from auditor.evidence.reconciliation import totals
@@ -64,6 +66,49 @@ def test_a_bundle_of_other_content_is_not_written_over(run_folder: Path, sign: S
     with pytest.raises(UsageError, match="another bundle"):
         made(run_folder, tmp_path)
     assert (first.path / TAG_MANIFEST).read_bytes() == b""
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_the_one_that_is_there_is_compared_file_by_file(run_folder: Path, tmp_path: Path, is_packed: bool) -> None:
+    """A byte of the payload, a stray file: another bundle, although its manifests are the same."""
+    bundle = made(run_folder, tmp_path).path
+    target = tmp_path / f"{bundle.name}.zip" if is_packed else bundle
+    content = (bundle / "data" / "policy.toml").read_bytes()
+    changes: list[Callable[[], object]] = [
+        lambda: (bundle / "data" / "policy.toml").write_bytes(content + b"\n"),
+        lambda: (bundle / "data" / "stray.txt").write_bytes(b"x"),
+        lambda: (bundle / "README.txt").unlink(),
+    ]
+    readme = (bundle / "README.txt").read_bytes()
+    for change in changes:
+        change()
+        if is_packed:
+            target.unlink(missing_ok=True)
+            pack(bundle, target)
+        with pytest.raises(UsageError, match="another bundle") as refused:
+            made(run_folder, tmp_path, is_packed=is_packed)
+        assert "--bundles" in refused.value.next_step
+        (bundle / "data" / "policy.toml").write_bytes(content)
+        (bundle / "data" / "stray.txt").unlink(missing_ok=True)
+        (bundle / "README.txt").write_bytes(readme)
+
+
+@pytest.mark.parametrize("kind", KeyKind)
+def test_the_one_that_is_there_is_by_this_signer(run_folder: Path, tmp_path: Path, kind: KeyKind) -> None:
+    """A signature by another key, or a wanted time stamp that is not there, is another bundle."""
+    signers: list[Sign] = []
+    for name in ("ours", "theirs"):
+        make_key(tmp_path / name, kind)
+        signers.append(partial(sign_by_key, key=load_private_key(tmp_path / name, lambda: "")))
+    evidence = tmp_path / "evidence"
+    first = made(run_folder, evidence, sign=signers[0])
+    assert not made(run_folder, evidence, sign=signers[0]).is_new
+    for options in ({"sign": signers[1]}, {}, {"sign": signers[0], "stamp": lambda _: b"a stamp"}):
+        with pytest.raises(UsageError, match="another bundle"):
+            made(run_folder, evidence, **options)
+    (first.path / ATTESTATION).write_bytes(b"{}")
+    with pytest.raises(UsageError, match="another bundle"):
+        made(run_folder, evidence, sign=signers[0])
 
 
 def test_a_run_that_does_not_add_up_is_no_evidence(run_folder: Path, tmp_path: Path) -> None:
