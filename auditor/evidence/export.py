@@ -16,6 +16,7 @@ from auditor.evidence.attestation import decode_envelope, statement
 from auditor.evidence.bag import (
     ATTESTATION,
     PAYLOAD,
+    TAG_MANIFEST,
     TIME_STAMP,
     BagError,
     bundle_digest,
@@ -23,7 +24,7 @@ from auditor.evidence.bag import (
     files_of,
     read_tag,
 )
-from auditor.evidence.container import opened, pack
+from auditor.evidence.container import glimpsed, opened, pack
 from auditor.evidence.description import info, readme
 from auditor.evidence.layout import BUNDLE, KNOWN, PREFIX, RAW_FILES, About, Link, encode_about, read_about
 from auditor.evidence.reconciliation import encode_totals, totals
@@ -43,6 +44,9 @@ Stamp = Callable[[bytes], bytes]
 
 ED25519_BYTES = 64
 """Of a signature by Ed25519, which takes no random numbers: the same message always has the same one."""
+
+
+NAME_IT = "Name the bundle of the run before with --previous."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
     A signature by an algorithm that takes random numbers, and a time stamp, differ each time.
 
     Raises:
-        UsageError: there is another bundle of that name, or the one before is none.
+        UsageError: there is another bundle of that name, or it is not clear which one is before.
         OutputError: the run cannot be read, its numbers do not add up, or the disk is full.
     """
     manifest = load_manifest(run)
@@ -171,28 +175,44 @@ def _is_by_the_same(one: bytes, other: bytes) -> bool:
 
 
 def _link(wanted: Wanted, manifest: RunManifest) -> Link | None:
-    """What names the bundle before this one."""
+    """What names the bundle before this one; UsageError where it is not clear which one that is."""
     if wanted.previous is not None:
         try:
-            return _link_to(wanted.previous)
+            return _link_to(wanted.previous)[0]
         except BagError as error:
-            step = "Name the bundle of the run before with --previous."
-            raise UsageError(f"This is no bundle: {error}.", where=str(wanted.previous), next_step=step) from error
-    earlier: list[tuple[str, str, Link]] = []
+            raise UsageError(f"This is no bundle: {error}.", where=str(wanted.previous), next_step=NAME_IT) from error
+    beside: dict[str, list[Path]] = {}
     for path in sorted(wanted.output.glob(f"{PREFIX}*")) if wanted.output.is_dir() else ():
-        try:
-            with opened(path) as bag:
-                about = read_about(bag)
-                if about.as_of < instant(manifest.as_of):
-                    earlier.append((about.as_of, about.run_id, Link(about.run_id, bundle_digest(bag))))
-        except BagError:
-            continue
-    return max(earlier)[-1] if earlier else None
+        name = path.stem if path.suffix == ".zip" else path.name if path.is_dir() else ""
+        if name and name < f"{PREFIX}{manifest.id}":  # names begin with the run's instant
+            beside.setdefault(name, []).append(path)
+    for name in sorted(beside, reverse=True):
+        links = [_link_beside(path, name) for path in beside[name]]
+        if any(link != links[0] for link in links):
+            what = "Two bundles of this run differ, so it is not known which of them is the one before."
+            raise UsageError(what, where=str(beside[name][0]), next_step=NAME_IT)
+        link, as_of = links[0]
+        if as_of < instant(manifest.as_of):
+            return link
+    return None
 
 
-def _link_to(bundle: Path) -> Link:
-    with opened(bundle) as bag:
-        return Link(read_about(bag).run_id, bundle_digest(bag))
+def _link_beside(path: Path, name: str) -> tuple[Link, str]:
+    """What names a bundle of this folder, and its run's instant; UsageError where it is damaged."""
+    try:
+        return _link_to(path, name)
+    except BagError as error:
+        what = f"This may be the bundle before, and cannot be read: {error}."
+        raise UsageError(what, where=str(path), next_step=NAME_IT) from error
+
+
+def _link_to(bundle: Path, name: str = "") -> tuple[Link, str]:
+    """What names a bundle, and its run's instant; BagError where it is none, or not of the run that a name says."""
+    with glimpsed(bundle, (f"{PAYLOAD}/{BUNDLE}", TAG_MANIFEST)) as bag:
+        about = read_about(bag)
+        if name and f"{PREFIX}{about.run_id}" != name:
+            raise BagError(f"it is of the run {about.run_id}, which its name does not say")
+        return Link(about.run_id, bundle_digest(bag)), about.as_of
 
 
 def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:

@@ -22,6 +22,7 @@ from auditor.evidence.bag import ATTESTATION, TAG_MANIFEST, bundle_digest, decod
 from auditor.evidence.container import pack
 from auditor.evidence.export import Exported, Wanted, export
 from auditor.evidence.keys import KeyKind, load_private_key, load_public_key, make_key
+from auditor.evidence.layout import Link
 from auditor.evidence.reconciliation import totals
 from auditor.evidence.replay import _is_within
 from auditor.evidence.verify import Check, Trust, Verification, verify
@@ -69,7 +70,7 @@ def test_a_bundle_of_other_content_is_not_written_over(run_folder: Path, sign: S
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
-def test_the_one_that_is_there_is_compared_file_by_file(run_folder: Path, tmp_path: Path, is_packed: bool) -> None:
+def test_the_one_that_is_there_is_compared_file_by_file(run_folder: Path, tmp_path: Path, *, is_packed: bool) -> None:
     """A byte of the payload, a stray file: another bundle, although its manifests are the same."""
     bundle = made(run_folder, tmp_path).path
     target = tmp_path / f"{bundle.name}.zip" if is_packed else bundle
@@ -77,7 +78,7 @@ def test_the_one_that_is_there_is_compared_file_by_file(run_folder: Path, tmp_pa
     changes: list[Callable[[], object]] = [
         lambda: (bundle / "data" / "policy.toml").write_bytes(content + b"\n"),
         lambda: (bundle / "data" / "stray.txt").write_bytes(b"x"),
-        lambda: (bundle / "README.txt").unlink(),
+        (bundle / "README.txt").unlink,
     ]
     readme = (bundle / "README.txt").read_bytes()
     for change in changes:
@@ -321,6 +322,50 @@ def test_each_bundle_names_the_one_before(run_folder: Path, trust: Trust, sign: 
     assert verify(third.path, replace(quick, previous=again.path), NoProgress()).problem is not None
     with pytest.raises(UsageError, match="no bundle"):
         made(run_folder, tmp_path / "x", previous=tmp_path / "nowhere")
+
+
+def test_the_bundle_before_is_never_guessed(run_folder: Path, sign: Sign, tmp_path: Path) -> None:
+    """Two that differ, or one that is damaged or renamed: whoever exports names it, and nothing is chained past it."""
+    evidence = tmp_path / "evidence"
+    first = made(run_folder, evidence)
+    run = later(run_folder, tmp_path, 30)
+    manifest = first.path / "tagmanifest-sha256.txt"
+    content = manifest.read_bytes()
+    archive = evidence / f"{first.path.name}.zip"
+    pack(first.path, archive)
+    (evidence / f"{archive.name}.sha256").write_text("a note beside it")
+
+    def refused(path: Path, words: str) -> None:
+        with pytest.raises(UsageError, match=words) as told:
+            made(run, evidence, sign=sign)
+        assert told.value.where == str(path)
+        assert "--previous" in told.value.next_step
+
+    manifest.write_bytes(content + b"\n")
+    refused(first.path, "differ")
+    manifest.unlink()
+    refused(first.path, "cannot be read: tagmanifest-sha256.txt is missing")
+    manifest.write_bytes(content)
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:-9])
+    refused(archive, "no archive")
+    archive.write_bytes(whole.replace(b'"schema": "auditor.bundle/1"', b'"schema": "auditor.bundle/2"'))
+    refused(archive, "no archive")
+    archive.unlink()
+    renamed = first.path.rename(evidence / "auditor-evidence-2000-january")
+    refused(renamed, "its name does not say")
+    assert made(run, evidence, previous=renamed).about.previous == Link(first.about.run_id, first.sha256)
+
+
+def test_of_the_bundles_before_only_the_latest_is_read(run_folder: Path, tmp_path: Path) -> None:
+    """And of that two small files: the rest of an archive may be anything."""
+    evidence = tmp_path / "evidence"
+    first = made(run_folder, evidence, is_packed=True)
+    content = first.path.read_bytes()
+    first.path.write_bytes(content.replace(b"Larkfield", b"Markfield", 1))
+    (evidence / "auditor-evidence-20200101T000000Z-00000000.zip").write_bytes(b"damaged, and long before")
+    second = made(later(run_folder, tmp_path, 30), evidence)
+    assert second.about.previous == Link(first.about.run_id, first.sha256)
 
 
 def test_what_was_not_checked_is_said(bundle: Path, run_folder: Path, trust: Trust, tmp_path: Path) -> None:
