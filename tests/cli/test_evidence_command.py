@@ -96,6 +96,7 @@ def test_another_policy_on_the_same_evidence(cli: CommandLine) -> None:
     (cli.folder / "other.toml").write_text("[policy.key-age]\nmax_age_days = 3\n")
     replayed = cli.run("evidence", "replay", bundle, "--policy", "other.toml", "--json", "-q")
     ended(replayed, 0)
+    assert "Who signed this bundle was not checked" in replayed.err
     assert {change["user"] for change in replayed.json["changes"] if change["control"] == "key-age"} == {"good"}
     stricter = cli.run("evidence", "replay", bundle, "--max-age", "500d", "--framework", "cis-aws-7.0", "-q")
     ended(stricter, 0)
@@ -114,17 +115,20 @@ def test_a_sample_follows_from_the_auditors_number_alone(cli: CommandLine) -> No
     assert first == again
     assert any(one["drawn"] != first["drawn"] for one in others)
     assert (first["population"], len(first["drawn"])) == (3, 2)
+    assert all(isinstance(command, str) for one in first["drawn"] for command in one["commands"])
     everything = cli.run("evidence", "sample", bundle, "--n", "25", "--seed", "7", "--csv")
     rows = list(csv.DictReader(io.StringIO(everything.out)))
     assert {row["user"] for row in rows} == {"good", "old"}
     (old,) = (row for row in rows if row["user"] == "old")
     assert "key-age: non_compliant" in old["verdicts"]
     assert old["console"].endswith("/users/details/old?section=security_credentials")
-    assert old["command"].startswith("aws iam list-access-keys --user-name old && aws iam get-access-key-last-used")
+    assert old["commands"].startswith("aws iam list-access-keys --user-name old && aws iam get-access-key-last-used")
     assert (old["checked_by"], old["result"]) == ("", "")
     shown = cli.run("evidence", "sample", bundle, "--n", "1", "--seed", "x")
     ended(shown, 0)
     assert '1 of 3 access keys, drawn with "x"' in shown.out
+    assert "Who signed this bundle was not checked" in shown.err
+    assert "Who signed" not in shown.out
 
 
 @pytest.mark.parametrize("spec", ["ECC_NIST_P256", "RSA_2048", "RSA_3072"])

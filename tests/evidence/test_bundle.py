@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from auditor.errors import OutputError, UsageError
@@ -25,6 +26,7 @@ from auditor.evidence.keys import KeyKind, load_private_key, load_public_key, ma
 from auditor.evidence.layout import Link
 from auditor.evidence.reconciliation import totals
 from auditor.evidence.replay import _is_within
+from auditor.evidence.sampling import draw
 from auditor.evidence.verify import Check, Trust, Verification, verify
 from auditor.formats.contract import FINDING_FIELDS
 from auditor.history import load_manifest
@@ -237,6 +239,47 @@ def test_the_script_is_short_and_needs_nothing_of_ours() -> None:
     lines = [line for line in SCRIPT.read_text().splitlines() if line.strip()]
     assert len(lines) <= 60
     assert "import auditor" not in SCRIPT.read_text()
+
+
+# ------------------------------------------------------------------------------------------------- samples
+
+
+def with_keys(run: Path, folder: Path, query: str) -> Path:
+    """The run, whose keys are what a query makes of its `keys`."""
+    target = folder / "changed"
+    shutil.copytree(run, target, dirs_exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.read_parquet(str(run / "tables" / "keys.parquet")).create_view("keys")
+        connection.sql(query).write_parquet(str(target / "tables" / "keys.parquet"))
+    return target
+
+
+def test_a_users_name_is_no_command_of_its_own(run_folder: Path, tmp_path: Path) -> None:
+    """Whatever he is called, there are as many commands as there are questions."""
+    hostile = "x && rm -rf ~ && y"
+    run = with_keys(run_folder, tmp_path, f"""SELECT * REPLACE ('{hostile}' AS "user") FROM keys WHERE NOT is_root""")
+    for one in draw(run, 25, "1").drawn:
+        assert one.commands[0] == f"aws iam list-access-keys --user-name '{hostile}'"
+        assert all(command.startswith("aws iam ") for command in one.commands)
+
+
+def test_a_sample_names_the_answers_that_are_there(run_folder: Path, tmp_path: Path) -> None:
+    """The report; where an account was read by listing, what was listed."""
+    run = with_keys(run_folder, tmp_path, "SELECT * FROM keys")
+    assert all(one.evidence.endswith("/credential-report.csv") for one in draw(run, 25, "1").drawn)
+    for path in run.glob("raw/*/credential-report.csv"):
+        path.rename(path.with_name("listing.json"))
+    for one in draw(run, 25, "1").drawn:
+        files = one.evidence.split(", ")
+        assert files[0].endswith("/listing.json")
+        assert all((run / file.removeprefix("data/")).is_file() for file in files)
+
+
+def test_a_population_larger_than_the_run_says_is_not_read(run_folder: Path, tmp_path: Path) -> None:
+    """A table may be small as a file and fill all memory."""
+    run = with_keys(run_folder, tmp_path, "SELECT keys.* FROM keys, range(1000)")
+    with pytest.raises(ValueError, match="more keys than"):
+        draw(run, 1, "1")
 
 
 # ------------------------------------------------------------------------------------------------- keys
