@@ -301,6 +301,33 @@ def test_an_ssh_key_signs(bundle: Path, run_folder: Path, tmp_path: Path, kind: 
         load_private_key(path, lambda: "wrong")
 
 
+def test_of_a_key_there_are_both_halves_or_none(tmp_path: Path) -> None:
+    """Where one of the files is there already, the other is not made."""
+    (tmp_path / "key").write_text("mine")
+    with pytest.raises(UsageError, match="a key already"):
+        make_key(tmp_path / "key", KeyKind.ED25519)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"key": "mine"}
+    (tmp_path / "key").rename(tmp_path / "key.pub")
+    with pytest.raises(UsageError, match="a key already"):
+        make_key(tmp_path / "key", KeyKind.ED25519)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"key.pub": "mine"}
+    (tmp_path / "key.pub").unlink()
+    (tmp_path / "key.pub").mkdir()
+    with pytest.raises(UsageError, match="a key already"):
+        make_key(tmp_path / "key", KeyKind.ED25519)
+    assert [path.name for path in tmp_path.iterdir()] == ["key.pub"]
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", "folder", "folder/.."])
+def test_a_folder_is_no_keys_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """However it is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="folder"):
+        make_key(Path(name), KeyKind.ED25519)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_private_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     """And none is ever written over, nor taken for a public one."""
     make_key(tmp_path / "key", KeyKind.ED25519, "sealed")
