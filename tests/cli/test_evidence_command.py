@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import signal
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,23 @@ def test_what_is_wrong_is_said(cli: CommandLine, options: tuple[str, ...], said:
     ended(finished, 2)
     assert said in " ".join(finished.err.split())
     assert not (cli.folder / "evidence").exists() or not list((cli.folder / "evidence").iterdir())
+
+
+def test_ctrl_c_says_nothing_of_runs(cli: CommandLine) -> None:
+    """There was none to be written; here AWS never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cli.environment |= {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        server.settimeout(60)
+        process = cli.start("evidence", "export", "--sign", "kms:alias/evidence")
+        connection, _ = server.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (4, "Error: Interrupted.\n")
 
 
 def test_a_bundle_that_is_not_there_does_not_hold(cli: CommandLine) -> None:
