@@ -4,6 +4,7 @@ import filecmp
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,18 @@ from auditor.evidence.bag import (
 )
 from auditor.evidence.container import glimpsed, opened, pack
 from auditor.evidence.description import info, readme
-from auditor.evidence.layout import BUNDLE, KNOWN, PREFIX, RAW_FILES, About, Link, encode_about, read_about
+from auditor.evidence.layout import (
+    ACCOUNT_FOLDER,
+    BUNDLE,
+    KNOWN,
+    PREFIX,
+    RAW_FILES,
+    TABLE_FILES,
+    About,
+    Link,
+    encode_about,
+    read_about,
+)
 from auditor.evidence.reconciliation import encode_totals, totals
 from auditor.evidence.replay import render_reports, report_files, versions
 from auditor.evidence.time_stamp import check_time_stamp
@@ -46,6 +58,9 @@ ED25519_BYTES = 64
 """Of a signature by Ed25519, which takes no random numbers: the same message always has the same one."""
 
 
+LEFT_AFTER = timedelta(hours=1)
+
+RESTORE = "Restore the run from its archive, or audit again."
 NAME_IT = "Name the bundle of the run before with --previous."
 
 
@@ -116,14 +131,40 @@ def _making(output: Path, name: str) -> Iterator[Path]:
     """A folder of this name in another that nobody sees, which is gone afterwards."""
     hidden = output / f".{name}.{os.urandom(4).hex()}.partial"
     try:
-        with writing(output):
+        with writing(output, "--bundles"):
             output.mkdir(parents=True, exist_ok=True)
+            _clear(output, name)
             (hidden / name / PAYLOAD).mkdir(parents=True)
             yield hidden / name
     except BagError as error:
         raise OutputError(f"The bundle cannot be made: {error}.", where=str(output)) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _clear(output: Path, name: str) -> None:
+    """Remove what killed exports of this bundle left; one that was at work within the hour may be so still."""
+    for left in output.glob(f".{name}.*.partial"):
+        latest = max((path.lstat().st_mtime for path in (left, *left.rglob("*")) if path.exists()), default=0.0)
+        if latest < time.time() - LEFT_AFTER.total_seconds():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _reading(run: Path) -> Iterator[None]:
+    """What fails in this block is told of the run, not of what is made of it."""
+    try:
+        yield
+    except OSError as error:
+        what = f"The run cannot be read ({error.strerror or error})."
+        raise OutputError(what, where=str(run), next_step=RESTORE) from error
+
+
+def _copy(run: Path, name: str, data: Path) -> None:
+    """Copy a file of the run into the payload."""
+    with _reading(run), (run / name).open("rb"):
+        pass  # what fails from here on is the target's disk
+    shutil.copyfile(run / name, data / name)
 
 
 def _place(bag: Path, target: Path, *, is_packed: bool) -> bool:
@@ -218,20 +259,23 @@ def _link_to(bundle: Path, name: str = "") -> tuple[Link, str]:
 def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
     """The payload: the run as it is archived, its reports made anew, and what explains and counts them."""
     data = bag / PAYLOAD
-    accounts = sorted(path.name for path in (run / RAW).iterdir())
+    with _reading(run):
+        folders = [path.name for path in (run / RAW).iterdir() if path.is_dir()]
+        tables = sorted(path.name for path in (run / "tables").iterdir() if path.name in TABLE_FILES)
+    accounts = sorted(name for name in folders if ACCOUNT_FOLDER.fullmatch(name))
     progress.phase("Collecting answers", len(accounts))
     for account in accounts:
         (data / RAW / account).mkdir(parents=True)
         for name in RAW_FILES:
             if (run / RAW / account / name).exists():
-                shutil.copyfile(run / RAW / account / name, data / RAW / account / name)
+                _copy(run, f"{RAW}/{account}/{name}", data)
         progress.advance(account)
     (data / "tables").mkdir()
-    for path in sorted((run / "tables").iterdir()):
-        shutil.copyfile(path, data / "tables" / path.name)
+    for name in tables:
+        _copy(run, f"tables/{name}", data)
     for name in KNOWN - set(report_files()):
         if (run / name).exists():
-            shutil.copyfile(run / name, data / name)
+            _copy(run, name, data)
     for name, content in render_reports(data, progress):
         if content is None:
             step = "Install the libraries that `auditor doctor` names: the bundle holds the PDF as well."
@@ -244,7 +288,7 @@ def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
     if wrong is not None:
         counts = ", ".join(f"{where} {count:,}" for where, count in wrong.counted.items())
         what = f"The run's {wrong.what} do not add up ({counts}), so it is evidence of nothing."
-        raise OutputError(what, where=str(run), next_step="Restore the run from its archive, or audit again.")
+        raise OutputError(what, where=str(run), next_step=RESTORE)
     (data / reconciliation.FILE).write_bytes(encode_totals(found))
 
 

@@ -126,6 +126,57 @@ def test_a_run_that_does_not_add_up_is_no_evidence(run_folder: Path, tmp_path: P
     assert list((tmp_path / "evidence").iterdir()) == []
 
 
+@pytest.mark.parametrize("missing", ["raw", "tables"])
+def test_a_run_that_cannot_be_read_is_told_as_such(run_folder: Path, tmp_path: Path, missing: str) -> None:
+    """The run's folder is named, not the one where the bundle would be."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    shutil.rmtree(run / missing)
+    with pytest.raises(OutputError, match="The run cannot be read") as refused:
+        made(run, tmp_path / "evidence")
+    assert refused.value.where == str(run)
+    assert list((tmp_path / "evidence").iterdir()) == []
+
+
+def test_a_folder_of_bundles_that_cannot_be_is_told_as_such(run_folder: Path, tmp_path: Path) -> None:
+    """With the option that names another."""
+    (tmp_path / "evidence").write_bytes(b"a file")
+    with pytest.raises(OutputError, match="Cannot write") as refused:
+        made(run_folder, tmp_path / "evidence")
+    assert (refused.value.where, "--bundles" in refused.value.next_step) == (str(tmp_path / "evidence"), True)
+
+
+def test_a_file_that_cannot_be_read_is_told_of_the_run(run_folder: Path, tmp_path: Path) -> None:
+    """Here a folder stands in its place."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    (run / "journal.jsonl").unlink()
+    (run / "journal.jsonl").mkdir()
+    with pytest.raises(OutputError, match="The run cannot be read") as refused:
+        made(run, tmp_path / "evidence")
+    assert refused.value.where == str(run)
+
+
+def test_stray_files_of_the_run_and_leftovers_of_exports_do_not_matter(run_folder: Path, tmp_path: Path) -> None:
+    """What a desktop left in the run is not in the bundle; what a killed export left long ago is removed."""
+    run, evidence = tmp_path / "run", tmp_path / "evidence"
+    shutil.copytree(run_folder, run)
+    for name in ("raw/.DS_Store", "raw/notes.txt", "tables/.DS_Store"):
+        (run / name).write_bytes(b"x")
+    (run / "raw" / "__MACOSX").mkdir()
+    name = f"auditor-evidence-{load_manifest(run).id}"
+    old, recent, other = (
+        evidence / f".{begun}.partial" for begun in (f"{name}.aaaaaaaa", f"{name}.bbbbbbbb", "auditor-evidence-x.a")
+    )
+    for folder in (old, recent, other):
+        (folder / name / "data").mkdir(parents=True)
+    for path in (old, *old.rglob("*"), other, *other.rglob("*")):
+        os.utime(path, (0, 0))
+    bundle = made(run, evidence).path
+    assert not [path for path in bundle.rglob("*") if path.name in {".DS_Store", "notes.txt", "__MACOSX"}]
+    assert set(evidence.iterdir()) == {bundle, recent, other}
+
+
 def test_everything_is_in_it(bundle: Path, run_folder: Path) -> None:
     """Raw answers as they are, every form of the findings, the journal, and what explains it; nothing private."""
     data = bundle / "data"
