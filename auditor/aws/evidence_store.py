@@ -19,12 +19,18 @@ from auditor.aws.failures import AwsFailure, Kind, failure_of, refusal_of
 from auditor.aws.loop import run
 from auditor.errors import OutputError, UsageError
 
-PLACE = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9!_.*'()-]+)*)/?", re.ASCII)
+SCHEME = "s3://"
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+NOT_IN_BUCKET = re.compile(r"[^a-z0-9.-]", re.ASCII)
+NOT_IN_PREFIX = re.compile(r"[^A-Za-z0-9!_.*'()=/-]", re.ASCII)
+"""What S3 calls safe is taken, and `=` of partitions such as `year=2026` (S3 user guide, Naming objects)."""
 
 LARGEST = 5 << 30
 """Bytes that one PutObject takes (S3 API reference, PutObject)."""
 
 CHUNK = 1 << 20
+
+CONFLICT = "ConditionalRequestConflict"
 
 LOCK = "COMPLIANCE"
 """The mode in which nobody can shorten the retention, not even the root user (S3 user guide, Object Lock)."""
@@ -32,11 +38,22 @@ LOCK = "COMPLIANCE"
 
 def place_of(to: str) -> tuple[str, str]:
     """Bucket and prefix of s3://bucket/prefix; UsageError where it is none."""
-    matched = PLACE.fullmatch(to)
-    if matched is None:
+    bucket, _, prefix = to.removeprefix(SCHEME).partition("/")
+    prefix = prefix.removesuffix("/")
+    stranger = NOT_IN_BUCKET.search(bucket) or NOT_IN_PREFIX.search(prefix)
+    wrong = ""
+    if not to.startswith(SCHEME):
+        wrong = f"it does not begin with {SCHEME}"
+    elif stranger is not None:
+        wrong = f"{stranger[0]!r} is not allowed in {'a bucket' if stranger.string is bucket else 'a prefix'}"
+    elif not BUCKET.fullmatch(bucket) or ".." in bucket:
+        wrong = f"no bucket is called {bucket!r}"
+    elif prefix and not {"", ".", ".."}.isdisjoint(prefix.split("/")):
+        wrong = "no part of a prefix is empty, `.` or `..`"
+    if wrong:
         step = "Write it like s3://bucket/prefix."
-        raise UsageError(f"{to!r} is no place in S3.", where="--to", next_step=step)
-    return matched[1], matched[2].strip("/")
+        raise UsageError(f"{to!r} is no place in S3: {wrong}.", where="--to", next_step=step)
+    return bucket, prefix
 
 
 def put_bundle(connection: Connection, bundle: Path, to: str, retained_until: date | None) -> str:
@@ -52,16 +69,22 @@ def put_bundle(connection: Connection, bundle: Path, to: str, retained_until: da
         Where it is, with its version: s3://bucket/key?versionId=….
 
     Raises:
-        UsageError: the bucket has no Object Lock, or holds another object of that name.
-        OutputError: what is read back is not what was sent.
+        UsageError: the bucket has no Object Lock, or holds another object of that name; or the day is over.
+        OutputError: what is read back is not what was sent, or somebody else stores it at the same time.
         AwsFailure: AWS refused or did not answer.
     """
     bucket, prefix = place_of(to)
     if bundle.stat().st_size > LARGEST:
         step = "Store the folder's files with `aws s3 cp`, or copy the archive with a multipart upload."
         raise OutputError("A bundle of more than 5 GiB is not stored in one piece.", where=str(bundle), next_step=step)
-    store = _Store(_client(connection, bucket), bucket, f"{prefix}/{bundle.name}".lstrip("/"))
     lock = _locked_until(retained_until) if retained_until else None
+    if lock is not None and lock <= datetime.now(UTC):
+        step = (
+            "Raise `evidence.retention_days` and export anew, or accept a copy that is not locked with --without-lock."
+        )
+        what = f"The day until which the bundle is to be kept is over ({retained_until}): nothing can be locked so."
+        raise UsageError(what, where=str(bundle), next_step=step)
+    store = _Store(_client(connection, bucket), bucket, f"{prefix}/{bundle.name}".lstrip("/"))
     if lock is not None:
         store.confirm_lock()
     with bundle.open("rb") as file:
@@ -111,29 +134,42 @@ class _Store:
 
         Raises:
             UsageError: there is an object of that name already, which is another.
+            OutputError: another is being stored or deleted, still after one more attempt.
         """
-        locked = {"ObjectLockMode": LOCK, "ObjectLockRetainUntilDate": lock} if lock else {}
-        checksum = base64.b64encode(digest).decode()
         try:
-            with bundle.open("rb") as body:
-                told = self._call(
-                    "PutObject",
-                    "put_object",
-                    Key=self.key,
-                    Body=body,
-                    ContentLength=bundle.stat().st_size,
-                    ContentType="application/zip",
-                    ChecksumAlgorithm="SHA256",
-                    ChecksumSHA256=checksum,
-                    IfNoneMatch="*",
-                    **locked,
-                )
+            try:
+                told = self._send(bundle, digest, lock)
+            except AwsFailure as failure:
+                if failure.code != CONFLICT:
+                    raise
+                told = self._send(bundle, digest, lock)
         except AwsFailure as failure:
+            if failure.code == CONFLICT:
+                where = f"s3://{self._bucket}/{self.key}"
+                step = "Wait until that is done, and run the same command again."
+                what = "Somebody else stores or deletes an object of this name at the same time."
+                raise OutputError(what, where=where, next_step=step) from failure
             if failure.code != "PreconditionFailed":
                 raise
             return self._same(digest)
         version = told.get("VersionId")
         return str(version) if version else None
+
+    def _send(self, bundle: Path, digest: bytes, lock: datetime | None) -> Any:
+        locked = {"ObjectLockMode": LOCK, "ObjectLockRetainUntilDate": lock} if lock else {}
+        with bundle.open("rb") as body:
+            return self._call(
+                "PutObject",
+                "put_object",
+                Key=self.key,
+                Body=body,
+                ContentLength=bundle.stat().st_size,
+                ContentType="application/zip",
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=base64.b64encode(digest).decode(),
+                IfNoneMatch="*",
+                **locked,
+            )
 
     def _same(self, digest: bytes) -> str | None:
         """The version of the object that is there already, where it is this very one."""
@@ -156,6 +192,9 @@ class _Store:
         named = {"VersionId": version} if version else {}
         told = self._call("HeadObject", "head_object", Key=self.key, **named)
         until = told.get("ObjectLockRetainUntilDate")
+        if told.get("ObjectLockMode") is None and until is None:
+            step = "Allow s3:GetObjectRetention, without which S3 does not tell, and run the same command again."
+            raise OutputError("S3 does not say whether the object is locked.", where=where, next_step=step)
         if told.get("ObjectLockMode") != LOCK or until is None or until < lock:
             raise OutputError("The object is not locked as it was asked to be.", where=where, next_step=step)
 

@@ -32,6 +32,8 @@ from auditor.errors import AuditorError
 INTERRUPTED = 130
 """What typer exits with on Ctrl-C; the contract has no such code."""
 
+WRITING_RUNS = frozenset({"audit", "demo"})
+
 app = typer.Typer(
     name="auditor",
     no_args_is_help=True,
@@ -89,6 +91,15 @@ def _as_ctrl_c(_number: int, frame: FrameType | None) -> None:
     handler(signal.SIGINT, frame)
 
 
+def _interruption() -> AuditorError:
+    """What Ctrl-C ended; of a run that was not written is told by the commands that write one."""
+    command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    if command not in WRITING_RUNS:
+        return AuditorError("Interrupted.")
+    again = "Run it again; where answers had come in, the same command with `--resume latest` asks only for the rest."
+    return AuditorError("Interrupted. No run was written.", next_step=again)
+
+
 def main() -> NoReturn:
     """Run the command line and exit with the contract's code."""
     open_streams()
@@ -102,10 +113,7 @@ def main() -> NoReturn:
     except SystemExit as done:
         if done.code != INTERRUPTED:
             sys.exit(AuditorError.exit_code if not done.code and is_result_lost() else done.code)
-        again = (
-            "Run it again; where answers had come in, the same command with `--resume latest` asks only for the rest."
-        )
-        print_error(AuditorError("Interrupted. No run was written.", next_step=again))
+        print_error(_interruption())
         sys.stdout.flush()
         os._exit(AuditorError.exit_code)  # a call that hangs in another thread must not be waited for
     except Exception as error:  # noqa: BLE001 - the last resort: a defect is told in a paragraph, not as a traceback

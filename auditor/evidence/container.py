@@ -7,11 +7,11 @@ more than it is, and one that was touched anywhere is not what packing its own c
 import filecmp
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from auditor.evidence.bag import BagError, files_of, is_name
+from auditor.evidence.bag import MOST_TEXT, BagError, files_of, is_name
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time of every entry: when it was packed is no evidence, and would make the same content differ."""
@@ -59,13 +59,34 @@ def opened(bundle: Path) -> Iterator[Path]:
         yield unpacked
 
 
-def _unpack(bundle: Path, folder: Path) -> Path:
+@contextmanager
+def glimpsed(bundle: Path, names: Sequence[str]) -> Iterator[Path]:
+    """The folder of a bundle, of which only these small files are there for sure; of an archive no more is unpacked.
+
+    Raises:
+        BagError: there is none, it lacks one of them, or one is larger than any such file is.
+    """
+    if not bundle.is_dir() and not bundle.is_file():
+        raise BagError("there is no such folder or file")
+    with tempfile.TemporaryDirectory(prefix="auditor-evidence-") as folder:
+        bag = bundle if bundle.is_dir() else _unpack(bundle, Path(folder), names)
+        for name in names:
+            if not (bag / name).is_file():
+                raise BagError(f"{name} is missing")
+            if (bag / name).stat().st_size > MOST_TEXT:
+                raise BagError(f"{name} is larger than any such file is")
+        yield bag
+
+
+def _unpack(bundle: Path, folder: Path, names: Sequence[str] | None = None) -> Path:
+    """Unpack an archive, or these of its files, where they are small; its folder."""
     try:
         with zipfile.ZipFile(bundle) as archive:
             entries = archive.infolist()
             root = _checked(entries, bundle.stat().st_size)
             for entry in entries:
-                _extract(archive, entry, folder / "bag" / entry.filename)
+                if names is None or (entry.filename.partition("/")[2] in names and entry.file_size <= MOST_TEXT):
+                    _extract(archive, entry, folder / "bag" / entry.filename)
             return folder / "bag" / root
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
         raise BagError(f"it is no archive that can be read: {error}") from error

@@ -1,7 +1,9 @@
 """A stored run → a bundle: collected, counted, described, signed; there whole, or not there at all."""
 
+import filecmp
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,20 +12,34 @@ from pathlib import Path
 
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary, reconciliation
+from auditor.evidence.attestation import decode_envelope
 from auditor.evidence.bag import (
     ATTESTATION,
     PAYLOAD,
+    TAG_MANIFEST,
     TIME_STAMP,
     BagError,
     bundle_digest,
     close_bag,
     files_of,
+    read_tag,
 )
-from auditor.evidence.container import opened, pack
+from auditor.evidence.container import glimpsed, opened, pack
 from auditor.evidence.description import info, readme, statement_of
-from auditor.evidence.layout import BUNDLE, KNOWN, PREFIX, About, Link, encode_about, read_about
+from auditor.evidence.layout import (
+    ACCOUNT_FOLDER,
+    BUNDLE,
+    KNOWN,
+    PREFIX,
+    TABLE_FILES,
+    About,
+    Link,
+    encode_about,
+    read_about,
+)
 from auditor.evidence.reconciliation import counting_files, encode_totals, totals
 from auditor.evidence.replay import render_reports, report_files, versions
+from auditor.evidence.time_stamp import check_time_stamp
 from auditor.formats.words import instant
 from auditor.gather import Progress
 from auditor.history import RAW, load_manifest
@@ -35,6 +51,15 @@ Sign = Callable[[bytes], bytes]
 
 Stamp = Callable[[bytes], bytes]
 """From a signature's file to its time stamp."""
+
+ED25519_BYTES = 64
+"""Of a signature by Ed25519, which takes no random numbers: the same message always has the same one."""
+
+
+LEFT_AFTER = timedelta(hours=1)
+
+RESTORE = "Restore the run from its archive, or audit again."
+NAME_IT = "Name the bundle of the run before with --previous."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +97,7 @@ def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
     A signature by an algorithm that takes random numbers, and a time stamp, differ each time.
 
     Raises:
-        UsageError: there is another bundle of that name, or the one before is none.
+        UsageError: there is another bundle of that name, or it is not clear which one is before.
         OutputError: the run cannot be read, its numbers do not add up, or the disk is full.
     """
     manifest = load_manifest(run)
@@ -95,7 +120,7 @@ def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
                 (bag / TIME_STAMP).write_bytes(wanted.stamp((bag / ATTESTATION).read_bytes()))
         made = list(files_of(bag))
         sizes, digest = sum((bag / one).stat().st_size for one in made), bundle_digest(bag)
-        is_new = _place(bag, target, is_packed=wanted.is_packed, digest=digest)
+        is_new = _place(bag, target, is_packed=wanted.is_packed)
     return Exported(target, about, digest, len(made), sizes, is_new, wanted.sign is not None)
 
 
@@ -104,8 +129,9 @@ def _making(output: Path, name: str) -> Iterator[Path]:
     """A folder of this name in another that nobody sees, which is gone afterwards."""
     hidden = output / f".{name}.{os.urandom(4).hex()}.partial"
     try:
-        with writing(output):
+        with writing(output, "--bundles"):
             output.mkdir(parents=True, exist_ok=True)
+            _clear(output, name)
             (hidden / name / PAYLOAD).mkdir(parents=True)
             yield hidden / name
     except BagError as error:
@@ -114,67 +140,139 @@ def _making(output: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _place(bag: Path, target: Path, *, is_packed: bool, digest: str) -> bool:
+def _clear(output: Path, name: str) -> None:
+    """Remove what killed exports of this bundle left; one that was at work within the hour may be so still."""
+    for left in output.glob(f".{name}.*.partial"):
+        latest = max((path.lstat().st_mtime for path in (left, *left.rglob("*")) if path.exists()), default=0.0)
+        if latest < time.time() - LEFT_AFTER.total_seconds():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _reading(run: Path) -> Iterator[None]:
+    """What fails in this block is told of the run, not of what is made of it."""
+    try:
+        yield
+    except OSError as error:
+        what = f"The run cannot be read ({error.strerror or error})."
+        raise OutputError(what, where=str(run), next_step=RESTORE) from error
+
+
+def _copy(run: Path, name: str, data: Path) -> None:
+    """Copy a file of the run into the payload."""
+    with _reading(run), (run / name).open("rb"):
+        pass  # what fails from here on is the target's disk
+    shutil.copyfile(run / name, data / name)
+
+
+def _place(bag: Path, target: Path, *, is_packed: bool) -> bool:
     """Give the bundle its name, unless it has it already; whether it is new."""
+    if target.exists():
+        try:
+            with opened(target) as there:
+                same = _is_same(there, bag)
+        except BagError:
+            same = False
+        if not same:
+            step = "Name another folder with --bundles, or move the one that is there out of the way."
+            raise UsageError("There is another bundle of this run already.", where=str(target), next_step=step)
+        return False
     made = bag
     if is_packed:
         made = bag.with_name(target.name)
         pack(bag, made)
-    if target.exists():
-        try:
-            with opened(target) as there:
-                same = bundle_digest(there) == digest and (there / ATTESTATION).exists() == (bag / ATTESTATION).exists()
-        except BagError:
-            same = False
-        if not same:
-            step = "Name another folder with --output, or move the one that is there out of the way."
-            raise UsageError("There is another bundle of this run already.", where=str(target), next_step=step)
-        return False
     made.rename(target)
     return True
 
 
+def _is_same(there: Path, bag: Path) -> bool:
+    """Whether a bundle is the one that was just made, signed by the same signer and stamped where that was wanted.
+
+    Raises:
+        BagError: it is none.
+    """
+    names = [set(files_of(one)) - {ATTESTATION, TIME_STAMP} for one in (there, bag)]
+    if names[0] != names[1] or not all(filecmp.cmp(there / name, bag / name, shallow=False) for name in names[1]):
+        return False
+    if not (bag / ATTESTATION).exists():
+        return not (there / ATTESTATION).exists()
+    signed = read_tag(there, ATTESTATION)
+    if not _is_by_the_same(signed, read_tag(bag, ATTESTATION)):
+        return False
+    if (bag / TIME_STAMP).exists():
+        check_time_stamp(there, signed, ())
+    return True
+
+
+def _is_by_the_same(one: bytes, other: bytes) -> bool:
+    """Whether two signatures are of the same statement by the same key; BagError where they are none."""
+    first, second = decode_envelope(one), decode_envelope(other)
+    made = next(iter(second.signatures.values()))
+    if len(bytes.fromhex(made.signature)) == ED25519_BYTES:
+        return one == other
+    return first.payload == second.payload and set(first.signatures) == set(second.signatures)
+
+
 def _link(wanted: Wanted, manifest: RunManifest) -> Link | None:
-    """What names the bundle before this one."""
+    """What names the bundle before this one; UsageError where it is not clear which one that is."""
     if wanted.previous is not None:
         try:
-            return _link_to(wanted.previous)
+            return _link_to(wanted.previous)[0]
         except BagError as error:
-            step = "Name the bundle of the run before with --previous."
-            raise UsageError(f"This is no bundle: {error}.", where=str(wanted.previous), next_step=step) from error
-    earlier: list[tuple[str, str, Link]] = []
+            raise UsageError(f"This is no bundle: {error}.", where=str(wanted.previous), next_step=NAME_IT) from error
+    beside: dict[str, list[Path]] = {}
     for path in sorted(wanted.output.glob(f"{PREFIX}*")) if wanted.output.is_dir() else ():
-        try:
-            with opened(path) as bag:
-                about = read_about(bag)
-                if about.as_of < instant(manifest.as_of):
-                    earlier.append((about.as_of, about.run_id, Link(about.run_id, bundle_digest(bag))))
-        except BagError:
-            continue
-    return max(earlier)[-1] if earlier else None
+        name = path.stem if path.suffix == ".zip" else path.name if path.is_dir() else ""
+        if name and name < f"{PREFIX}{manifest.id}":  # names begin with the run's instant
+            beside.setdefault(name, []).append(path)
+    for name in sorted(beside, reverse=True):
+        links = [_link_beside(path, name) for path in beside[name]]
+        if any(link != links[0] for link in links):
+            what = "Two bundles of this run differ, so it is not known which of them is the one before."
+            raise UsageError(what, where=str(beside[name][0]), next_step=NAME_IT)
+        link, as_of = links[0]
+        if as_of < instant(manifest.as_of):
+            return link
+    return None
 
 
-def _link_to(bundle: Path) -> Link:
-    with opened(bundle) as bag:
-        return Link(read_about(bag).run_id, bundle_digest(bag))
+def _link_beside(path: Path, name: str) -> tuple[Link, str]:
+    """What names a bundle of this folder, and its run's instant; UsageError where it is damaged."""
+    try:
+        return _link_to(path, name)
+    except BagError as error:
+        what = f"This may be the bundle before, and cannot be read: {error}."
+        raise UsageError(what, where=str(path), next_step=NAME_IT) from error
+
+
+def _link_to(bundle: Path, name: str = "") -> tuple[Link, str]:
+    """What names a bundle, and its run's instant; BagError where it is none, or not of the run that a name says."""
+    with glimpsed(bundle, (f"{PAYLOAD}/{BUNDLE}", TAG_MANIFEST)) as bag:
+        about = read_about(bag)
+        if name and f"{PREFIX}{about.run_id}" != name:
+            raise BagError(f"it is of the run {about.run_id}, which its name does not say")
+        return Link(about.run_id, bundle_digest(bag)), about.as_of
 
 
 def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
     """The payload: the run as it is archived, its reports made anew, and what explains and counts them."""
     data = bag / PAYLOAD
-    accounts = sorted(path.name for path in (run / RAW).iterdir())
+    with _reading(run):
+        folders = [path.name for path in (run / RAW).iterdir() if path.is_dir()]
+        tables = sorted(path.name for path in (run / "tables").iterdir() if path.name in TABLE_FILES)
+    accounts = sorted(name for name in folders if ACCOUNT_FOLDER.fullmatch(name))
     progress.phase("Collecting answers", len(accounts))
     for account in accounts:
         (data / RAW / account).mkdir(parents=True)
         for name in counting_files(run / RAW / account):
-            shutil.copyfile(run / RAW / account / name, data / RAW / account / name)
+            _copy(run, f"{RAW}/{account}/{name}", data)
         progress.advance(account)
     (data / "tables").mkdir()
-    for path in sorted((run / "tables").iterdir()):
-        shutil.copyfile(path, data / "tables" / path.name)
+    for name in tables:
+        _copy(run, f"tables/{name}", data)
     for name in KNOWN - set(report_files()):
         if (run / name).exists():
-            shutil.copyfile(run / name, data / name)
+            _copy(run, name, data)
     for name, content in render_reports(data, progress):
         if content is None:
             step = "Install the libraries that `auditor doctor` names: the bundle holds the PDF as well."
@@ -187,5 +285,5 @@ def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
     if wrong is not None:
         counts = ", ".join(f"{where} {count:,}" for where, count in wrong.counted.items())
         what = f"The run's {wrong.what} do not add up ({counts}), so it is evidence of nothing."
-        raise OutputError(what, where=str(run), next_step="Restore the run from its archive, or audit again.")
+        raise OutputError(what, where=str(run), next_step=RESTORE)
     (data / reconciliation.FILE).write_bytes(encode_totals(found))

@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 
@@ -54,9 +55,12 @@ def make_key(path: Path, kind: KeyKind, passphrase: str = "") -> Path:
         The path of the public half.
 
     Raises:
-        UsageError: one of the files is there already.
+        UsageError: one of the files is there already, or the path is a folder's.
         OutputError: they cannot be written.
     """
+    if not path.name or path.name == ".." or path.is_dir():
+        step = "Name the file of the private key; the public one gets .pub."
+        raise UsageError("This is a folder.", where=str(path), next_step=step)
     public_path = path.with_name(f"{path.name}.pub")
     made: PrivateKey = (
         Ed25519PrivateKey.generate() if kind is KeyKind.ED25519 else ec.generate_private_key(ec.SECP256R1())
@@ -66,10 +70,15 @@ def make_key(path: Path, kind: KeyKind, passphrase: str = "") -> Path:
     public = made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with public_path.open("xb") as file:
-            file.write(public)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(private)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with ExitStack() as undone:
+            undone.callback(path.unlink)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(private)
+            with public_path.open("xb") as file:
+                undone.callback(public_path.unlink)
+                file.write(public)
+            undone.pop_all()
     except FileExistsError:
         step = "Name another file: a key that signed evidence is kept for as long as that is."
         raise UsageError("There is a key already.", where=str(path), next_step=step) from None

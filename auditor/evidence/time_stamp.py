@@ -1,6 +1,7 @@
 """A time stamp of a bundle's signature by an authority (RFC 3161): whoever signs cannot have dated it back."""
 
 import hashlib
+import http.client
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rfc3161_client.tsp import PKIStatus
 
 from auditor.errors import OutputError, UsageError
 from auditor.evidence.bag import TIME_STAMP, BagError, read_tag
+from auditor.formats.words import instant
 
 SECONDS = 30
 MOST_BYTES = 1 << 20
@@ -29,8 +31,7 @@ def ask_for_time_stamp(url: str, message: bytes) -> bytes:
         UsageError: the URL is none to be asked in the clear.
         OutputError: it does not answer, or with something that is no time stamp of the message.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_address(url):
         step = "It begins with https:// or http://; the answer is signed."
         raise UsageError("This is no address of a time stamp authority.", where=url, next_step=step)
     asked = TimestampRequestBuilder().data(message).build()
@@ -40,7 +41,7 @@ def ask_for_time_stamp(url: str, message: bytes) -> bytes:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - http and https alone
             content: bytes = answer.read(MOST_BYTES)
         response = decode_timestamp_response(content)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise OutputError(f"The authority gave no time stamp ({error}).", where=url, next_step=step) from error
     imprint = bytes(asked.message_imprint.message)
     is_ours = (
@@ -54,6 +55,17 @@ def ask_for_time_stamp(url: str, message: bytes) -> bytes:
     return content
 
 
+def _is_address(url: str) -> bool:
+    """Whether something can be asked there, over HTTP."""
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port != 0  # a port that is no number raises here
+    except ValueError:
+        return False
+    is_plain = all(character.isprintable() and not character.isspace() for character in url)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and is_port and is_plain and url.isascii()
+
+
 @dataclass(frozen=True, slots=True)
 class Stamped:
     """What a time stamp says: when, and by which authority; `is_trusted` where its certificate is known to be good."""
@@ -62,16 +74,19 @@ class Stamped:
     is_trusted: bool
 
 
-def check_time_stamp(bag: Path, message: bytes, roots: Sequence[x509.Certificate]) -> Stamped:
+def check_time_stamp(
+    bag: Path, message: bytes, roots: Sequence[x509.Certificate], not_before: datetime | None = None
+) -> Stamped:
     """What the time stamp of a bag says about a message.
 
     Args:
         bag: the bag.
         message: what was stamped.
         roots: certificates of authorities that are trusted; without any, nothing is known of who stamped.
+        not_before: the instant before which there was nothing to be stamped.
 
     Raises:
-        BagError: it is no time stamp of the message, or not by such an authority.
+        BagError: it is no time stamp of the message, of an earlier time, or not by such an authority.
     """
     content = read_tag(bag, TIME_STAMP)
     try:
@@ -83,6 +98,10 @@ def check_time_stamp(bag: Path, message: bytes, roots: Sequence[x509.Certificate
         raise BagError(f"{TIME_STAMP} is no time stamp: {error}") from error
     if not is_whole or digest != hashlib.sha512(message).digest():
         raise BagError(f"{TIME_STAMP} is not of this signature")
+    if not_before is not None and at < not_before:
+        raise BagError(
+            f"{TIME_STAMP} is of {instant(at)}, before {instant(not_before)}, when there was nothing to stamp"
+        )
     if not roots:
         return Stamped(at, is_trusted=False)
     builder = VerifierBuilder()

@@ -14,6 +14,7 @@ The first that does not hold ends it: what stands on it means nothing any more.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -43,6 +44,9 @@ from auditor.formats.words import counted, instant
 from auditor.gather import Progress
 from auditor.history import JOURNAL, load_manifest
 from auditor.model import RunManifest
+
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""By how much the authority's clock may be behind that of the run's machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,9 @@ class _Looked:
             return None
         if not (self.bag / ATTESTATION).exists():
             raise BagError("it has a time stamp and no signature that it could be of")
-        stamped = check_time_stamp(self.bag, read_tag(self.bag, ATTESTATION), self.trust.authorities)
+        assert self.manifest is not None
+        earliest = self.manifest.finished_at - CLOCKS_DIFFER
+        stamped = check_time_stamp(self.bag, read_tag(self.bag, ATTESTATION), self.trust.authorities, earliest)
         at = f"{stamped.at:%Y-%m-%d %H:%M:%S}Z"
         if not stamped.is_trusted:
             told = f"A time stamp says that the signature was there at {at}; no authority was given to check it with."

@@ -30,11 +30,11 @@ def write_whole(target: Path, content: bytes) -> Path:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What fails in this block is an OutputError at `path`, with what to do."""
+def writing(path: Path, option: str = "--output") -> Iterator[None]:
+    """What fails in this block is an OutputError at `path`, with what to do, and the option that names another."""
     try:
         yield
     except OSError as error:
         step = "Free space on this disk" if error.errno == errno.ENOSPC else "Check the folder and its permissions"
         what = f"Cannot write ({error.strerror or error})."
-        raise OutputError(what, where=str(path), next_step=f"{step}, or name another with --output.") from error
+        raise OutputError(what, where=str(path), next_step=f"{step}, or name another with {option}.") from error

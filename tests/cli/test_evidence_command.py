@@ -3,7 +3,9 @@
 import csv
 import io
 import json
-from datetime import UTC, datetime
+import signal
+import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,17 @@ import boto3
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
-from auditor.demo import Call, EmbeddedOrganisation, ErrorFault, Fault
+from auditor.aws.evidence_store import place_of, put_bundle
+from auditor.demo import Call, EmbeddedOrganisation, ErrorFault, Fault, RawFault
+from auditor.errors import OutputError, UsageError
 from tests.cli.test_audit_command import AS_OF, ended, organisation
-from tests.conftest import CommandLine, StartCloud
+from tests.conftest import CommandLine, StartCloud, connect
 from tests.remediation.test_kms_approval import make_key
 
 NAME = "auditor-evidence-"
+
+RETENTION = timedelta(days=36_500)
+"""So long that it is not over when the tests are run."""
 
 
 @pytest.fixture
@@ -31,6 +38,7 @@ def cloud(cli: CommandLine, start_cloud: StartCloud) -> EmbeddedOrganisation:
     cli.log_in(cloud)
     (cli.folder / "config.toml").write_text(
         f'[accounts]\nsource = "organisation"\nrole_name = "{cloud.role_name}"\nexternal_id = "{cloud.external_id}"\n'
+        f"[evidence]\nretention_days = {RETENTION.days}\n"
     )
     ended(cli.run("audit", "--as-of", AS_OF, "-q", "-f", "json"), 1)
     cloud.faults = faults  # type: ignore[attr-defined]
@@ -96,6 +104,7 @@ def test_another_policy_on_the_same_evidence(cli: CommandLine) -> None:
     (cli.folder / "other.toml").write_text("[policy.key-age]\nmax_age_days = 3\n")
     replayed = cli.run("evidence", "replay", bundle, "--policy", "other.toml", "--json", "-q")
     ended(replayed, 0)
+    assert "Who signed this bundle was not checked" in replayed.err
     assert {change["user"] for change in replayed.json["changes"] if change["control"] == "key-age"} == {"good"}
     stricter = cli.run("evidence", "replay", bundle, "--max-age", "500d", "--framework", "cis-aws-7.0", "-q")
     ended(stricter, 0)
@@ -114,17 +123,20 @@ def test_a_sample_follows_from_the_auditors_number_alone(cli: CommandLine) -> No
     assert first == again
     assert any(one["drawn"] != first["drawn"] for one in others)
     assert (first["population"], len(first["drawn"])) == (3, 2)
+    assert all(isinstance(command, str) for one in first["drawn"] for command in one["commands"])
     everything = cli.run("evidence", "sample", bundle, "--n", "25", "--seed", "7", "--csv")
     rows = list(csv.DictReader(io.StringIO(everything.out)))
     assert {row["user"] for row in rows} == {"good", "old"}
     (old,) = (row for row in rows if row["user"] == "old")
     assert "key-age: non_compliant" in old["verdicts"]
     assert old["console"].endswith("/users/details/old?section=security_credentials")
-    assert old["command"].startswith("aws iam list-access-keys --user-name old && aws iam get-access-key-last-used")
+    assert old["commands"].startswith("aws iam list-access-keys --user-name old && aws iam get-access-key-last-used")
     assert (old["checked_by"], old["result"]) == ("", "")
     shown = cli.run("evidence", "sample", bundle, "--n", "1", "--seed", "x")
     ended(shown, 0)
     assert '1 of 3 access keys, drawn with "x"' in shown.out
+    assert "Who signed this bundle was not checked" in shown.err
+    assert "Who signed" not in shown.out
 
 
 @pytest.mark.parametrize("spec", ["ECC_NIST_P256", "RSA_2048", "RSA_3072"])
@@ -152,7 +164,7 @@ def test_a_bundle_is_locked_in_s3_and_read_back(cli: CommandLine, cloud: Embedde
     assert put.json["stored"].startswith(f"s3://evidence/{key}?versionId=")
     head = store.head_object(Bucket="evidence", Key=key)
     assert head["ObjectLockMode"] == "COMPLIANCE"
-    assert head["ObjectLockRetainUntilDate"] == datetime(2027, 12, 28, tzinfo=UTC)
+    assert head["ObjectLockRetainUntilDate"] == datetime(2026, 11, 23, tzinfo=UTC) + RETENTION
     body = store.get_object(Bucket="evidence", Key=key)["Body"].read()
     assert body == bundle_of(cli).read_bytes()
     (cli.folder / "downloaded.zip").write_bytes(body)
@@ -195,6 +207,80 @@ def test_what_aws_refuses_is_told(cli: CommandLine, cloud: EmbeddedOrganisation)
     assert [path.name for path in (cli.folder / "evidence").iterdir()] == [bundle_of(cli).name]
 
 
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("http://bucket/x", "does not begin with s3://"),
+        ("s3://Bucket/x", "'B' is not allowed in a bucket"),
+        ("s3://b_b_b/x", "'_' is not allowed in a bucket"),
+        ("s3://bucket/a b", "' ' is not allowed in a prefix"),
+        ("s3://bucket/a?b", "'?' is not allowed in a prefix"),
+        ("s3://bucket/ü", "'ü' is not allowed in a prefix"),
+        ("s3://", "no bucket is called ''"),
+        ("s3://a..b/x", "no bucket is called 'a..b'"),
+        ("s3://bucket/../x", "no part of a prefix"),
+        ("s3://bucket/x/.", "no part of a prefix"),
+        ("s3://bucket//x", "no part of a prefix"),
+    ],
+)
+def test_what_is_no_place_is_told_by_what_is_wrong(to: str, said: str) -> None:
+    """The character, or the part."""
+    with pytest.raises(UsageError) as refused:
+        place_of(to)
+    assert said in refused.value.what
+
+
+def test_places_of_partitions_are_taken() -> None:
+    """As tables in S3 have them; with or without a slash at the end."""
+    assert place_of("s3://bucket/iam/year=2026/month=11/") == ("bucket", "iam/year=2026/month=11")
+    assert place_of("s3://bucket") == place_of("s3://bucket/") == ("bucket", "")
+
+
+@pytest.fixture
+def planned(start_cloud: StartCloud, tmp_path: Path) -> tuple[EmbeddedOrganisation, list[Fault | None], Path]:
+    """A cloud with a bucket, what its next calls of S3 are answered with, and a file to store."""
+    plan: list[Fault | None] = []
+    cloud = start_cloud(organisation(), fault=lambda call: plan.pop(0) if plan and call.service == "s3" else None)
+    s3(cloud).create_bucket(Bucket="evidence", ObjectLockEnabledForBucket=True)
+    (tmp_path / "bundle.zip").write_bytes(b"a bundle")
+    return cloud, plan, tmp_path / "bundle.zip"
+
+
+Planned = tuple[EmbeddedOrganisation, list[Fault | None], Path]
+
+
+def test_a_retention_that_is_over_is_refused_before_anything_is_sent(planned: Planned) -> None:
+    """S3 would refuse it after the upload."""
+    cloud, _, bundle = planned
+    with pytest.raises(UsageError, match="is over") as refused:
+        put_bundle(connect(cloud), bundle, "s3://evidence/x", datetime.now(UTC).date() - timedelta(days=1))
+    assert "retention_days" in refused.value.next_step
+    assert s3(cloud).list_objects_v2(Bucket="evidence")["KeyCount"] == 0
+
+
+def test_a_conflict_in_s3_is_tried_once_more(planned: Planned) -> None:
+    """Then it is said that somebody else is at work there."""
+    cloud, plan, bundle = planned
+    conflict = ErrorFault(409, "ConditionalRequestConflict")
+    plan += [conflict, conflict]
+    with pytest.raises(OutputError, match="Somebody else") as refused:
+        put_bundle(connect(cloud), bundle, "s3://evidence/x", None)
+    assert "again" in refused.value.next_step
+    assert not plan
+    plan.append(conflict)
+    assert put_bundle(connect(cloud), bundle, "s3://evidence/x", None).startswith("s3://evidence/x/bundle.zip")
+    assert s3(cloud).get_object(Bucket="evidence", Key="x/bundle.zip")["Body"].read() == b"a bundle"
+
+
+def test_a_lock_that_s3_does_not_tell_of_names_the_right_that_is_missing(planned: Planned) -> None:
+    """HeadObject leaves it out for who has no s3:GetObjectRetention."""
+    cloud, plan, bundle = planned
+    plan += [None, None, None, RawFault(b"")]
+    with pytest.raises(OutputError, match="does not say") as refused:
+        put_bundle(connect(cloud), bundle, "s3://evidence/x", datetime.now(UTC).date() + timedelta(days=1))
+    assert "s3:GetObjectRetention" in refused.value.next_step
+
+
 @pytest.mark.usefixtures("cloud")
 @pytest.mark.parametrize(
     ("options", "said"),
@@ -213,6 +299,23 @@ def test_what_is_wrong_is_said(cli: CommandLine, options: tuple[str, ...], said:
     ended(finished, 2)
     assert said in " ".join(finished.err.split())
     assert not (cli.folder / "evidence").exists() or not list((cli.folder / "evidence").iterdir())
+
+
+def test_ctrl_c_says_nothing_of_runs(cli: CommandLine) -> None:
+    """There was none to be written; here AWS never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cli.environment |= {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.getsockname()[1]}",
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        server.settimeout(60)
+        process = cli.start("evidence", "export", "--sign", "kms:alias/evidence")
+        connection, _ = server.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (4, "Error: Interrupted.\n")
 
 
 def test_a_bundle_that_is_not_there_does_not_hold(cli: CommandLine) -> None:

@@ -4,9 +4,15 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 CONFIG = """
 [req]
@@ -43,6 +49,7 @@ class Authority:
 
     url: str
     root: Path
+    folder: Path
     instead: bytes | None = None
     asked: int = 0
 
@@ -61,6 +68,18 @@ def make_certificates(folder: Path) -> None:
     signing = ("-CA", "root.pem", "-CAkey", "root.key", "-CAcreateserial", "-days", "3650")
     extensions = ("-extfile", "openssl.cnf", "-extensions", "stamp")
     openssl("x509", "-req", "-in", "stamp.csr", *signing, *extensions, "-out", "stamp.pem")
+
+
+def stamp_within(folder: Path, start: datetime, end: datetime) -> None:
+    """Let the certificate that stamps be good between these instants alone."""
+    root, old = (x509.load_pem_x509_certificate((folder / name).read_bytes()) for name in ("root.pem", "stamp.pem"))
+    key = load_pem_private_key((folder / "root.key").read_bytes(), None)
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), old.serial_number, start, end)
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    assert isinstance(key, RSAPrivateKey)
+    assert root.subject == old.issuer
+    (folder / "stamp.pem").write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
 
 
 def stamp(folder: Path, query: bytes) -> bytes:
@@ -90,7 +109,7 @@ def serving(folder: Path) -> Iterator[Authority]:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    authority = Authority(f"http://127.0.0.1:{server.server_port}/", folder / "root.pem")
+    authority = Authority(f"http://127.0.0.1:{server.server_port}/", folder / "root.pem", folder)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -10,18 +10,23 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary
 from auditor.evidence.attestation import sign_by_key
 from auditor.evidence.bag import ATTESTATION, TAG_MANIFEST, bundle_digest, decode_manifest
+from auditor.evidence.container import pack
 from auditor.evidence.export import Exported, Wanted, export
 from auditor.evidence.keys import KeyKind, load_private_key, load_public_key, make_key
+from auditor.evidence.layout import Link
 from auditor.evidence.reconciliation import totals
 from auditor.evidence.replay import _is_within
+from auditor.evidence.sampling import draw
 from auditor.evidence.verify import Check, Trust, Verification, verify
 from auditor.formats.contract import FINDING_FIELDS
 from auditor.history import load_manifest
@@ -66,6 +71,49 @@ def test_a_bundle_of_other_content_is_not_written_over(run_folder: Path, sign: S
     assert (first.path / TAG_MANIFEST).read_bytes() == b""
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_the_one_that_is_there_is_compared_file_by_file(run_folder: Path, tmp_path: Path, *, is_packed: bool) -> None:
+    """A byte of the payload, a stray file: another bundle, although its manifests are the same."""
+    bundle = made(run_folder, tmp_path).path
+    target = tmp_path / f"{bundle.name}.zip" if is_packed else bundle
+    content = (bundle / "data" / "policy.toml").read_bytes()
+    changes: list[Callable[[], object]] = [
+        lambda: (bundle / "data" / "policy.toml").write_bytes(content + b"\n"),
+        lambda: (bundle / "data" / "stray.txt").write_bytes(b"x"),
+        (bundle / "README.txt").unlink,
+    ]
+    readme = (bundle / "README.txt").read_bytes()
+    for change in changes:
+        change()
+        if is_packed:
+            target.unlink(missing_ok=True)
+            pack(bundle, target)
+        with pytest.raises(UsageError, match="another bundle") as refused:
+            made(run_folder, tmp_path, is_packed=is_packed)
+        assert "--bundles" in refused.value.next_step
+        (bundle / "data" / "policy.toml").write_bytes(content)
+        (bundle / "data" / "stray.txt").unlink(missing_ok=True)
+        (bundle / "README.txt").write_bytes(readme)
+
+
+@pytest.mark.parametrize("kind", KeyKind)
+def test_the_one_that_is_there_is_by_this_signer(run_folder: Path, tmp_path: Path, kind: KeyKind) -> None:
+    """A signature by another key, or a wanted time stamp that is not there, is another bundle."""
+    signers: list[Sign] = []
+    for name in ("ours", "theirs"):
+        make_key(tmp_path / name, kind)
+        signers.append(partial(sign_by_key, key=load_private_key(tmp_path / name, lambda: "")))
+    evidence = tmp_path / "evidence"
+    first = made(run_folder, evidence, sign=signers[0])
+    assert not made(run_folder, evidence, sign=signers[0]).is_new
+    for options in ({"sign": signers[1]}, {}, {"sign": signers[0], "stamp": lambda _: b"a stamp"}):
+        with pytest.raises(UsageError, match="another bundle"):
+            made(run_folder, evidence, **options)
+    (first.path / ATTESTATION).write_bytes(b"{}")
+    with pytest.raises(UsageError, match="another bundle"):
+        made(run_folder, evidence, sign=signers[0])
+
+
 def test_a_run_that_does_not_add_up_is_no_evidence(run_folder: Path, tmp_path: Path) -> None:
     """It is said what does not, and nothing is left behind."""
     run = tmp_path / "run"
@@ -76,6 +124,57 @@ def test_a_run_that_does_not_add_up_is_no_evidence(run_folder: Path, tmp_path: P
     with pytest.raises(OutputError, match="users do not add up"):
         made(run, tmp_path / "evidence")
     assert list((tmp_path / "evidence").iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", ["raw", "tables"])
+def test_a_run_that_cannot_be_read_is_told_as_such(run_folder: Path, tmp_path: Path, missing: str) -> None:
+    """The run's folder is named, not the one where the bundle would be."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    shutil.rmtree(run / missing)
+    with pytest.raises(OutputError, match="The run cannot be read") as refused:
+        made(run, tmp_path / "evidence")
+    assert refused.value.where == str(run)
+    assert list((tmp_path / "evidence").iterdir()) == []
+
+
+def test_a_folder_of_bundles_that_cannot_be_is_told_as_such(run_folder: Path, tmp_path: Path) -> None:
+    """With the option that names another."""
+    (tmp_path / "evidence").write_bytes(b"a file")
+    with pytest.raises(OutputError, match="Cannot write") as refused:
+        made(run_folder, tmp_path / "evidence")
+    assert (refused.value.where, "--bundles" in refused.value.next_step) == (str(tmp_path / "evidence"), True)
+
+
+def test_a_file_that_cannot_be_read_is_told_of_the_run(run_folder: Path, tmp_path: Path) -> None:
+    """Here a folder stands in its place."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    (run / "journal.jsonl").unlink()
+    (run / "journal.jsonl").mkdir()
+    with pytest.raises(OutputError, match="The run cannot be read") as refused:
+        made(run, tmp_path / "evidence")
+    assert refused.value.where == str(run)
+
+
+def test_stray_files_of_the_run_and_leftovers_of_exports_do_not_matter(run_folder: Path, tmp_path: Path) -> None:
+    """What a desktop left in the run is not in the bundle; what a killed export left long ago is removed."""
+    run, evidence = tmp_path / "run", tmp_path / "evidence"
+    shutil.copytree(run_folder, run)
+    for name in ("raw/.DS_Store", "raw/notes.txt", "tables/.DS_Store"):
+        (run / name).write_bytes(b"x")
+    (run / "raw" / "__MACOSX").mkdir()
+    name = f"auditor-evidence-{load_manifest(run).id}"
+    old, recent, other = (
+        evidence / f".{begun}.partial" for begun in (f"{name}.aaaaaaaa", f"{name}.bbbbbbbb", "auditor-evidence-x.a")
+    )
+    for folder in (old, recent, other):
+        (folder / name / "data").mkdir(parents=True)
+    for path in (old, *old.rglob("*"), other, *other.rglob("*")):
+        os.utime(path, (0, 0))
+    bundle = made(run, evidence).path
+    assert not [path for path in bundle.rglob("*") if path.name in {".DS_Store", "notes.txt", "__MACOSX"}]
+    assert set(evidence.iterdir()) == {bundle, recent, other}
 
 
 def test_everything_is_in_it(bundle: Path, run_folder: Path) -> None:
@@ -193,6 +292,47 @@ def test_the_script_is_short_and_needs_nothing_of_ours() -> None:
     assert "import auditor" not in SCRIPT.read_text()
 
 
+# ------------------------------------------------------------------------------------------------- samples
+
+
+def with_keys(run: Path, folder: Path, query: str) -> Path:
+    """The run, whose keys are what a query makes of its `keys`."""
+    target = folder / "changed"
+    shutil.copytree(run, target, dirs_exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.read_parquet(str(run / "tables" / "keys.parquet")).create_view("keys")
+        connection.sql(query).write_parquet(str(target / "tables" / "keys.parquet"))
+    return target
+
+
+def test_a_users_name_is_no_command_of_its_own(run_folder: Path, tmp_path: Path) -> None:
+    """Whatever he is called, there are as many commands as there are questions."""
+    hostile = "x && rm -rf ~ && y"
+    run = with_keys(run_folder, tmp_path, f"""SELECT * REPLACE ('{hostile}' AS "user") FROM keys WHERE NOT is_root""")
+    for one in draw(run, 25, "1").drawn:
+        assert one.commands[0] == f"aws iam list-access-keys --user-name '{hostile}'"
+        assert all(command.startswith("aws iam ") for command in one.commands)
+
+
+def test_a_sample_names_the_answers_that_are_there(run_folder: Path, tmp_path: Path) -> None:
+    """The report; where an account was read by listing, what was listed."""
+    run = with_keys(run_folder, tmp_path, "SELECT * FROM keys")
+    assert all(one.evidence.endswith("/credential-report.csv") for one in draw(run, 25, "1").drawn)
+    for path in run.glob("raw/*/credential-report.csv"):
+        path.rename(path.with_name("listing.json"))
+    for one in draw(run, 25, "1").drawn:
+        files = one.evidence.split(", ")
+        assert files[0].endswith("/listing.json")
+        assert all((run / file.removeprefix("data/")).is_file() for file in files)
+
+
+def test_a_population_larger_than_the_run_says_is_not_read(run_folder: Path, tmp_path: Path) -> None:
+    """A table may be small as a file and fill all memory."""
+    run = with_keys(run_folder, tmp_path, "SELECT keys.* FROM keys, range(1000)")
+    with pytest.raises(ValueError, match="more keys than"):
+        draw(run, 1, "1")
+
+
 # ------------------------------------------------------------------------------------------------- keys
 
 
@@ -210,6 +350,33 @@ def test_an_ssh_key_signs(bundle: Path, run_folder: Path, tmp_path: Path, kind: 
     assert verify(bundle, trust, NoProgress()).problem is not None
     with pytest.raises(UsageError, match="not its passphrase"):
         load_private_key(path, lambda: "wrong")
+
+
+def test_of_a_key_there_are_both_halves_or_none(tmp_path: Path) -> None:
+    """Where one of the files is there already, the other is not made."""
+    (tmp_path / "key").write_text("mine")
+    with pytest.raises(UsageError, match="a key already"):
+        make_key(tmp_path / "key", KeyKind.ED25519)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"key": "mine"}
+    (tmp_path / "key").rename(tmp_path / "key.pub")
+    with pytest.raises(UsageError, match="a key already"):
+        make_key(tmp_path / "key", KeyKind.ED25519)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"key.pub": "mine"}
+    (tmp_path / "key.pub").unlink()
+    (tmp_path / "key.pub").mkdir()
+    with pytest.raises(UsageError, match="a key already"):
+        make_key(tmp_path / "key", KeyKind.ED25519)
+    assert [path.name for path in tmp_path.iterdir()] == ["key.pub"]
+
+
+@pytest.mark.parametrize("name", [".", "/", "..", "folder", "folder/.."])
+def test_a_folder_is_no_keys_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """However it is named."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="folder"):
+        make_key(Path(name), KeyKind.ED25519)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_a_private_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
@@ -276,6 +443,50 @@ def test_each_bundle_names_the_one_before(run_folder: Path, trust: Trust, sign: 
     assert verify(third.path, replace(quick, previous=again.path), NoProgress()).problem is not None
     with pytest.raises(UsageError, match="no bundle"):
         made(run_folder, tmp_path / "x", previous=tmp_path / "nowhere")
+
+
+def test_the_bundle_before_is_never_guessed(run_folder: Path, sign: Sign, tmp_path: Path) -> None:
+    """Two that differ, or one that is damaged or renamed: whoever exports names it, and nothing is chained past it."""
+    evidence = tmp_path / "evidence"
+    first = made(run_folder, evidence)
+    run = later(run_folder, tmp_path, 30)
+    manifest = first.path / "tagmanifest-sha256.txt"
+    content = manifest.read_bytes()
+    archive = evidence / f"{first.path.name}.zip"
+    pack(first.path, archive)
+    (evidence / f"{archive.name}.sha256").write_text("a note beside it")
+
+    def refused(path: Path, words: str) -> None:
+        with pytest.raises(UsageError, match=words) as told:
+            made(run, evidence, sign=sign)
+        assert told.value.where == str(path)
+        assert "--previous" in told.value.next_step
+
+    manifest.write_bytes(content + b"\n")
+    refused(first.path, "differ")
+    manifest.unlink()
+    refused(first.path, "cannot be read: tagmanifest-sha256.txt is missing")
+    manifest.write_bytes(content)
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:-9])
+    refused(archive, "no archive")
+    archive.write_bytes(whole.replace(b'"schema": "auditor.bundle/1"', b'"schema": "auditor.bundle/2"'))
+    refused(archive, "no archive")
+    archive.unlink()
+    renamed = first.path.rename(evidence / "auditor-evidence-2000-january")
+    refused(renamed, "its name does not say")
+    assert made(run, evidence, previous=renamed).about.previous == Link(first.about.run_id, first.sha256)
+
+
+def test_of_the_bundles_before_only_the_latest_is_read(run_folder: Path, tmp_path: Path) -> None:
+    """And of that two small files: the rest of an archive may be anything."""
+    evidence = tmp_path / "evidence"
+    first = made(run_folder, evidence, is_packed=True)
+    content = first.path.read_bytes()
+    first.path.write_bytes(content.replace(b"Larkfield", b"Markfield", 1))
+    (evidence / "auditor-evidence-20200101T000000Z-00000000.zip").write_bytes(b"damaged, and long before")
+    second = made(later(run_folder, tmp_path, 30), evidence)
+    assert second.about.previous == Link(first.about.run_id, first.sha256)
 
 
 def test_what_was_not_checked_is_said(bundle: Path, run_folder: Path, trust: Trust, tmp_path: Path) -> None:

@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socketserver import BaseRequestHandler, TCPServer
+from threading import Thread
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor.errors import OutputError, UsageError
-from auditor.evidence.bag import TIME_STAMP
+from auditor.evidence.bag import ATTESTATION, TIME_STAMP, BagError
 from auditor.evidence.export import Wanted, export
-from auditor.evidence.time_stamp import ask_for_time_stamp, load_roots
+from auditor.evidence.time_stamp import ask_for_time_stamp, check_time_stamp, load_roots
 from auditor.evidence.verify import Trust, Verification, verify
 from tests.conftest import NoProgress
-from tests.evidence.authority import Authority, serving
+from tests.evidence.authority import Authority, serving, stamp_within
 
 Sign = Callable[[bytes], bytes]
 
@@ -97,6 +99,63 @@ def test_an_answer_about_something_else_is_not_kept(authority: Authority) -> Non
         ask_for_time_stamp("http://127.0.0.1:9/", b"message")
     with pytest.raises(UsageError):
         ask_for_time_stamp("file:///etc/passwd", b"message")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://[::1/", "http://127.0.0.1:port/", "http://127.0.0.1:99999/", "https://", "127.0.0.1", ""),
+        *("http://127.0.0.1/a b", "http://127.0.0.1/\n", "http://127.0.0.1/ü", "http://127.0.0.1:0/"),
+    ],
+)
+def test_what_is_no_address_is_not_asked(url: str) -> None:
+    """Told as wrong usage."""
+    with pytest.raises(UsageError, match="no address"):
+        ask_for_time_stamp(url, b"message")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"no HTTP at all\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"]
+)
+def test_what_is_no_http_is_no_time_stamp(answer: bytes) -> None:
+    """Whatever listens there."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            self.request.sendall(answer)
+
+    with TCPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(OutputError, match="gave no time stamp"):
+            ask_for_time_stamp(f"http://127.0.0.1:{server.server_address[1]}/", b"message")
+
+
+def test_a_stamp_from_before_there_was_anything_is_refused(stamped: Path) -> None:
+    """Nobody stamps today what is made tomorrow."""
+    message = (stamped / ATTESTATION).read_bytes()
+    at = check_time_stamp(stamped, message, (), not_before=datetime(2020, 1, 1, tzinfo=UTC)).at
+    assert check_time_stamp(stamped, message, (), not_before=at).at == at
+    with pytest.raises(BagError, match="nothing to stamp"):
+        check_time_stamp(stamped, message, (), not_before=at + timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(("start", "end"), [(-9, -1), (1, 9)])
+def test_an_authority_whose_certificate_is_not_good_at_the_time_is_refused(
+    tmp_path: Path, start: int, end: int
+) -> None:
+    """Over already, or not begun."""
+    now = datetime.now(UTC)
+    with serving(tmp_path) as other:
+        good = ask_for_time_stamp(other.url, b"message")
+        stamp_within(other.folder, now + timedelta(days=start), now + timedelta(days=end))
+        bad = ask_for_time_stamp(other.url, b"message")
+        roots = load_roots(other.root)
+    (tmp_path / TIME_STAMP).write_bytes(good)
+    assert check_time_stamp(tmp_path, b"message", roots).is_trusted
+    (tmp_path / TIME_STAMP).write_bytes(bad)
+    with pytest.raises(BagError, match="not by an authority"):
+        check_time_stamp(tmp_path, b"message", roots)
 
 
 def test_roots_that_are_none_are_refused(tmp_path: Path) -> None:

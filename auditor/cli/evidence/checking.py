@@ -5,7 +5,7 @@ import io
 import json as json_
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ import typer
 from auditor.cli.options import AsOf, Frameworks, Json, Quiet, Verbose, parse_instant
 from auditor.cli.output import print_json, say, set_up_logging
 from auditor.cli.progress import progress_for
-from auditor.errors import EvidenceError, UsageError
+from auditor.errors import EvidenceError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from auditor.evidence.sampling import Drawn, Sample
@@ -26,6 +26,8 @@ Keys = Annotated[
     list[Path] | None,
     typer.Option("--key", metavar="FILE", help="A public key that may have signed, from elsewhere than the bundle."),
 ]
+
+UNASKED = "Who signed this bundle was not checked: `auditor evidence verify` does that."
 
 
 def verify(
@@ -140,6 +142,8 @@ def _sound(bundle: Path) -> Iterator[Path]:
             listed = check_complete(bag)
             check_names(listed)
             check_fixity(bag, listed)
+            with suppress(OSError):
+                sys.stderr.write(f"{UNASKED}\n")
             yield bag / PAYLOAD
     except BagError as error:
         step = "`auditor evidence verify` checks it from the beginning."
@@ -217,7 +221,7 @@ def sample(
     with _sound(bundle) as run:
         try:
             found = draw(run, n, seed)
-        except ValueError as error:
+        except (ValueError, OutputError) as error:
             raise EvidenceError(f"The population cannot be read: {error}", where=str(bundle)) from error
     if json:
         print_json(asdict(found))
@@ -240,7 +244,7 @@ def _as_csv(found: "Sample") -> str:
 
 
 def _row(one: "Drawn") -> dict[str, str]:
-    told = {**asdict(one), "verdicts": "; ".join(one.verdicts)}
+    told = {**asdict(one), "verdicts": "; ".join(one.verdicts), "commands": " && ".join(one.commands)}
     return {name: "" if value is None else str(value) for name, value in told.items()}
 
 
@@ -256,5 +260,5 @@ def _say_sample(found: "Sample") -> None:
         say(", ".join(one.verdicts) or "not judged", indent=5)
         say(one.evidence, indent=5)
         say(one.console, indent=5)
-        for command in one.command.split(" && "):
+        for command in one.commands:
             say(command, indent=5)
