@@ -102,17 +102,33 @@ KEEPING: Mapping[str, tuple[Sequence[str], str]] = {
 """What keeping secrets in a store needs, and how the ARNs of its secrets begin after the partition."""
 
 
-def remediation_policy(partition: str, task: str, store: str, secrets: str) -> dict[str, Any]:
-    """The policy of a role for a task of `REMEDIATING`; `secrets` is how the names of the secrets begin."""
+SEALING = ("kms:Decrypt", "kms:GenerateDataKey")
+"""What keeping a secret under a key of one's own needs (Secrets Manager user guide, secret encryption)."""
+
+
+def remediation_policy(
+    partition: str, task: str, store: str, secrets: str, kms_key: str | None = None
+) -> dict[str, Any]:
+    """The policy of a role for a task of `REMEDIATING`.
+
+    Args:
+        partition: such as "aws".
+        task: the task.
+        store: where secrets are kept.
+        secrets: how their names begin.
+        kms_key: the key of KMS that they are kept under; None for AWS's own.
+    """
     keeping, begin = KEEPING[store]
     users = f"arn:{partition}:iam::*:user/*"
     resources = {
         "ReadTrail": "*",
         "KeepSecrets": f"arn:{partition}:{begin}{secrets.removeprefix('/')}*",
     }
-    return _document(
-        [_statement(sid, list(actions or keeping), resources.get(sid, users)) for sid, actions in REMEDIATING[task]]
-    )
+    found = [_statement(sid, list(actions or keeping), resources.get(sid, users)) for sid, actions in REMEDIATING[task]]
+    if task == "rotate" and kms_key is not None:
+        arn = kms_key if kms_key.startswith("arn:") else f"arn:{partition}:kms:*:*:key/*"
+        found.append(_statement("SealSecrets", SEALING, arn))
+    return _document(found)
 
 
 SHARING = (

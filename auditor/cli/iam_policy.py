@@ -13,7 +13,7 @@ from auditor.errors import UsageError
 
 if TYPE_CHECKING:
     from auditor.aws.permissions import ReadRole
-    from auditor.config import AccountsConfig
+    from auditor.config import AccountsConfig, Config
 
 JOURNAL_TABLE = "auditor-journal"
 """What deploy/journal.yaml calls the table."""
@@ -99,18 +99,25 @@ def iam_policy(
     given = {"accounts": {"role_name": role_name, "external_id": external_id}}
     from auditor.aws.permissions import caller_template, read_policy, role_template
     from auditor.config import load_config
-    from auditor.gather.access import policy_of_caller
 
     settings = (loaded := load_config(config_file(config), given)).accounts
     document: dict[str, Any]
     if for_ is Principal.CALLER:
-        document = policy_of_caller(settings, partition.value, own=trust, policy=loaded.to_policy())
+        document = _caller_policy(loaded, partition, own=trust)
         document = caller_template(document) if format_ is PolicyFormat.CLOUDFORMATION else document
     elif has_trust_policy:
         document = role_template(_read_role(settings, partition, trust, external_id))
     else:
         document = read_policy(partition.value)
     print_json(document)
+
+
+def _caller_policy(config: "Config", partition: Partition, own: str | None) -> dict[str, Any]:
+    from auditor.gather.access import policy_of_caller
+
+    roles = config.remediation.roles
+    others = [role for role in (roles.rotate, roles.retire, roles.rollback) if role]
+    return policy_of_caller(config.accounts, partition.value, own=own, policy=config.to_policy(), others=others)
 
 
 def _read_role(
@@ -161,4 +168,5 @@ def _print_remediation_policy(for_: Principal, partition: Partition, config: Pat
         return
     secrets = remediation.secrets
     begin = secrets.name_of("{user}").partition("{user}")[0]
-    print_json(remediation_policy(partition.value, for_.value, secrets.store.value, begin))
+    kms_key = secrets.kms_key
+    print_json(remediation_policy(partition.value, for_.value, secrets.store.value, begin, kms_key))

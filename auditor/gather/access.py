@@ -1,5 +1,6 @@
 """Which policies a configuration calls for: of the role in every account, and of the principal that runs the audit."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from auditor.aws.permissions import FIND_UNITS, LIST_ACCOUNTS, LIST_TAGS, caller_policy
@@ -17,7 +18,12 @@ def _organisation(accounts: AccountsConfig, policy: Policy) -> tuple[str, ...]:
 
 
 def policy_of_caller(
-    accounts: AccountsConfig, partition: str, *, own: str | None, policy: Policy | None = None
+    accounts: AccountsConfig,
+    partition: str,
+    *,
+    own: str | None,
+    policy: Policy | None = None,
+    others: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What the principal that audits these accounts needs, exactly; see `auditor.gather.scope` for who enters how.
 
@@ -27,6 +33,7 @@ def policy_of_caller(
         own: the id of the principal's own account, where it is known; it is entered without a role unless the list
             names one for it.
         policy: what is judged by; where it names organisational units, they have to be found. The default if None.
+        others: roles that are assumed for something else than auditing.
     """
     entries = [entry for entry in accounts.list if entry.partition in {None, partition}]
     roles = [entry.role_name or accounts.role_name for entry in entries if entry.id != own or entry.role_name]
@@ -39,7 +46,7 @@ def policy_of_caller(
     }
     return caller_policy(
         partition,
-        [role for role in roles if role],
+        [role for role in (*roles, *others) if role],
         organisation=_organisation(accounts, policy or Policy())
         if accounts.source is AccountSource.ORGANISATION
         else (),

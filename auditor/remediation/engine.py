@@ -96,8 +96,8 @@ class Engine:
     def tick(self, items: Collection[str] | None = None) -> Iterator[Outcome]:
         """Take items as far as they may go now: these, or all that are open.
 
-        What a crash left open comes first, then keys that are exposed, then the plans' canaries: where one of a plan
-        fails, nothing new of that plan is begun this time.
+        What a crash left open comes first, then keys that are exposed, then the plans' canaries: where a step of one
+        fails, nothing new of its plan is begun this time.
 
         Raises:
             OutputError: the journal cannot be written; nothing more is done.
@@ -109,12 +109,14 @@ class Engine:
             if self.stopping():
                 return
             canary = failed.get(tracked.plan_id)
-            if canary is not None and tracked.is_untouched and not tracked.item.urgent:
+            is_held_back = tracked.is_untouched and not tracked.item.urgent and self.terms(tracked).may_begin
+            if canary is not None and is_held_back:
                 told = f"not begun, since {canary.where} failed first: the next tick tries again"
                 yield Outcome(tracked.item, Standing.WAITS, told)
                 continue
+            known = len(self.journal.rows)
             outcome = self._advance(tracked.item)
-            if outcome.standing is Standing.FAILED:
+            if outcome.standing is Standing.FAILED and len(self.journal.rows) > known:  # not merely unreadable
                 failed.setdefault(tracked.plan_id, tracked.item)
             yield outcome
 

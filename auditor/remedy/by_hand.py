@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from uuid import uuid4
 
@@ -24,6 +26,9 @@ from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 60
+"""How often, once a second, a journal is tried that somebody else is at work with."""
 
 
 def orphans_in(means: Means, only: Sequence[str] = ()) -> list[Orphan]:
@@ -89,7 +94,8 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
     caller = replace(accounts.restoring(item.account_id, own=accounts.is_own(item)), intent=intent)
     run(set_key_status(caller, item.user, item.key.id, KeyStatus.ACTIVE))
     try:  # what matters is done; the journal is told of it where it can be
-        with means.journal() as journal:
+        with ExitStack() as stack:
+            journal = _journal_when_free(stack, means, lambda: _keep_on(accounts, item, caller))
             step, by = Step.REACTIVATE.value, means.operator.who.arn
             journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=intent, by=by, keys=[item.key.id])
             journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
@@ -98,9 +104,26 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
             _keep_on(accounts, item, caller)
             _move_back(journal, Hands(item, accounts, Protection()), tracked, by)
     except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
-        error.add_note(f"{item.key.id} is active again all the same.")
+        error.add_note(f"{item.key.id} was switched on all the same; look whether it still is when others are done.")
         raise
     return item.key.id
+
+
+def _journal_when_free(stack: ExitStack, means: Means, meanwhile: Callable[[], None]) -> Journal:
+    """The journal, when a tick that is at work with it is done; until then the key is looked at again and again.
+
+    Raises:
+        ApprovalError: somebody else is at work with it for long.
+    """
+    for left in reversed(range(PATIENCE)):
+        try:
+            return stack.enter_context(means.journal())
+        except ApprovalError:
+            meanwhile()
+            if not left:
+                raise
+            time.sleep(1.0)
+    raise AssertionError
 
 
 def _keep_on(accounts: Accounts, item: Item, caller: Caller) -> None:

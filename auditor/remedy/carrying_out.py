@@ -64,7 +64,9 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
         granted = _granted(means, ledger, plan, approvals, answers)
         before = {item.id: ledger.items[item.id].approved for item in plan.items if item.id in ledger.items}
         more = {name: kind for name, kind in granted.through.items() if _is_further(kind, before.get(name))}
-        if more:
+        rows = ledger.approvals.get(plan.id, [])
+        kept = {one.signature for row in rows for one in approvals_of(row)}
+        if more or any(one.signature not in kept for one in granted.approvals):  # one that adds nothing is kept as well
             journal.add(
                 plan.id,
                 "",

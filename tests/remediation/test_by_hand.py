@@ -1,6 +1,7 @@
 """Taking back: the old key works again, and applications read what they read before."""
 
 import re
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_what_cannot_be_moved_back_leaves_the_item_held(world: World, tmp_path: 
     world.fault = lambda call: ErrorFault(403, "AccessDenied") if call.action == "DescribeSecret" else None
     with pytest.raises(AwsFailure) as failure:
         switch_on(means_of(world, tmp_path), item.id, (None, None), "it fails")
-    assert "active again all the same" in failure.value.__notes__[0]
+    assert "was switched on all the same" in failure.value.__notes__[0]
     assert means_of(world, tmp_path).ledger().items[item.id].done.held == "it fails"
 
 
@@ -275,3 +276,25 @@ def test_what_a_tick_at_work_switches_off_meanwhile_is_on_again(world: World, tm
     switch_on(means_of(world, tmp_path), item.id, (None, None), "needed")
     assert asked >= 1
     assert world.keys("user-27") == {item.key.id: "Active"}
+
+
+def test_a_rollback_beside_a_tick_that_is_at_work_holds_when_that_is_done(world: World, tmp_path: Path) -> None:
+    """The tick has the journal, and switches the key off after it was switched on: the key is on again in the end."""
+    item = item_of(world, "user-28", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    begun, done = threading.Event(), threading.Event()
+
+    def tick_at_work() -> None:
+        with open_journal(tmp_path, lambda: world.clock.now):
+            begun.set()
+            done.wait(1.5)
+            iam_backends[OTHER]["aws"].update_access_key("user-28", item.key.id, "Inactive")
+
+    working = threading.Thread(target=tick_at_work)
+    working.start()
+    assert begun.wait(10)
+    switch_on(means_of(world, tmp_path), item.id, (None, None), "needed")
+    done.set()
+    working.join()
+    assert world.keys("user-28") == {item.key.id: "Active"}
+    assert means_of(world, tmp_path).ledger().items[item.id].done.held == "needed"

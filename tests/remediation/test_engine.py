@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
@@ -13,7 +13,10 @@ from moto.iam.models import iam_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.ssm.models import ssm_backends
 
+from auditor.aws.calls import Caller
+from auditor.aws.permissions import remediation_policy
 from auditor.aws.ses import smtp_password
+from auditor.aws.spending import Ledger as Spending
 from auditor.demo import Call, ErrorFault, Fault, LostFault
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.engine import NotToldError, Outcome, Standing
@@ -27,7 +30,7 @@ from auditor.remediation.record import record
 from auditor.secret import Secret
 from auditor.tables import records_of
 from tests.builders import AS_OF
-from tests.remediation.world import OTHER, Death, SameCaller, World, claim, item_of, plan_of, tick, tracked
+from tests.remediation.world import OTHER, Death, SameCaller, World, claim, engine, item_of, plan_of, tick, tracked
 
 USER = "user-0"
 
@@ -449,6 +452,16 @@ def test_where_the_canary_fails_nothing_else_of_the_plan_is_begun(world: World, 
     assert [outcome.told for outcome in tick(world, tmp_path)] == ["rotated"] * 3
 
 
+def test_a_key_that_cannot_be_read_keeps_no_other_waiting(world: World, tmp_path: Path) -> None:
+    """Nothing of it was tried, so nothing failed; and what is held back ends with its plan."""
+    items = [item_of(world, f"user-{n}", Kind.ROTATE, Kind.ROTATE) for n in (10, 11)]
+    claim(world, tmp_path, plan_of(*items))
+    world.fault = lambda call: (
+        ErrorFault(403, "AccessDenied") if call.action == "GetUser" and call.params["UserName"] == "user-10" else None
+    )
+    assert [outcome.standing for outcome in tick(world, tmp_path)] == [Standing.FAILED, Standing.DONE]
+
+
 def test_a_user_who_was_made_anew_is_another(world: World, tmp_path: Path) -> None:
     """The name alone proves nothing."""
     item = item_of(world, USER, user_id="AIDASOMEBODYELSE")
@@ -524,3 +537,58 @@ def test_a_rhythm_that_is_told_after_the_plan_is_heard(world: World, tmp_path: P
     users.tag_user("user-0", [{"Key": "auditor:cadence", "Value": "92"}])
     world.clock.pass_(days=20)
     assert "stays inactive for a while" in tick(world, tmp_path)[0].told
+
+
+@dataclass
+class ThreeRoles:
+    """A caller for each task, with a count of its own."""
+
+    reader: Caller
+    maker: Caller
+    retirer: Caller
+
+    def reading(self, _item: Item) -> Caller:
+        """See `Callers`."""
+        return self.reader
+
+    def rotating(self, _item: Item) -> Caller:
+        """See `Callers`."""
+        return self.maker
+
+    def retiring(self, _item: Item) -> Caller:
+        """See `Callers`."""
+        return self.retirer
+
+
+@pytest.mark.parametrize("store", ["secretsmanager", "ssm"])
+def test_the_printed_policies_are_what_each_role_calls(
+    world: World, tmp_path: Path, store: Literal["secretsmanager", "ssm"]
+) -> None:
+    """A whole rotation, and one whose answer was lost: each role calls what its policy has, and all of it."""
+    roles = ThreeRoles(*(replace(world.caller(), ledger=Spending()) for _ in range(3)))
+    for user, lost in (("user-40", False), ("user-41", True)):
+        delivery = Delivery(store=store, secret=f"/auditor/{user}" if store == "ssm" else f"auditor/{user}")
+        item = item_of(world, user).model_copy(update={"delivery": delivery})
+        folder = tmp_path / user
+        claim(world, folder, plan_of(item, at=world.clock.now))
+        if lost:
+            seen = world.cloud.calls[OTHER, "CreateAccessKey"]
+            world.fault = lambda call, seen=seen: (  # type: ignore[misc]
+                LostFault() if call.action == "CreateAccessKey" and call.number == seen + 1 else None
+            )
+        for pause in (0.0, 1.0, 8.0, 1.5, 15.0, *[4.0] * 8):
+            new = tracked(world, folder, item).done.new_key
+            if new is not None:
+                world.cloud.record_use(new, UsedAt(world.clock.now, "s3", "eu-central-1"))
+            world.clock.pass_(days=pause)
+            with engine(world, folder) as made:
+                made.hands = lambda item: Hands(item, roles, Protection(groups=("nobody",)))
+                list(made.tick())
+        assert tracked(world, folder, item).ended == "deleted"
+    for task, caller in (("remediate", roles.reader), ("rotate", roles.maker), ("retire", roles.retirer)):
+        policy = remediation_policy("aws", task, store, "auditor/")
+        allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+        called = set(caller.counts) - {"sts:AssumeRole", "sts:GetCallerIdentity"}
+        assert called == allowed, task
+    rollback = remediation_policy("aws", "rollback", store, "auditor/")
+    assert [statement["Action"] for statement in rollback["Statement"]] == [["iam:UpdateAccessKey"]]
