@@ -86,12 +86,20 @@ def delivery(store: str, user: str, folder: Path) -> Delivery:
     """Into that store."""
     if store == "age":
         return Delivery(store="age", secret=user, file=str(folder / "secrets"), readers=READERS)
+    if store == "ssm":
+        return Delivery(store="ssm", secret=f"/auditor/{user}", smtp_regions=("eu-central-1",))
+    if store == "profile":  # beside what is searched: the file is the store
+        return Delivery(store="profile", secret=user, file=str(Path(f"{folder.parent}-credentials", folder.name)))
     return Delivery(secret=f"auditor/{user}", smtp_regions=("eu-central-1",))
 
 
 @pytest.mark.parametrize(
     ("kind", "store"),
-    [*((kind, "secretsmanager") for kind in ("killed before", "killed after", *FAULTS)), ("killed after", "age")],
+    [
+        *((kind, "secretsmanager") for kind in ("killed before", "killed after", *FAULTS)),
+        *(("killed after", store) for store in ("ssm", "profile", "age")),
+        *(("broken", store) for store in ("ssm", "profile")),
+    ],
 )
 def test_no_secret_is_anywhere_but_in_its_store(
     world: World, tmp_path: Path, everything: Everything, kind: str, store: str
@@ -99,7 +107,7 @@ def test_no_secret_is_anywhere_but_in_its_store(
     """Whatever goes wrong at whatever call: journal, logs at DEBUG, tracebacks with all variables, other files."""
     FOUND.clear()
     counted = Death()
-    clean = item_of(world, "user-0", Kind.ROTATE, Kind.ROTATE, delivery=delivery(store, "user-0", tmp_path))
+    clean = item_of(world, "user-0", Kind.ROTATE, Kind.ROTATE, delivery=delivery(store, "user-0", tmp_path / "clean"))
     claim(world, tmp_path / "clean", plan_of(clean))
     with engine(world, tmp_path / "clean", death=counted) as made:
         list(made.tick())
