@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from moto.iam.models import iam_backends
 from moto.secretsmanager.models import secretsmanager_backends
+from moto.ssm.models import ssm_backends
 
 from auditor.demo import Call, ErrorFault, Fault, LostFault, RawFault
 from auditor.remediation.plan import Delivery, Item, Kind
@@ -89,7 +90,10 @@ def delivery(store: str, user: str, folder: Path) -> Delivery:
     if store == "ssm":
         return Delivery(store="ssm", secret=f"/auditor/{user}", smtp_regions=("eu-central-1",))
     if store == "profile":  # beside what is searched: the file is the store
-        return Delivery(store="profile", secret=user, file=str(Path(f"{folder.parent}-credentials", folder.name)))
+        file = Path(f"{folder.parent}-credentials", folder.name)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"[{user}]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = none\n")
+        return Delivery(store="profile", secret=user, file=str(file), current="key AKIAIOSFODNN7EXAMPLE")
     return Delivery(secret=f"auditor/{user}", smtp_regions=("eu-central-1",))
 
 
@@ -121,11 +125,20 @@ def test_no_secret_is_anywhere_but_in_its_store(
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > counted.counted
     assert [path for path in written if not is_clean(path.read_bytes())] == []
+    if store != "age":  # whose files nobody can read here
+        assert not is_clean(stored(store, clean)), "the search finds nothing"
+
+
+def stored(store: str, item: Item) -> bytes:
+    """What the store has of an item's secret."""
+    assert item.delivery is not None
     if store == "secretsmanager":
-        stored = secretsmanager_backends[OTHER]["us-east-1"].secrets["auditor/user-0"].versions.values()
-        assert any(not is_clean(str(version["secret_string"]).encode()) for version in stored), (
-            "the search finds nothing"
-        )
+        versions = secretsmanager_backends[OTHER]["us-east-1"].secrets[item.delivery.secret].versions
+        return repr(versions).encode()
+    if store == "ssm":
+        parameter = ssm_backends[OTHER]["us-east-1"].get_parameter(item.delivery.secret)
+        return repr(parameter and parameter.value).encode()
+    return Path(str(item.delivery.file)).read_bytes()
 
 
 def one_fault(world: World, item: Item, folder: Path, kind: str, at: int) -> list[str]:
