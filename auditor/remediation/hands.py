@@ -186,7 +186,7 @@ class Hands:
 
     def prepare(self, intent: str) -> None:
         """Prove that a secret can be stored, before there is one; raises AwsFailure where it cannot."""
-        run(self._store().prove(sentinel_of(self.item), version_of(self.item, intent)))
+        run_sealed(self._store().prove(sentinel_of(self.item), version_of(self.item, intent)))
 
     def create(self, intent: str, made: Callable[[str], None]) -> str:
         """Make a key and store its secret as the pending version `version_of(item, intent)`.

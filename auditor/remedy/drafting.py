@@ -10,7 +10,7 @@ from auditor import __version__
 from auditor.aws.loop import run
 from auditor.history import longest_pauses
 from auditor.remediation.caps import Measures
-from auditor.remediation.hands import see, store_of
+from auditor.remediation.hands import run_sealed, see, store_of
 from auditor.remediation.plan import Among, Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits, days
 from auditor.remediation.planning import Candidate, Seen, Settings
 from auditor.remediation.progress import Ledger, Tracked
@@ -86,7 +86,7 @@ def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Deliv
     if candidate.kind is Kind.ROTATE:
         role = means.config.remediation.roles.rotate
         rotating = accounts.caller(candidate.account_id, role, own=candidate.is_own)
-        stored = run(store_of(rotating, delivery).look())
+        stored = run_sealed(store_of(rotating, delivery).look())
     ours = [
         tracked
         for tracked in ledger.items.values()
@@ -102,7 +102,7 @@ def _is_read(means: Means, tracked: Tracked, accounts: Accounts) -> bool:
     if delivery is None or (item.own and not accounts.is_own(item)):
         return True
     rotating = accounts.caller(item.account_id, means.config.remediation.roles.rotate, own=accounts.is_own(item))
-    stored = run(store_of(rotating, delivery).look())
+    stored = run_sealed(store_of(rotating, delivery).look())
     if stored is None:  # a folder of another machine, or a secret that is gone
         return delivery.store == "age"
     return stored.current == tracked.done.version

@@ -11,7 +11,7 @@ from auditor.aws.secret_stores import key_in
 from auditor.errors import ApprovalError, OutputError, UsageError
 from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.approval import Answer, Approval
-from auditor.remediation.hands import see
+from auditor.remediation.hands import run_sealed, see
 from auditor.remediation.journal import Event
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, Plan
 from auditor.remediation.planning import Candidate, plan_items
@@ -214,8 +214,8 @@ def _profile(profile: str, key: LiveKey) -> Delivery:
     """The profile that holds the key, in the shared credentials file."""
     path = credentials_path()
     stored = CredentialsFile(path, profile)
-    found = run(stored.look())
-    held = key_in(run(stored.read())) if found and found.current else None
+    found = run_sealed(stored.look())
+    held = key_in(run_sealed(stored.read())) if found and found.current else None
     if held is None or held.id != key.access_key_id:
         what = f"The profile {profile} does not hold {key.access_key_id}, so nobody would read the new key there."
         step = "Name the profile that does with --profile, or ask somebody to rotate it into a secret store."

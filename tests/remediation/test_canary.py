@@ -13,6 +13,7 @@ from moto.iam.models import iam_backends
 from moto.secretsmanager.models import secretsmanager_backends
 from moto.ssm.models import ssm_backends
 
+from auditor.aws.failures import AwsFailure
 from auditor.demo import Call, ErrorFault, Fault, LostFault, RawFault
 from auditor.remediation.plan import Delivery, Item, Kind
 from tests.remediation.test_age_files import READERS
@@ -160,3 +161,16 @@ def one_fault(world: World, item: Item, folder: Path, kind: str, at: int) -> lis
     finally:
         world.fault = lambda _call: None
         gather(item.user)
+
+
+def test_what_a_credentials_file_holds_is_in_no_frame_of_an_error(world: World, tmp_path: Path) -> None:
+    """Other profiles have secrets, too, and the whole file is in memory when it cannot be changed."""
+    FOUND.clear()
+    FOUND.add("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY")
+    file = tmp_path / "credentials"
+    file.write_text("[other]\naws_secret_access_key = " + next(iter(FOUND)) + "\n[user-0]\n[user-0]\n")
+    item = item_of(world, "user-0", delivery=Delivery(store="profile", secret="user-0", file=str(file)))
+    claim(world, tmp_path / "plan", plan_of(item))
+    with engine(world, tmp_path / "plan") as made, pytest.raises(AwsFailure, match="credentials file") as failure:
+        made.hands(item).prepare("an-intent")
+    assert is_clean("".join(shown(failure.value)).encode())
