@@ -389,6 +389,15 @@ def check(plan: Plan, approval: Approval, allowed: Allowed, rules: Rules, now: d
     return keys[0]
 
 
+def counts(plan: Plan, approval: Approval, allowed: Allowed, rules: Rules, now: datetime) -> bool:
+    """Whether an approval may be used at an instant."""
+    try:
+        check(plan, approval, allowed, rules, now)
+    except ApprovalError:
+        return False
+    return True
+
+
 def _check(plan: Plan, approval: Approval, approvers: Approvers, rules: Rules, now: datetime) -> str:
     statement = approval.statement
     whose = f"the approval of {statement.approver}"

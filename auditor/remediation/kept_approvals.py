@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from auditor.errors import ApprovalError, UsageError
 from auditor.remediation.approval import (
-    Allowed,
     Answer,
     Approval,
     Approvers,
@@ -21,6 +20,7 @@ from auditor.remediation.approval import (
     answered,
     approves,
     check,
+    counts,
     how_far,
     may_answer,
 )
@@ -115,7 +115,7 @@ def approvers_of(plan: Plan, rows: Sequence[Row], item_id: str, kind: Kind) -> l
     unproved = 0
     for row in rows:
         for approval in (one for one in approvals_of(row) if approves(one, item_id, kind)):
-            if before is not None and _is_good(plan, approval, (before,), row):
+            if before is not None and counts(plan, approval, (before,), Rules(author=plan.author.person), row.at):
                 found[approval.statement.approver] = None
             else:
                 unproved += 1
@@ -123,11 +123,3 @@ def approvers_of(plan: Plan, rows: Sequence[Row], item_id: str, kind: Kind) -> l
             rules = Rules(author=plan.author.person, answers=tuple(_answers_of(row)))
             found |= dict.fromkeys(f"{one.approver} (by reply)" for one in answered(plan, (before,), rules, row.at))
     return [*found, *([f"{unproved} by signatures that do not verify"] if unproved else [])]
-
-
-def _is_good(plan: Plan, approval: Approval, allowed: Allowed, row: Row) -> bool:
-    try:
-        check(plan, approval, allowed, Rules(author=plan.author.person), row.at)
-    except ApprovalError:
-        return False
-    return True

@@ -13,14 +13,13 @@ from auditor.config.remediation_records import Day, WindowConfig
 from auditor.errors import ApprovalError, UsageError
 from auditor.notify import Channels
 from auditor.remediation.approval import (
-    Allowed,
     Answer,
     Approval,
     Rules,
     allowing,
     answered,
     approved,
-    check,
+    counts,
     is_over,
 )
 from auditor.remediation.engine import Engine, Outcome, Standing
@@ -106,7 +105,7 @@ def _granted(
     rules = replace(rules_of(means, plan), answers=tuple(answers), before=pinned(plan, rows))
     kept = [one for row in rows for one in approvals_of(row)]
     allowed = allowing(plan, approvers, rules)
-    used = [one for one in approvals if one not in kept or _still_counts(plan, one, allowed, rules, now)]
+    used = [one for one in approvals if one not in kept or counts(plan, one, allowed, rules, now)]
     new = approved(plan, used, approvers, rules, now)
     through = furthest(proved(means, ledger, plan.id).through, new) if rows else new
     if not through:
@@ -128,14 +127,6 @@ def _may_begin(ledger: Ledger, plan: Plan, now: datetime) -> None:
     if now >= plan.expires_at and plan.id not in ledger.plans:
         step = "Plan anew, and have it approved."
         raise ApprovalError("The plan has expired.", where=plan.id, next_step=step)
-
-
-def _still_counts(plan: Plan, approval: Approval, allowed: Allowed, rules: Rules, now: datetime) -> bool:
-    try:
-        check(plan, approval, allowed, rules, now)
-    except ApprovalError:
-        return False
-    return True
 
 
 def _is_further(kind: Kind, before: Kind | None) -> bool:
