@@ -28,6 +28,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jo
 
 FORKS = Forks()
 
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests counted, beside that they passed."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, told in report.user_properties:
+            terminalreporter.write_line(f"{name}: {told}")
+
+
 LEFT_OUT = ("AWS_", "AUDITOR_", "MOTO_")
 
 

@@ -73,6 +73,11 @@ class NotToldError(Exception):
     """Nobody could be told."""
 
 
+def _turn(tracked: Tracked) -> tuple[bool, bool, str]:
+    """When it is an item's turn; those of one account keep the order of their plans."""
+    return tracked.intent is None, not tracked.item.urgent, tracked.item.account_id
+
+
 @dataclass
 class Engine:
     """See the module. `tell` raises `NotToldError` where a notice reaches nobody."""
@@ -96,8 +101,8 @@ class Engine:
     def tick(self, items: Collection[str] | None = None) -> Iterator[Outcome]:
         """Take items as far as they may go now: these, or all that are open.
 
-        What a crash left open comes first, then keys that are exposed, then the plans' canaries: where a step of one
-        fails, nothing new of its plan is begun this time.
+        What a crash left open comes first, then keys that are exposed, then one account after the other, and of each
+        the plans' canaries: where a step of one fails, nothing new of its plan is begun this time.
 
         Raises:
             OutputError: the journal cannot be written; nothing more is done.
@@ -105,7 +110,7 @@ class Engine:
         ledger = self._ledger()
         chosen = [tracked for tracked in ledger.open() if items is None or tracked.item.id in items]
         failed: dict[str, Item] = {}
-        for tracked in sorted(chosen, key=lambda one: (one.intent is None, not one.item.urgent)):
+        for tracked in sorted(chosen, key=_turn):
             if self.stopping():
                 return
             canary = failed.get(tracked.plan_id)

@@ -308,7 +308,11 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
     if item.kind is Kind.DELETE or done.inactive_at is not None:
         yield from _delete(item, done, live, old, terms)
     if old.status is not KeyStatus.ACTIVE:
-        yield Ask("ALREADY_INACTIVE", "somebody else switched the key off; it is theirs to say what for")
+        if done.published_at is not None:
+            yield from _new_key_lost(done, live, terms)
+        if item.through is Kind.DEACTIVATE:
+            yield Done("inactive: somebody else switched it off")
+        yield Ask("ALREADY_INACTIVE", "somebody else switched the key off; ask what for, and `close` the item or switch it on")
     yield from _deactivate(item, done, live, old, terms)
 
 
@@ -365,7 +369,7 @@ def _adoption(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms
         yield Adopted(f"confirmed by {done.confirmed_by}")
     new = live.key(done.new_key)
     used = new.last_used if new else None
-    if isinstance(used, UsedAt) and used.at > done.verified_at + MARGIN and not is_own_check(used):
+    if isinstance(used, UsedAt) and used.at > done.verified_at + MARGIN and is_others_use(used):
         yield Adopted(f"the new key was used by {used.service or 'a service'} at {used.at.isoformat()}")
     if terms.at >= done.published_at + ESCALATES:
         reason = f"nobody used the new key in {ESCALATES.days} days; ask {whose}, then `confirm`{_use_of_old(old)}"
@@ -383,9 +387,9 @@ def _use_of_old(old: LiveKey) -> str:
     return f"; the old key was last used by {used.service or 'a service'}{place} at {used.at:%Y-%m-%d %H:%M}Z"
 
 
-def is_own_check(used: LastUsed) -> bool:
-    """Whether a use may be our own check of a new key, by which no application shows itself."""
-    return isinstance(used, UsedAt) and used.service == "sts"
+def is_others_use(used: LastUsed) -> bool:
+    """Whether somebody used a key: a use by sts may be our own check of it, by which no application shows itself."""
+    return isinstance(used, UsedAt) and used.service != "sts"
 
 
 def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Wait | Ask]:

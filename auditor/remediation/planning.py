@@ -56,7 +56,7 @@ ADVICE: Mapping[str, str] = {
     "HISTORY": "Mend or remove these runs, or say by the tag auditor:cadence how many days lie between two uses.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
-    "IN_SECRET": "Ask whose secret it is; it may be used at the next start. Rotate the user's key, or take it back.",
+    "IN_SECRET": "Ask whose secret it is. Rotate the user's key, or switch it off by hand where nobody will.",
     "OPEN": "It is under way already; `auditor remediate status` says how far.",
     "CAP": "It comes with a later plan, when what is under way is done; or raise the cap in the configuration.",
 }
@@ -92,7 +92,7 @@ class Seen:
     keys: tuple[LiveKey, ...]
     stored: StoredSecret | None
     in_secrets: frozenset[str] = frozenset()
-    """Those of the keys that were made here, and that applications read at their next start."""
+    """Those of the keys that were made here, that applications read at their next start, and that none used yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,9 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     kind = candidate.kind
     is_urgent = candidate.is_urgent
     if kind is Kind.DEACTIVATE and key.access_key_id in seen.in_secrets and not is_urgent:
-        raise _BlockedError("IN_SECRET", "the key was made here, and its secret is what applications read")
+        raise _BlockedError(
+            "IN_SECRET", "nobody used the key yet, and its secret is what applications read at their next start"
+        )
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
         raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
     through = Kind.ROTATE if kind is Kind.ROTATE and candidate.owner is None else _through(kind, settings)
@@ -293,9 +295,9 @@ def with_mail(delivery: Delivery, user: str, last_used: Use) -> Delivery:
 
 
 def _canaries_first(item: Item) -> tuple[object, ...]:
-    """Exposed keys first; then those that were not used for long, which hurt least, account by account."""
+    """Exposed keys first; then account by account, of each those that were not used for long, which hurt least."""
     used = item.key.last_used.at
-    return (not item.urgent, item.kind.rank, item.account_id, used.timestamp() if used else 0.0, item.user, item.key.id)
+    return (not item.urgent, item.account_id, item.kind.rank, used.timestamp() if used else 0.0, item.user, item.key.id)
 
 
 def _within(items: Sequence[Item], settings: Settings) -> Iterator[tuple[Item, str | None]]:

@@ -14,10 +14,10 @@ from auditor.aws.key_writes import is_definite, set_key_status
 from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
 from auditor.errors import ApprovalError, OutputError, UsageError
-from auditor.model import KeyStatus, NeverUsed
+from auditor.model import KeyStatus, UnknownUse
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
-from auditor.remediation.lifecycle import Step, is_own_check
+from auditor.remediation.lifecycle import Step, is_others_use
 from auditor.remediation.orphans import Orphan, find_orphans
 from auditor.remediation.plan import Item
 from auditor.remediation.progress import Ledger, Tracked, fold
@@ -40,10 +40,10 @@ def orphans_in(means: Means, only: Sequence[str] = ()) -> list[Orphan]:
 
 
 def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Tracked:
-    """Write down what a person says of an item: hold, release, confirm.
+    """Write down what a person says of an item: hold, release, confirm, or that it ends where it is.
 
     Raises:
-        UsageError: there is no such item, or it is at its end.
+        UsageError: there is no such item, it is at its end, or what was said cannot be said of it now.
     """
     with means.journal() as journal:
         tracked = _item(fold(journal.rows), item_id)
@@ -52,6 +52,10 @@ def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Track
         if event is Event.CONFIRMED and tracked.done.published_at is None:
             step = "`auditor remediate status` says how far it is."
             raise UsageError("There is no new key yet that an application could use.", where=item_id, next_step=step)
+        if event is Event.ENDED and tracked.intent is not None:
+            what = f"Whether the step that was begun last, {tracked.intent.told['step']}, was made is not known."
+            step = "`auditor remediate tick` finds out, or says what to do; then close it."
+            raise UsageError(what, where=item_id, next_step=step)
         if event is Event.RELEASED and tracked.intent is not None and _is_suspect(tracked):
             step = str(tracked.intent.told["step"])
             journal.add(tracked.plan_id, item_id, Event.RESULT, step=step, outcome="failed", why="settled by hand")
@@ -67,7 +71,7 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
     Args:
         means: what it is done with.
         name: an item, whose old key it is; or a key's id, of which the journal tells or `whose` it is.
-        whose: the key's account and user, for which the journal is not needed.
+        whose: the key's account and user, for which the journal is not needed; it is told all the same where it can be.
         reason: why, for the journal.
 
     Raises:
@@ -81,32 +85,54 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
         caller = accounts.restoring(account_id, own=operator.is_user(account_id, user))
         caller = replace(caller, intent=uuid4().hex)
         run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
+        try:
+            ledger = means.ledger()
+            tracked = _last_of(ledger, name)
+            if tracked is not None and (tracked.item.account_id, tracked.item.user) == (account_id, user):
+                _tell_of(means, means.accounts_of(ledger), tracked, caller, reason)
+        except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
+            log.warning("%s was switched on, which the journal may not tell: %s", name, error)
         return name
     ledger = means.ledger()
-    of_key = [one for one in ledger.items.values() if one.item.key.id == name]
-    tracked = ledger.items.get(name) or next(reversed(of_key), None)
+    tracked = ledger.items.get(name) or _last_of(ledger, name)
     if tracked is None:
         step = "Give the id of an item, or a key id with --account and --user."
         raise UsageError(f"There is no item {name}.", next_step=step)
     item = tracked.item
     accounts = means.accounts_of(ledger)
-    intent = uuid4().hex
-    caller = replace(accounts.restoring(item.account_id, own=accounts.is_own(item)), intent=intent)
+    caller = replace(accounts.restoring(item.account_id, own=accounts.is_own(item)), intent=uuid4().hex)
     run(set_key_status(caller, item.user, item.key.id, KeyStatus.ACTIVE))
-    try:  # what matters is done; the journal is told of it where it can be
-        with ExitStack() as stack:
-            journal = _journal_when_free(stack, means, lambda: _keep_on(accounts, item, caller))
-            step, by = Step.REACTIVATE.value, means.operator.who.arn
-            journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=intent, by=by, keys=[item.key.id])
-            journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
-            if tracked.ended is None:
-                journal.add(tracked.plan_id, item.id, Event.HELD, reason=reason, by=_os_user())
-            _keep_on(accounts, item, caller)
-            _move_back(journal, Hands(item, accounts, Protection()), tracked, by)
+    try:
+        _tell_of(means, accounts, tracked, caller, reason)
     except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
         error.add_note(f"{item.key.id} was switched on all the same; look whether it still is when others are done.")
         raise
     return item.key.id
+
+
+def _last_of(ledger: Ledger, key_id: str) -> Tracked | None:
+    """The last item about a key."""
+    return next((one for one in reversed(ledger.items.values()) if one.item.key.id == key_id), None)
+
+
+def _tell_of(means: Means, accounts: Accounts, tracked: Tracked, caller: Caller, reason: str) -> None:
+    """Write down that an item's key was switched on by this caller, hold the item, and see that it stays on.
+
+    Raises:
+        ApprovalError: somebody else is at work with the journal for long.
+        OutputError: it cannot be written.
+        AwsFailure: what applications read cannot be moved back.
+    """
+    item, step, by = tracked.item, Step.REACTIVATE.value, means.operator.who.arn
+    told = {"step": step, "intent": caller.intent, "by": by, "keys": [item.key.id]}
+    with ExitStack() as stack:
+        journal = _journal_when_free(stack, means, lambda: _keep_on(accounts, item, caller))
+        journal.add(tracked.plan_id, item.id, Event.INTENT, **told)
+        journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
+        if tracked.ended is None:
+            journal.add(tracked.plan_id, item.id, Event.HELD, reason=reason, by=_os_user())
+        _keep_on(accounts, item, caller)
+        _move_back(journal, Hands(item, accounts, Protection()), tracked, by)
 
 
 def _journal_when_free(stack: ExitStack, means: Means, meanwhile: Callable[[], None]) -> Journal:
@@ -149,7 +175,8 @@ def _move_back(journal: Journal, hands: Hands, tracked: Tracked, by: str) -> Non
         return
     live = hands.look()
     new = live.key(done.new_key)
-    is_unused = new is not None and (isinstance(new.last_used, NeverUsed) or is_own_check(new.last_used))
+    used = new.last_used if new is not None else UnknownUse("it is gone")
+    is_unused = not (isinstance(used, UnknownUse) or is_others_use(used))
     is_read = live.stored is not None and live.stored.current == done.version
     if not (is_unused and is_read and done.version is not None and hands.stored_key(before) == item.key.id):
         return

@@ -27,7 +27,7 @@ from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.kept_approvals import Proof, approvals_of, furthest, pinned, proof
-from auditor.remediation.lifecycle import Terms
+from auditor.remediation.lifecycle import SHARED, Terms
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.progress import Ledger, Tracked, fold
@@ -119,7 +119,7 @@ def _granted(
 def _begun(means: Means, plan: Plan, approvals: Sequence[Approval]) -> Ledger:
     """What the journal knows of a plan, where that decides before anything is written; else nothing is asked."""
     now = means.timing.now()
-    is_late = now >= plan.expires_at or any(is_over(one, now) for one in approvals)
+    is_late = now >= plan.expires_at or not approvals or any(is_over(one, now) for one in approvals)
     return means.ledger() if is_late or means.approvers().sha256 != plan.approvers_sha256 else Ledger()
 
 
@@ -216,7 +216,7 @@ def _is_theirs(item: Item, operator: Operator) -> bool:
 
 def _is_lost_here(item: Item) -> bool:
     """Whether its secret would be a file of this machine, or is looked for here, and nothing stays of this machine."""
-    return item.delivery is not None and item.delivery.store == "age" and is_in_ci()
+    return item.delivery is not None and item.delivery.store not in SHARED and is_in_ci()
 
 
 @contextmanager

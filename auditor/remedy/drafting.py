@@ -11,6 +11,7 @@ from auditor.aws.loop import run
 from auditor.history import longest_pauses
 from auditor.remediation.caps import Measures
 from auditor.remediation.hands import run_sealed, see, store_of
+from auditor.remediation.lifecycle import is_others_use
 from auditor.remediation.plan import Among, Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits, days
 from auditor.remediation.planning import Candidate, Seen, Settings
 from auditor.remediation.progress import Ledger, Tracked
@@ -87,13 +88,19 @@ def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Deliv
         role = means.config.remediation.roles.rotate
         rotating = accounts.caller(candidate.account_id, role, own=candidate.is_own)
         stored = run_sealed(store_of(rotating, delivery).look())
+    unproved = {key.access_key_id for key in found[1] if not is_others_use(key.last_used)}
     ours = [
         tracked
         for tracked in ledger.items.values()
-        if tracked.done.published_at and tracked.done.new_key in {key.access_key_id for key in found[1]}
+        if tracked.done.published_at and tracked.done.new_key in unproved and not _was_seen_used(tracked)
     ]
     read = {str(tracked.done.new_key) for tracked in ours if _is_read(means, tracked, accounts)}
     return Seen(*found, stored, frozenset(read))
+
+
+def _was_seen_used(tracked: Tracked) -> bool:
+    """Whether AWS showed a use of the new key by somebody else: a person's word that it is used shows nothing."""
+    return tracked.done.adopted_at is not None and tracked.done.confirmed_by is None
 
 
 def _is_read(means: Means, tracked: Tracked, accounts: Accounts) -> bool:

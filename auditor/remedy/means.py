@@ -44,6 +44,13 @@ def is_in_ci() -> bool:
     return os.environ.get("CI", "").lower() in IN_CI
 
 
+def confirm_files_stay(next_step: str) -> None:
+    """Raise UsageError, with this as what to do, where a secret that is a file would be lost with the machine."""
+    if is_in_ci():
+        what = "The secret would be a file of this machine, which is gone after the job."
+        raise UsageError(what, where="remediation.secrets", next_step=next_step)
+
+
 @dataclass
 class Means:
     """See the module."""
@@ -157,10 +164,7 @@ class Means:
             if wrong:
                 step = "It is the line of a .pub file, or what age-keygen prints as the public key."
                 raise UsageError(f"{wrong[0]} is no public key.", where="remediation.secrets", next_step=step)
-            if is_in_ci():
-                what = "The secret would be a file of this machine, which is gone after the job."
-                step = "Plan it where the file stays, or leave its owner out of remediation.secrets.owner."
-                raise UsageError(what, where="remediation.secrets", next_step=step)
+            confirm_files_stay("Plan it where the file stays, or leave its owner out of remediation.secrets.owner.")
             folder = str((self.folder / "secrets").absolute())
             name = f"{candidate.account_id}_{user}"  # a user may be called ".."
             return Delivery(store="age", secret=name, file=folder, readers=readers, smtp_regions=secrets.smtp_regions)

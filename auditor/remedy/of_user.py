@@ -23,7 +23,7 @@ from auditor.remedy.asking import answers_to
 from auditor.remedy.carrying_out import claim
 from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
 from auditor.remedy.files import load_approvals, load_plan
-from auditor.remedy.means import Means
+from auditor.remedy.means import Means, confirm_files_stay
 
 log = logging.getLogger(__name__)
 
@@ -212,6 +212,7 @@ def _meant(subject: Subject, wish: Wish) -> LiveKey:
 
 def _profile(profile: str, key: LiveKey) -> Delivery:
     """The profile that holds the key, in the shared credentials file."""
+    confirm_files_stay("Rotate your own key where its credentials file stays, or have it rotated into a secret store.")
     path = credentials_path()
     stored = CredentialsFile(path, profile)
     found = run_sealed(stored.look())

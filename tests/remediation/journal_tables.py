@@ -10,9 +10,9 @@ TABLE = "auditor-journal"
 KEYS = {"journal": "HASH", "entry": "RANGE"}
 
 
-def make_table(cloud: EmbeddedOrganisation) -> Any:
-    """Make it in the cloud's management account; a client of it."""
-    session = boto3.Session(cloud.access_key_id, "x", region_name="us-east-1")
+def make_table(cloud: EmbeddedOrganisation, access_key_id: str | None = None) -> Any:
+    """Make it in the account of this key, by default the management account; a client of it."""
+    session = boto3.Session(access_key_id or cloud.access_key_id, "x", region_name="us-east-1")
     client = session.client("dynamodb", endpoint_url=cloud.endpoint_url)
     client.create_table(
         TableName=TABLE,

@@ -1,6 +1,7 @@
 """Taking back: the old key works again, and applications read what they read before."""
 
 import re
+import sqlite3
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +22,7 @@ from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.approval import Approvers
 from auditor.remediation.engine import Outcome
 from auditor.remediation.journal import Event
-from auditor.remediation.journal_file import open_journal
+from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
 from auditor.remediation.progress import fold
@@ -225,6 +226,55 @@ def test_what_was_moved_back_without_an_answer_is_looked_at(
     with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
         results = [row.told for row in journal.rows if row.event is Event.RESULT and row.told["step"] == "restore"]
     assert [one["outcome"] for one in results] == [outcome]
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_what_was_switched_on_without_the_journal_stands_in_it_where_it_can(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_readable: bool
+) -> None:
+    """The item is held, and reports tell of it; a journal that was changed keeps nobody from it, and that is said."""
+    item = item_of(world, "user-29", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    assert world.keys("user-29") == {item.key.id: "Inactive"}
+    if not is_readable:
+        with sqlite3.connect(tmp_path / FILE) as journal:
+            journal.execute("UPDATE log SET told = '{}' WHERE number = 1")
+    assert switch_on(means_of(world, tmp_path), item.key.id, (OTHER, "user-29"), "now") == item.key.id
+    assert world.keys("user-29") == {item.key.id: "Active"}
+    assert ("the journal may not tell" in caplog.text) is not is_readable
+    if is_readable:
+        kept = means_of(world, tmp_path).record(world.clock.now)
+        assert kept is not None
+        assert [one["action"] for one in records_of(kept.actions)] == ["deactivated", "reactivated"]
+
+
+def test_an_item_that_is_closed_is_in_nobodys_way(world: World, tmp_path: Path) -> None:
+    """Somebody else switched the key off, which was to be deleted: it stays as it is, and nothing waits for it."""
+    item = item_of(world, "user-30", Kind.DEACTIVATE, Kind.DELETE)
+    claim_signed(world, tmp_path, item)
+    iam_backends[OTHER]["aws"].update_access_key("user-30", item.key.id, "Inactive")
+    means = means_of(world, tmp_path)
+    (outcome,) = advance(means, lambda _: None)
+    assert "ALREADY_INACTIVE" in outcome.told
+    tell_journal(means, item.id, Event.ENDED, how="closed: forensics has it", by="ann")
+    assert means.ledger().open() == []
+    assert list(advance(means, lambda _: None)) == []
+    assert world.keys("user-30") == {item.key.id: "Inactive"}
+    assert means.ledger().items[item.id].state == "closed: forensics has it"
+    with pytest.raises(UsageError, match="at its end"):
+        tell_journal(means, item.id, Event.ENDED, how="closed: again", by="ann")
+
+
+def test_an_item_of_which_a_step_is_open_is_not_closed(world: World, tmp_path: Path) -> None:
+    """A key may be there whose secret nobody has: that is settled first."""
+    item = item_of(world, "user-31", Kind.ROTATE, Kind.ROTATE)
+    claim_signed(world, tmp_path, item)
+    death = Death(calls_until(world, "create_access_key"), after=True)
+    with pytest.raises(Killed), engine(world, tmp_path, death=death) as made:
+        list(made.tick())
+    with pytest.raises(UsageError, match="begun last, create, was made is not known"):
+        tell_journal(means_of(world, tmp_path), item.id, Event.ENDED, how="closed: enough", by="ann")
 
 
 def make_role(world: World, name: str) -> None:

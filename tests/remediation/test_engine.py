@@ -138,6 +138,38 @@ def test_what_colleagues_do_meanwhile_stops_it(
     assert world.keys(USER) == before
 
 
+@pytest.mark.parametrize("kind", [Kind.ROTATE, Kind.DEACTIVATE])
+def test_what_somebody_else_switched_off_was_to_be_no_more(world: World, tmp_path: Path, kind: Kind) -> None:
+    """The item is at its end, so that it is in nobody's way; while the new key is lost, too, a person is asked."""
+    item = item_of(world, USER, kind, Kind.DEACTIVATE)
+    claim(world, tmp_path, plan_of(item))
+    tick(world, tmp_path)
+    days(world, tmp_path, item, 1)
+    hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
+    new = tracked(world, tmp_path, item).done.new_key
+    if new is not None:
+        hands(world, item).set_status(new, KeyStatus.INACTIVE)
+        outcome = days(world, tmp_path, item, 1, runs=False)
+        assert (outcome.standing, "NEW_KEY_LOST" in outcome.told) == (Standing.NEEDS_PERSON, True)
+        hands(world, item).set_status(new, KeyStatus.ACTIVE)
+    outcome = days(world, tmp_path, item, 1, runs=False)
+    assert (outcome.standing, outcome.told) == (Standing.DONE, "inactive: somebody else switched it off")
+    assert tick(world, tmp_path) == []
+
+
+def test_one_account_after_the_other(world: World, tmp_path: Path) -> None:
+    """Whatever plans they are of: exposed keys first, of each account in the order of the plans."""
+    names = [("c", "3"), ("a", "3"), ("b", "1"), ("d", "2"), ("e", "3"), ("f", "1")]
+    users = {name: item_of(world, f"user-{30 + place}") for place, (name, _) in enumerate(names)}
+    items = [
+        users[name].model_copy(update={"id": name, "account_id": account * 12, "urgent": name == "e"})
+        for name, account in names
+    ]
+    for number, part in enumerate((items[:3], items[3:])):
+        claim(world, tmp_path, plan_of(*part, at=world.clock.now).model_copy(update={"id": f"plan-{number}"}))
+    assert [outcome.item.id for outcome in tick(world, tmp_path, simulates=True)] == ["e", "b", "f", "d", "c", "a"]
+
+
 def secret_of(item: Item) -> Any:
     """The item's secret, as moto has it."""
     return secretsmanager_backends[OTHER]["us-east-1"].secrets[f"auditor/{item.user}"]

@@ -1,12 +1,15 @@
 """A key that applications read at their next start is not "unused", however long nobody used it."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from auditor.demo import ErrorFault
 from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.journal import Event
 from auditor.remediation.plan import Delivery, Kind, PlannedKey, Use
+from auditor.remedy.by_hand import tell_journal
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.of_user import Wish, plan_for, subject_of
 from tests.remediation.test_admission import Team
@@ -17,6 +20,10 @@ from tests.remediation.world import OTHER, World
     ("what", "leaked", "code"),
     [
         ("published", False, "IN_SECRET"),
+        ("checked", False, "IN_SECRET"),
+        ("confirmed", False, "IN_SECRET"),
+        ("used", False, None),
+        ("adopted", False, None),
         ("published", True, None),
         ("replaced", False, None),
         ("unreadable", False, "UNREADABLE"),
@@ -30,13 +37,34 @@ def test_a_published_key_is_not_switched_off_as_unused(
     leaked: bool,
     code: str | None,
 ) -> None:
-    """A job of each quarter has not read it yet; one that leaked, or that another took the place of, may go."""
+    """A job of each quarter has not read it yet; one that leaked, or that another took the place of, may go.
+
+    So may one that its application used once and does not any more; our own check of it, or somebody's word, is no use.
+    """
     team = Team(world, tmp_path)
-    first = team.item("user-0")
+    is_watched = what in {"confirmed", "adopted"}
+    first = team.item("user-0", through=Kind.DEACTIVATE if is_watched else Kind.ROTATE)
     team.claims(team.plan(first))
     list(advance(team.means(), lambda _: None))
     done = team.means().ledger().items[first.id].done
     key = str(done.new_key)
+    world.clock.pass_(days=1)
+    if what in {"checked", "used", "adopted"}:
+        service = "sts" if what == "checked" else "s3"
+        world.cloud.record_use(key, UsedAt(world.clock.now - timedelta(hours=1), service, "eu-west-1"))
+    if what == "confirmed":
+        tell_journal(team.means(), first.id, Event.CONFIRMED, reason="it reads it", by="bob")
+    if what in {"confirmed", "adopted"}:
+        world.clock.pass_(days=7)
+        list(advance(team.means(), lambda _: None))
+        assert team.means().ledger().items[first.id].done.adopted_at is not None
+    if what == "adopted":  # and the last that is known of it was as our own check is
+        world.cloud.record_use(key, UsedAt(world.clock.now, "sts", "eu-west-1"))
+    if what in {"checked", "confirmed", "used", "adopted"}:
+        if first.through is not Kind.ROTATE:
+            tell_journal(team.means(), first.id, Event.ENDED, how="closed: enough", by="bob")
+        world.delete_key("user-0", first.key.id)
+    world.clock.pass_(days=100)
     if what == "replaced":
         world.delete_key("user-0", first.key.id)
         world.cloud.record_use(key, UsedAt(world.clock.now, "s3", "eu-west-1"))

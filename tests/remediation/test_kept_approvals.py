@@ -9,7 +9,7 @@ import pytest
 
 from auditor.config import load_config
 from auditor.errors import ApprovalError
-from auditor.remediation.approval import Approval
+from auditor.remediation.approval import Answer, Approval
 from auditor.remediation.engine import Outcome, Standing
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
@@ -185,6 +185,23 @@ def test_an_approval_that_is_over_is_no_dead_end(world: World, tmp_path: Path) -
         claim(means, plan, [old, never])
     assert claim(means, plan, [old, *new]) == {item.id: Kind.DELETE}
     assert [step.value for step in tick(world, tmp_path).steps] == ["delete"]
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_a_plan_that_a_reply_approved_is_applied_again_later(world: World, tmp_path: Path, *, is_read: bool) -> None:
+    """What was begun with it stands, whether the reply can still be read or not; one that is over begins nothing."""
+    item = unused(world, "user-27")
+    means = means_of(world, tmp_path)
+    slack = {"approvers": [f"U0BOB={BOB.name}"]}
+    means.config = means.config.model_copy(update={"notify": load_config(None, {"notify": {"slack": slack}}).notify})
+    plan = plan_of(item, at=world.clock.now).model_copy(update={"approvers_sha256": means.approvers().sha256})
+    reply = Answer(BOB.name, approves=True, at=world.clock.now, where="slack:C1/1.2")
+    assert claim(means, plan, [], [reply]) == {item.id: Kind.DEACTIVATE}
+    world.clock.pass_(hours=25)
+    assert claim(means, plan, [], [reply] if is_read else []) == {item.id: Kind.DEACTIVATE}
+    other = plan.model_copy(update={"id": "plan-2"})
+    with pytest.raises(ApprovalError, match="Not enough persons"):
+        claim(means, other, [], [reply])
 
 
 # ------------------------------------------------------------------------------------------------- as it is told

@@ -20,7 +20,7 @@ from auditor.aws.permissions import OWN_KEYS
 from auditor.aws.private_files import replace_whole
 from auditor.config import load_config
 from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, OrganisationSeed
-from auditor.errors import ApprovalError
+from auditor.errors import ApprovalError, UsageError
 from auditor.model import UsedAt
 from auditor.remediation.engine import Outcome, Standing
 from auditor.remediation.plan import Kind
@@ -30,6 +30,7 @@ from auditor.remedy.means import Means
 from auditor.remedy.of_user import Wish, claim_own, plan_for, subject_of, waiting_plan
 from auditor.secret import Secret
 from tests.conftest import StartCloud
+from tests.remediation.journal_tables import TABLE, make_table
 from tests.remediation.world import MAIN, OTHER, Clock, user_seed
 
 FILE = "# mine\n[default]\naws_access_key_id = {}\naws_secret_access_key = old\nregion = eu-west-1\n\n[b]\nx = y\n"
@@ -52,6 +53,7 @@ class Alice:
         self.old = keys_of("alice")[0]
         self.path = folder / "credentials"
         self.path.write_text(FILE.format(self.old))
+        self.journal: dict[str, str] = {}
 
     @staticmethod
     def refuses(call: Call) -> ErrorFault | None:
@@ -70,7 +72,8 @@ class Alice:
     def means(self) -> Means:
         """As the next command has them."""
         connection = Connection(self.cloud.endpoint_url, isolated=StaticCredentials(self.key, "x"))
-        config = load_config(None, {"remediation": {"folder": str(self.folder / "journal")}})
+        remediation = {"folder": str(self.folder / "journal"), "journal": self.journal}
+        config = load_config(None, {"remediation": remediation})
         return Means(config, connection, self.folder, self.clock.timing)
 
     def asks(self, kind: Kind, key: str | None = None, *, leaked: bool = False) -> Outcome:
@@ -116,6 +119,25 @@ def test_the_six_permissions_are_enough_to_the_end(alice: Alice) -> None:
     assert keys_of("alice") == [alice.key]
     called = {f"iam:{call.action}" for call in alice.cloud.call_log if call.service == "iam"}
     assert called - {"iam:ListUserTags"} == set(OWN_KEYS)
+
+
+def test_a_pipeline_puts_no_key_into_a_file_that_is_lost_with_it(alice: Alice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the journal is a table that stays: nothing is planned there, nor is gone on with what was begun here."""
+    make_table(alice.cloud, keys_of("alice")[0])
+    alice.journal = {"table": TABLE}
+    wish = Wish(Kind.ROTATE, Kind.ROTATE, "asked", "alice")
+    means = alice.means()
+    plan = plan_for(means, subject_of(means, None, None), wish)
+    claim_own(means, plan)
+    monkeypatch.setenv("CI", "true")
+    means = alice.means()
+    with pytest.raises(UsageError, match="gone after the job"):
+        plan_for(means, subject_of(means, None, None), wish)
+    waits = alice.goes_on()
+    assert (waits.standing, "gone after this job" in waits.told) == (Standing.WAITS, True)
+    assert keys_of("alice") == [alice.old]
+    monkeypatch.delenv("CI")
+    assert alice.goes_on().standing is Standing.DONE
 
 
 def test_nobody_else_goes_on_with_it_nor_claims_it(alice: Alice) -> None:

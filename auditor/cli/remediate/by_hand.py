@@ -107,6 +107,30 @@ def release(
     say(f"{item} goes on with the next tick.")
 
 
+def close(
+    item: ItemId,
+    reason: Reason,
+    who: Who = None,
+    config: ConfigPath = None,
+    profile: Profile = None,
+    endpoint_url: EndpointUrl = None,
+) -> None:
+    """End an item where it is: nothing more is done about it, and its keys stay as they are. Later plans may have them.
+
+    For what a person was asked about and does not go on with, such as a key that somebody else switched off.
+    """
+    from auditor.remediation.journal import Event
+    from auditor.remedy.by_hand import tell_journal
+
+    with telling_aws():
+        told, by = f"closed: {reason}", who or login()
+        closed = tell_journal(means_of(config, profile, endpoint_url, None), item, Event.ENDED, how=told, by=by)
+    say(f"{item} is closed. {closed.item.key.id} of {closed.item.where} stays as it is.")
+    if closed.done.new_key is not None:
+        held = closed.item.delivery
+        say(f"So does {closed.done.new_key}, which was made for it; its secret is in {held.place if held else '-'}.")
+
+
 def confirm(
     item: ItemId,
     reason: Reason,
