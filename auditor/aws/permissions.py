@@ -162,14 +162,15 @@ OWN_KEYS = (
 """What a user needs to rotate its own keys."""
 
 
-def own_keys_policy(partition: str) -> dict[str, Any]:
-    """The policy of users who rotate their own keys.
+def own_keys_policy(partition: str, *, with_groups: bool = False) -> dict[str, Any]:
+    """The policy of users who rotate their own keys; with what reads their groups, where some of those are protected.
 
     The version matters: in one without it, or of 2008, ${aws:username} is no variable, and means nobody (IAM user
     guide, policy variables; "Allows IAM users to manage their own access keys").
     """
     own = f"arn:{partition}:iam::*:user/${{aws:username}}"
-    return _document([_statement("OwnKeys", OWN_KEYS, own)])
+    actions = (*OWN_KEYS, "iam:ListGroupsForUser") if with_groups else OWN_KEYS
+    return _document([_statement("OwnKeys", actions, own)])
 
 
 def read_policy(partition: str) -> dict[str, Any]:

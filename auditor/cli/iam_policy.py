@@ -151,10 +151,10 @@ def _print_remediation_policy(for_: Principal, partition: Partition, config: Pat
     from auditor.aws.permissions import journal_policy, notify_policy, own_keys_policy, remediation_policy
     from auditor.config import load_config
 
-    if for_ is Principal.SELF:
-        print_json(own_keys_policy(partition.value))
-        return
     settings = load_config(config_file(config))
+    if for_ is Principal.SELF:
+        print_json(own_keys_policy(partition.value, with_groups=bool(settings.remediation.protected.groups)))
+        return
     if for_ is Principal.NOTIFY:
         sender, topic = settings.notify.email.sender, settings.notify.sns.topic_arn
         if not (sender or topic):

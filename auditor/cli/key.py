@@ -1,6 +1,7 @@
 """`auditor key`: the manual procedure for one user's keys, with the same engine and the same guards."""
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -9,8 +10,8 @@ from auditor.cli.audit import confirm_ids
 from auditor.cli.options import ConfigPath, EndpointUrl, Json, Profile, Verbose
 from auditor.cli.output import print_json, say, set_up_logging
 from auditor.cli.remediate.applying import carry_out
-from auditor.cli.remediate.shared import EXIT_UNAPPROVED, Who, kind_of, login, means_of, telling_aws
-from auditor.errors import UsageError
+from auditor.cli.remediate.shared import EXIT_UNAPPROVED, Who, author_of, kind_of, login, means_of, telling_aws
+from auditor.errors import OutputError, UsageError
 from auditor.secret import forbid_dumps
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ def list_(
     means = means_of(config, profile, endpoint_url, None)
     with telling_aws():
         subject = subject_of(means, user, _account(account))
-        item = under_way(means, subject)
+        item = None
+        try:
+            item = under_way(means, subject)
+        except OutputError as error:  # the keys are there all the same
+            sys.stderr.write(f"What is under way is not known: {error}\n")
     person = subject.person
     if json:
         keys = [_document(key) for key in subject.keys]
@@ -141,9 +146,9 @@ def rotate(
     from auditor.remedy.of_user import Wish
 
     name = profile or os.environ.get("AWS_PROFILE") or "default"
-    wish = Wish(kind_of("rotate"), kind_of(through), reason, who or login(), key, profile=name)
+    wish = Wish(kind_of("rotate"), kind_of(through), reason, key, profile=name)
     means = means_of(config, profile, endpoint_url, None)
-    _wanted(means, wish, (user, account), simulate=simulate, json=json)
+    _wanted(means, wish, (user, account), who, simulate=simulate, json=json)
 
 
 @app.command("deactivate")
@@ -175,9 +180,9 @@ def deactivate(
     from auditor.remedy.of_user import Wish
 
     kind = kind_of("deactivate")
-    wish = Wish(kind, kind, reason, who or login(), key, owner=owner, leaked=leaked)
+    wish = Wish(kind, kind, reason, key, owner=owner, leaked=leaked)
     means = means_of(config, profile, endpoint_url, None)
-    _wanted(means, wish, (user, account), simulate=simulate, json=json)
+    _wanted(means, wish, (user, account), who, simulate=simulate, json=json)
 
 
 @app.command("delete")
@@ -205,9 +210,9 @@ def delete(
     from auditor.remedy.of_user import Wish
 
     kind = kind_of("delete")
-    wish = Wish(kind, kind, reason, who or login(), key, owner=owner)
+    wish = Wish(kind, kind, reason, key, owner=owner)
     means = means_of(config, profile, endpoint_url, None)
-    _wanted(means, wish, (user, account), simulate=simulate, json=json)
+    _wanted(means, wish, (user, account), who, simulate=simulate, json=json)
 
 
 @app.command("activate")
@@ -247,7 +252,9 @@ def activate(
     say(f"{key} is active again.", "bold")
 
 
-def _wanted(means: "Means", wish: "Wish", whose: tuple[str | None, str | None], *, simulate: bool, json: bool) -> None:
+def _wanted(
+    means: "Means", wish: "Wish", whose: tuple[str | None, str | None], who: str | None, *, simulate: bool, json: bool
+) -> None:
     """Go on with what is under way for this wish, begin what is approved, or plan it."""
     from auditor.remedy.of_user import (
         Asked,
@@ -274,7 +281,8 @@ def _wanted(means: "Means", wish: "Wish", whose: tuple[str | None, str | None], 
             carry_out(means, item, simulate=simulate, json=json)
             return
         found = waiting_plan(means, subject, wish)
-        asked = found or Asked(plan_for(means, subject, wish))
+        author = who or login() if subject.own else author_of(means, who)
+        asked = found or Asked(plan_for(means, subject, wish, author))
         plan = asked.plan
         if not plan.items:
             blocked = plan.blocked[0]

@@ -349,7 +349,7 @@ def answered(plan: Plan, allowed: Allowed, rules: Rules, now: datetime) -> list[
         if not answer.approves:
             what = f"{answer.approver} rejected the plan."
             raise ApprovalError(what, where=answer.where, next_step="Talk to each other, and plan anew.")
-        is_authors = rules.author is not None and answer.approver.casefold() == rules.author.casefold()
+        is_authors = rules.author is not None and is_same_name(answer.approver, rules.author)
         if not is_authors and plan.created_at <= answer.at <= now + MOST_AHEAD and now < answer.at + DISRUPTIVE_LASTS:
             found.append(answer)
     return found
@@ -370,7 +370,19 @@ def approves(approval: Approval, item_id: str, kind: Kind) -> bool:
 
 def _is_authors(approver: str, key: str, author: str, approvers: Approvers) -> bool:
     """Whether it is the author, by name or by a key that is the author's under any name."""
-    return approver.casefold() == author.casefold() or key in map(_text, approvers.named(author))
+    return is_same_name(approver, author) or key in map(_text, approvers.named(author))
+
+
+def is_same_name(one: str, other: str) -> bool:
+    """Whether two names may be one person's: a login and an address that begins with it are taken for that."""
+    names = [one.casefold(), other.casefold()]
+    return names[0] == names[1] or (
+        len({"@" in name for name in names}) > 1 and len({_login(name) for name in names}) == 1
+    )
+
+
+def _login(name: str) -> str:
+    return name.partition("@")[0]
 
 
 def is_over(approval: Approval, now: datetime) -> bool:

@@ -32,6 +32,7 @@ from auditor.remediation.lifecycle import (
     Terms,
     Wait,
     decide,
+    is_at_once,
     version_of,
 )
 from auditor.remediation.news import Notice
@@ -42,6 +43,9 @@ log = logging.getLogger(__name__)
 
 TRAIL_TAKES = timedelta(minutes=20)
 """How long CloudTrail may take to tell of a call (CloudTrail: event history; 15 minutes, and some)."""
+
+SHOWN = frozenset({Step.PUBLISH, Step.DEACTIVATE, Step.REACTIVATE, Step.RESTORE, Step.DELETE})
+"""Steps of which AWS shows whether they were done, after a moment."""
 
 MOST_STEPS = 12
 """Steps that an item can take at one time; more would be going round in circles."""
@@ -73,6 +77,11 @@ class NotToldError(Exception):
     """Nobody could be told."""
 
 
+def _is_counted(item: Item, step: Step) -> bool:
+    """Whether a step is one of those of which there are only so many at a time."""
+    return step in DISRUPTIVE and not is_at_once(item, step)
+
+
 def _turn(tracked: Tracked) -> tuple[bool, bool, str]:
     """When it is an item's turn; those of one account keep the order of their plans."""
     return tracked.intent is None, not tracked.item.urgent, tracked.item.account_id
@@ -102,7 +111,8 @@ class Engine:
         """Take items as far as they may go now: these, or all that are open.
 
         What a crash left open comes first, then keys that are exposed, then one account after the other, and of each
-        the plans' canaries: where a step of one fails, nothing new of its plan is begun this time.
+        the plans' canaries: where a step of one fails, or is of unknown outcome, nothing new of its plan is begun this
+        time.
 
         Raises:
             OutputError: the journal cannot be written; nothing more is done.
@@ -121,7 +131,8 @@ class Engine:
                 continue
             known = len(self.journal.rows)
             outcome = self._advance(tracked.item)
-            if outcome.standing is Standing.FAILED and len(self.journal.rows) > known:  # not merely unreadable
+            has_failed = outcome.standing is Standing.FAILED and len(self.journal.rows) > known  # not merely unreadable
+            if has_failed or self._tracked(tracked.item).intent is not None:
                 failed.setdefault(tracked.plan_id, tracked.item)
             yield outcome
 
@@ -166,8 +177,8 @@ class Engine:
         return Outcome(item, Standing.NEEDS_PERSON, "it does not come to an end; look at the journal", tuple(steps))
 
     def _bounded(self, item: Item, decision: Decision) -> Decision:
-        is_disruptive = isinstance(decision, Do) and decision.step in DISRUPTIVE and not item.urgent
-        if isinstance(decision, Do) and is_disruptive and self._disruptions >= self.most_disruptions:
+        is_counted = isinstance(decision, Do) and _is_counted(item, decision.step)
+        if isinstance(decision, Do) and is_counted and self._disruptions >= self.most_disruptions:
             return Wait(
                 f"to {decision.step.value}; {self.most_disruptions} keys were switched off or deleted this time"
             )
@@ -226,8 +237,7 @@ class Engine:
 
     def _do(self, tracked: Tracked, step: Step, live: Live, hands: Hands) -> str | None:
         """Make the step; None where it came off or its outcome is to be looked at, else why it certainly did not."""
-        if step in DISRUPTIVE and not tracked.item.urgent:
-            self._disruptions += 1
+        self._disruptions += _is_counted(tracked.item, step)
         intent, keys = uuid4().hex, [key.access_key_id for key in live.keys]
         old = live.key(tracked.item.key.id)
         used = old.last_used.at.isoformat() if old and isinstance(old.last_used, UsedAt) else None
@@ -291,11 +301,10 @@ class Engine:
             return None
         if step is Step.CREATE:
             return self._heal_create(tracked, live, hands)
-        self._heal_other(tracked, step, live)
-        return None
+        return self._heal_other(tracked, step, live, hands.now())
 
-    def _heal_other(self, tracked: Tracked, step: Step, live: Live) -> None:
-        """These can be made again, so all that counts is whether AWS shows it as done."""
+    def _heal_other(self, tracked: Tracked, step: Step, live: Live, now: datetime) -> Decision | None:
+        """These can be made again, so all that counts is whether AWS shows it as done, which may take a moment."""
         intent, done = tracked.intent, tracked.done
         assert intent is not None
         old = live.key(tracked.item.key.id)
@@ -313,10 +322,13 @@ class Engine:
                 is_done = old is None
             case _:
                 is_done = False
+        if not is_done and step in SHOWN and now - intent.at < SETTLES:
+            return Wait(f"whether AWS did what was asked ({step.value}) is not known yet", intent.at + SETTLES)
         told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
         why = "what came of it was not known, and AWS shows that it was not done"
         outcome = {"outcome": "done"} if is_done else {"outcome": "failed", "why": why}
         self._add(tracked, Event.RESULT, step=step.value, **outcome, **told)
+        return None
 
     def _heal_create(self, tracked: Tracked, live: Live, hands: Hands) -> Decision | None:
         intent = tracked.intent

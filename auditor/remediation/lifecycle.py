@@ -310,9 +310,12 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
     if old.status is not KeyStatus.ACTIVE:
         if done.published_at is not None:
             yield from _new_key_lost(done, live, terms)
-        if item.through is Kind.DEACTIVATE:
+        is_moved = item.kind is Kind.DEACTIVATE or done.adopted_at is not None or done.confirmed_by is not None
+        if item.through is Kind.DEACTIVATE and is_moved:
             yield Done("inactive: somebody else switched it off")
-        yield Ask("ALREADY_INACTIVE", "somebody else switched the key off; ask what for, and `close` the item or switch it on")
+        yield Ask(
+            "ALREADY_INACTIVE", "somebody else switched the key off; ask what for, and `close` the item or switch it on"
+        )
     yield from _deactivate(item, done, live, old, terms)
 
 
@@ -437,8 +440,7 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
     if since is None:
         yield Refuse("INACTIVE_SINCE_UNKNOWN", "since when the key is inactive is not known")
         return
-    if not item.urgent:
-        yield from _unknown_cadence(item, live)
+    yield from _unknown_cadence(item, live)
     until = since + days(_no_less(item.waits.quarantine_days, live))
     if terms.at < until:
         yield Wait("the key stays inactive for a while, so that it can be switched on again", until)
@@ -467,7 +469,7 @@ def _announced(  # noqa: PLR0913, PLR0917 - a step, and all that it rests on
 
     Whoever used the key after that was told for nothing.
     """
-    if item.urgent or item.own:  # nobody has to be told of it
+    if is_at_once(item, step) or item.own:  # nobody has to be told of it
         yield Do(step)
     if done.announced is None:
         yield Announce(step, terms.at + notice)
@@ -481,6 +483,11 @@ def _announced(  # noqa: PLR0913, PLR0917 - a step, and all that it rests on
     if terms.closed is not None:
         yield Wait(f"to {step.value}; {terms.closed}")
     yield Do(step)
+
+
+def is_at_once(item: Item, step: Step) -> bool:
+    """Whether nothing keeps a step waiting: an exposed key is switched off. To delete it is as urgent as any."""
+    return item.urgent and step is Step.DEACTIVATE
 
 
 def _is_over(item: Item, done: Progress, terms: Terms) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from auditor.remediation.journal import Event, Row
 from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Item, days
-from auditor.remediation.progress import Ledger, Tracked
+from auditor.remediation.progress import WELL, Ledger, Tracked
 
 REMINDED = (3, 7, 14)
 """Days after its new key was published on which an owner is reminded whose application goes on with the old one."""
@@ -59,6 +59,8 @@ def _receipts(rows: Iterable[Row], ledger: Ledger) -> Iterator[Notice]:
                 yield Notice(key, tracked.item, f"Not done: {row.told['how']}")
             case Event.HELD:
                 yield Notice(key, tracked.item, f"Held: {row.told['reason']}")
+            case Event.ENDED if row.told["how"] not in WELL:
+                yield Notice(key, tracked.item, f"Nothing more is done: {row.told['how']}")
             case _:
                 continue
 

@@ -47,11 +47,14 @@ def _unfinished(tracked: Tracked, hands: Hands) -> list[Orphan]:
 
 
 def _unreadable(tracked: Tracked, hands: Hands) -> list[Orphan]:
-    """The new key, where it is there and its version of the secret is not, or holds another."""
+    """The new key, where it is there and its version of the secret is not, holds another, or will be read by nobody."""
     done, live = tracked.done, hands.look()
     assert done.new_key is not None
     if live.key(done.new_key) is None:
         return []
+    if tracked.ended is not None and done.published_at is None:
+        why = f"its item ended before any application could read it: {tracked.ended}"
+        return [Orphan(tracked.item, done.new_key, why, "Delete it, where nobody took it out of its store by hand.")]
     kept = live.stored is not None and done.version in live.stored.versions
     if kept and done.version is not None and hands.stored_key(done.version) == done.new_key:
         return []

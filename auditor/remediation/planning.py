@@ -12,6 +12,7 @@ from math import ceil
 from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
+from auditor.errors import UsageError
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
 from auditor.remediation.caps import Count, Measures
 from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, PlannedKey, Use, Waits, days, use_of
@@ -39,6 +40,9 @@ SES = frozenset({"ses", "ses-smtp", "email"})
 SES_CONSOLE = "ses-smtp-user."
 """How the SES console names the users that it makes for SMTP."""
 
+UNREAD = "its secret is what applications read at their next start, and no use of it but by sts is known"
+"""Why a key that was made here is not unused."""
+
 REST = 1.5
 """How much longer than it was ever seen to rest a key has to be quiet, before it counts as not needed."""
 
@@ -56,7 +60,8 @@ ADVICE: Mapping[str, str] = {
     "HISTORY": "Mend or remove these runs, or say by the tag auditor:cadence how many days lie between two uses.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
-    "IN_SECRET": "Ask whose secret it is. Rotate the user's key, or switch it off by hand where nobody will.",
+    "IN_SECRET": "Ask whose secret it is. Rotate the user's key, or switch it off with `auditor key deactivate`.",
+    "DELIVERY": "Nothing is planned for this key until it is known where a new one goes; others are not concerned.",
     "OPEN": "It is under way already; `auditor remediate status` says how far.",
     "CAP": "It comes with a later plan, when what is under way is done; or raise the cap in the configuration.",
 }
@@ -117,6 +122,8 @@ class Settings:
     open_users: frozenset[tuple[str, str]]
     """Account and user name of items that are under way."""
     now: datetime
+    may_be_unread: bool = False
+    """Whether a key may be switched off that applications may read at their next start: a person named it."""
 
 
 class _BlockedError(Exception):
@@ -147,8 +154,8 @@ def plan_items(
         if full is not None:
             blocked.append(_blocked(item, "CAP", f"no room: {full}"))
         elif item.through is not _through(item.kind, settings):
-            said = "it is rotated, and the old key is not switched off: nobody is known who could be told before"
-            blocked.append(_blocked(item, "NO_OWNER", said))
+            more = "it is rotated, and the old key is not switched off" if item.makes_key else "it is not deleted later"
+            blocked.append(_blocked(item, "NO_OWNER", f"{more}: nobody is known who could be told before"))
     return tuple(item for item, full in within if full is None), tuple(blocked)
 
 
@@ -169,12 +176,7 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         raise _BlockedError("ROOT", "root keys are never changed by a program")
     if (candidate.account_id, candidate.user) in settings.open_users:
         raise _BlockedError("OPEN", "a key of the user is under way in another plan")
-    try:
-        seen = see(candidate)
-    except AwsFailure as failure:
-        raise _BlockedError("UNREADABLE", str(failure)) from failure
-    if seen is None:
-        raise _BlockedError("GONE", "the user is gone")
+    seen = _seen(candidate, see)
     key = _the_key(candidate, seen.keys)
     planned = _planned(key)
     if planned is None:
@@ -184,16 +186,12 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     controls = {basis.control for basis in candidate.basis}
     stopped = settings.protection(candidate).stops(seen.person, key.access_key_id, controls, settings.now)
     if stopped is not None:
-        raise _BlockedError("PROTECTED", stopped.why)
+        raise _BlockedError("PROTECTED" if stopped.is_sure else "UNREADABLE", stopped.why)
     kind = candidate.kind
     is_urgent = candidate.is_urgent
-    if kind is Kind.DEACTIVATE and key.access_key_id in seen.in_secrets and not is_urgent:
-        raise _BlockedError(
-            "IN_SECRET", "nobody used the key yet, and its secret is what applications read at their next start"
-        )
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
         raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
-    through = Kind.ROTATE if kind is Kind.ROTATE and candidate.owner is None else _through(kind, settings)
+    through = kind if candidate.owner is None else _through(kind, settings)
     return Item(
         id=uuid4().hex[:12],
         kind=kind,
@@ -205,7 +203,7 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         user_id=seen.person.id,
         key=planned,
         others=tuple(other for one in seen.keys if one is not key and (other := _planned(one))),
-        basis=candidate.basis,
+        basis=_basis(candidate, key, seen, settings),
         owner=candidate.owner,
         urgent=is_urgent,
         own=candidate.is_own,
@@ -213,6 +211,29 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
         waits=_waits(candidate, seen.person, through, settings),
     )
+
+
+def _seen(candidate: Candidate, see: Callable[[Candidate], Seen | None]) -> Seen:
+    """The candidate's user as it is now."""
+    try:
+        seen = see(candidate)
+    except AwsFailure as failure:
+        raise _BlockedError("UNREADABLE", str(failure)) from failure
+    except UsageError as error:
+        raise _BlockedError("DELIVERY", f"{error.what} {error.next_step}") from error
+    if seen is None:
+        raise _BlockedError("GONE", "the user is gone")
+    return seen
+
+
+def _basis(candidate: Candidate, key: LiveKey, seen: Seen, settings: Settings) -> tuple[Basis, ...]:
+    """Why it is planned; with a warning where applications may read the key at their next start."""
+    is_read = key.access_key_id in seen.in_secrets and not candidate.is_urgent
+    if candidate.kind is not Kind.DEACTIVATE or not is_read:
+        return candidate.basis
+    if not settings.may_be_unread:
+        raise _BlockedError("IN_SECRET", UNREAD)
+    return (*candidate.basis, Basis(control="-", severity="-", reason=f"Careful: {UNREAD}."))
 
 
 def _through(kind: Kind, settings: Settings) -> Kind:

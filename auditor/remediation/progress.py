@@ -35,9 +35,8 @@ class Tracked:
     @property
     def state(self) -> str:
         """How far it has come, in a word or two."""
-        if self.done.held is not None:
-            return f"held: {self.done.held}"
         reached = (
+            ("held", self.done.held),
             ("deleted", self.done.deleted_at),
             ("inactive", self.done.inactive_at),
             ("adopted", self.done.adopted_at),
@@ -72,6 +71,12 @@ class Tracked:
         return str(self.waiting.told["reason"]) if self.waiting else None
 
     @property
+    def until(self) -> datetime | None:
+        """Until when it waits at least; None where no time ends it."""
+        said = self.waiting.told.get("until") if self.waiting else None
+        return datetime.fromisoformat(said) if said else None
+
+    @property
     def needs_person(self) -> bool:
         """Whether it goes on only when somebody says so."""
         is_asked = self.waiting is not None and self.waiting.event is Event.ASKED
@@ -98,6 +103,7 @@ NEEDED: Mapping[Event, frozenset[str]] = {
 """What each row tells at least."""
 
 WELL = frozenset({"rotated", "inactive", "deleted"})
+"""How an item ends that came to where it was to go."""
 
 
 @dataclass

@@ -93,7 +93,7 @@ class Protection:
         if managed:
             yield Stopped(f"the tag {managed} says that a program manages the user; change it there", is_sure=True)
         if self.groups and person.groups is None:
-            yield Stopped("may be protected: the user's groups cannot be read", is_sure=False)
+            yield Stopped("may be protected: the user's groups cannot be read (iam:ListGroupsForUser)", is_sure=False)
         for group in set(self.groups) & set(person.groups or ()):
             yield Stopped(f"protected: group {group}", is_sure=True)
 

@@ -103,7 +103,7 @@ class _Story:
             "user": item.user,
             "old_key_id": item.key.id,
             "owner": item.owner,
-            "basis": "\n".join(basis.reason for basis in item.basis),
+            "basis": intent.get("reason") or "\n".join(basis.reason for basis in item.basis),
             "evidence": self.shown.get(item.id) if action in {"deactivated", "deleted"} and not is_ours else None,
             "plan_id": plan.id,
             "plan_sha256": plan.digest,
@@ -143,7 +143,6 @@ def _discarded(row: Row) -> dict[str, Any]:
 
 def _pending(tracked: Tracked) -> dict[str, Any]:
     item, waiting = tracked.item, tracked.waiting
-    until = waiting.told.get("until") if waiting else None
     return {
         "item_id": item.id,
         "plan_id": tracked.plan_id,
@@ -158,7 +157,7 @@ def _pending(tracked: Tracked) -> dict[str, Any]:
         "state": tracked.state,
         "waits_for": tracked.waits_for,
         "since": waiting.at if waiting else None,
-        "until": datetime.fromisoformat(until) if until else None,
+        "until": tracked.until,
         "who": tracked.who or None,
         "needs_person": tracked.needs_person,
         "failed": tracked.failed,

@@ -83,7 +83,8 @@ def _seen_active(means: Means, plan: Plan, ledger: Ledger) -> Mapping[str, datet
 def _wrong(means: Means, item: Item, active: datetime | None) -> Iterator[str]:
     if item.own and not means.operator.is_user(item.account_id, item.user):
         yield "it is planned as an own key, and is not yours"
-    if item.owner is None and not item.urgent and (item.covers(Kind.DEACTIVATE) or item.covers(Kind.DELETE)):
+    is_told = item.covers(Kind.DELETE) or (item.covers(Kind.DEACTIVATE) and not item.urgent)
+    if item.owner is None and is_told:
         yield "nobody is known who could be told before the key stops working"
     house, waits = means.config.remediation, item.waits
     if waits.quiet_days < house.quiet_days or waits.quarantine_days < house.quarantine_days:

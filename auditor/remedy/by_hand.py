@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from uuid import uuid4
@@ -40,27 +40,48 @@ def orphans_in(means: Means, only: Sequence[str] = ()) -> list[Orphan]:
 
 
 def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Tracked:
-    """Write down what a person says of an item: hold, release, confirm, or that it ends where it is.
+    """Write down what a person says of an item: hold, release, confirm.
 
     Raises:
         UsageError: there is no such item, it is at its end, or what was said cannot be said of it now.
     """
     with means.journal() as journal:
-        tracked = _item(fold(journal.rows), item_id)
-        if tracked.ended is not None:
-            raise UsageError(f"It is at its end: {tracked.ended}.", where=item_id, next_step="Plan anew.")
+        tracked = _open_item(journal, item_id)
         if event is Event.CONFIRMED and tracked.done.published_at is None:
             step = "`auditor remediate status` says how far it is."
             raise UsageError("There is no new key yet that an application could use.", where=item_id, next_step=step)
-        if event is Event.ENDED and tracked.intent is not None:
-            what = f"Whether the step that was begun last, {tracked.intent.told['step']}, was made is not known."
-            step = "`auditor remediate tick` finds out, or says what to do; then close it."
-            raise UsageError(what, where=item_id, next_step=step)
         if event is Event.RELEASED and tracked.intent is not None and _is_suspect(tracked):
             step = str(tracked.intent.told["step"])
             journal.add(tracked.plan_id, item_id, Event.RESULT, step=step, outcome="failed", why="settled by hand")
         journal.add(tracked.plan_id, item_id, event, **told)
         return _item(fold(journal.rows), item_id)
+
+
+def close_item(means: Means, item_id: str, reason: str, by: str, *, unsettled: bool = False) -> Tracked:
+    """End an item where it is; nothing is done in AWS.
+
+    Args:
+        means: what it is done with.
+        item_id: the item's.
+        reason: why, for the journal.
+        by: who says so.
+        unsettled: also where a step that was begun has no result, as when an account cannot be entered any more.
+
+    Raises:
+        UsageError: there is no such item, it is at its end, or it is unsettled.
+    """
+    with means.journal() as journal:
+        tracked = _open_item(journal, item_id)
+        if tracked.intent is not None:
+            step = str(tracked.intent.told["step"])
+            if not unsettled:
+                what = f"Whether the step that was begun last, {step}, was made is not known."
+                finds_out = "`auditor remediate tick` finds out, or says what to do; where it cannot, add --unsettled."
+                raise UsageError(what, where=item_id, next_step=finds_out)
+            why = "what came of it is not known, and it was closed by hand"
+            journal.add(tracked.plan_id, item_id, Event.RESULT, step=step, outcome="failed", why=why)
+        journal.add(tracked.plan_id, item_id, Event.ENDED, how=f"closed: {reason}", by=by)
+        return tracked
 
 
 def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], reason: str) -> str:
@@ -124,7 +145,7 @@ def _tell_of(means: Means, accounts: Accounts, tracked: Tracked, caller: Caller,
         AwsFailure: what applications read cannot be moved back.
     """
     item, step, by = tracked.item, Step.REACTIVATE.value, means.operator.who.arn
-    told = {"step": step, "intent": caller.intent, "by": by, "keys": [item.key.id]}
+    told = {"step": step, "intent": caller.intent, "by": by, "keys": [item.key.id], "reason": reason}
     with ExitStack() as stack:
         journal = _journal_when_free(stack, means, lambda: _keep_on(accounts, item, caller))
         journal.add(tracked.plan_id, item.id, Event.INTENT, **told)
@@ -132,7 +153,7 @@ def _tell_of(means: Means, accounts: Accounts, tracked: Tracked, caller: Caller,
         if tracked.ended is None:
             journal.add(tracked.plan_id, item.id, Event.HELD, reason=reason, by=_os_user())
         _keep_on(accounts, item, caller)
-        _move_back(journal, Hands(item, accounts, Protection()), tracked, by)
+        _move_back(journal, Hands(item, accounts, Protection()), tracked, {"by": by, "reason": reason})
 
 
 def _journal_when_free(stack: ExitStack, means: Means, meanwhile: Callable[[], None]) -> Journal:
@@ -163,7 +184,7 @@ def _keep_on(accounts: Accounts, item: Item, caller: Caller) -> None:
         run(set_key_status(caller, item.user, item.key.id, KeyStatus.ACTIVE))
 
 
-def _move_back(journal: Journal, hands: Hands, tracked: Tracked, by: str) -> None:
+def _move_back(journal: Journal, hands: Hands, tracked: Tracked, why: Mapping[str, str]) -> None:
     """Let applications read the old key's secret again, where it is stored and AWS shows that nobody uses the new one.
 
     Both keys work, so whichever they read is good; what they already use stays what they read.
@@ -181,7 +202,7 @@ def _move_back(journal: Journal, hands: Hands, tracked: Tracked, by: str) -> Non
     if not (is_unused and is_read and done.version is not None and hands.stored_key(before) == item.key.id):
         return
     step, keys = Step.RESTORE.value, [key.access_key_id for key in live.keys]
-    journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=uuid4().hex, by=by, keys=keys)
+    journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=uuid4().hex, keys=keys, **why)
     try:
         hands.publish(before, done.version)
     except AwsFailure as failure:
@@ -195,6 +216,13 @@ def _is_suspect(tracked: Tracked) -> bool:
     """Whether a person was asked whose a key is: only that is settled by a person's word, else by what AWS shows."""
     asked = tracked.waiting
     return asked is not None and asked.event is Event.ASKED and asked.told["code"] == "ORPHAN_SUSPECT"
+
+
+def _open_item(journal: Journal, item_id: str) -> Tracked:
+    tracked = _item(fold(journal.rows), item_id)
+    if tracked.ended is not None:
+        raise UsageError(f"It is at its end: {tracked.ended}.", where=item_id, next_step="Plan anew.")
+    return tracked
 
 
 def _item(ledger: Ledger, item_id: str) -> Tracked:

@@ -105,7 +105,8 @@ def _granted(
     rules = replace(rules_of(means, plan), answers=tuple(answers), before=pinned(plan, rows))
     kept = [one for row in rows for one in approvals_of(row)]
     allowed = allowing(plan, approvers, rules)
-    used = [one for one in approvals if one not in kept or counts(plan, one, allowed, rules, now)]
+    latest = [one for one in approvals if not (is_over(one, now) and _is_renewed(one, approvals))]
+    used = [one for one in latest if one not in kept or counts(plan, one, allowed, rules, now)]
     new = approved(plan, used, approvers, rules, now)
     through = furthest(proved(means, ledger, plan.id).through, new) if rows else new
     if not through:
@@ -114,6 +115,12 @@ def _granted(
         raise ApprovalError(what, where=plan.id, next_step=step)
     before = rules.before if len(allowed) > 1 and rules.before is not None else approvers
     return _Granted(through, used, answered(plan, allowed, rules, now), before.text)
+
+
+def _is_renewed(approval: Approval, among: Sequence[Approval]) -> bool:
+    """Whether its approver approved again later."""
+    said = approval.statement
+    return any(one.statement.approver == said.approver and one.statement.at > said.at for one in among)
 
 
 def _begun(means: Means, plan: Plan, approvals: Sequence[Approval]) -> Ledger:
@@ -160,15 +167,16 @@ def advance(
         means: what it is done with.
         tell: told of what comes.
         chosen: a plan's items, or one; None means all that are open.
-        simulates: nothing is written, and a plan is taken as if it were approved.
+        simulates: nothing is written, and a plan that is not begun is taken as if it were approved.
         stopping: asked before every step whether to end.
 
     Raises:
-        ApprovalError: somebody else is at work.
+        ApprovalError: somebody else is at work; a plan that is simulated would not be taken.
+        CapError: a plan that is simulated has too many keys.
         AwsFailure: AWS does not know the caller.
     """
     operator = means.operator_on_time()
-    simulated = chosen if simulates and isinstance(chosen, Plan) else None
+    simulated = chosen if simulates and isinstance(chosen, Plan) and not _is_begun(means, chosen) else None
     with _journal(means, simulated, writes=not simulates) as journal:
         ledger = fold(journal.rows)
         accounts = means.accounts_of(ledger, reads_only=simulates)
@@ -199,6 +207,15 @@ def advance(
             yield Outcome(item, Standing.WAITS, why, who="whoever ticks where the file stays")
         yield from engine.tick(ids - {item.id for item in lost})
         catch_up(journal, to, means)
+
+
+def _is_begun(means: Means, plan: Plan) -> bool:
+    """Whether the journal has the plan; one that it does not have is what `admit` takes, or that raises."""
+    ledger = means.ledger()
+    if plan.id in ledger.plans:
+        return True
+    admit(means, plan, ledger)
+    return False
 
 
 def _as_proved(tracked: Tracked, known: Proof) -> tuple[Kind | None, str]:

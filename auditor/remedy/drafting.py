@@ -1,6 +1,6 @@
 """What every plan is made with, whether a run's findings ask for it or a person."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -72,10 +72,13 @@ def measures_of(means: Means, ledger: Ledger, active_keys: int | None, in_use: M
     )
 
 
-def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Delivery, ledger: Ledger) -> Seen | None:
+def look(
+    means: Means, candidate: Candidate, accounts: Accounts, delivery: Callable[[Candidate], Delivery], ledger: Ledger
+) -> Seen | None:
     """The candidate's user as it is now, with the secret that a new key would go to; None where it is gone.
 
     Raises:
+        UsageError: there is nowhere where a new key could go.
         AwsFailure: it cannot be read.
     """
     groups = bool(means.config.remediation.protected.groups)
@@ -87,7 +90,7 @@ def look(means: Means, candidate: Candidate, accounts: Accounts, delivery: Deliv
     if candidate.kind is Kind.ROTATE:
         role = means.config.remediation.roles.rotate
         rotating = accounts.caller(candidate.account_id, role, own=candidate.is_own)
-        stored = run_sealed(store_of(rotating, delivery).look())
+        stored = run_sealed(store_of(rotating, delivery(candidate)).look())
     unproved = {key.access_key_id for key in found[1] if not is_others_use(key.last_used)}
     ours = [
         tracked

@@ -1,6 +1,7 @@
 """Plans and approvals as files."""
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 from auditor.errors import UsageError
@@ -20,8 +21,8 @@ def load_plan(path: Path) -> Plan:
 
 def keep_approval(approval: Approval, plan_path: Path) -> Path:
     """Write an approval beside its plan, where `apply` and `tick` find it; raises OutputError."""
-    number = 1 + len(list(plan_path.parent.glob(f"{plan_path.stem}.approval-*.json")))
-    path = plan_path.with_name(f"{plan_path.stem}.approval-{number}.json")
+    paths = (plan_path.with_name(f"{plan_path.stem}.approval-{number}.json") for number in count(1))
+    path = next(path for path in paths if not path.exists())
     return write_whole(path, approval.model_dump_json(by_alias=True, indent=2).encode())
 
 

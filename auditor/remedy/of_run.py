@@ -57,7 +57,7 @@ def plan_of_run(
     active_keys, in_use = sum(one.active_keys for one in judged), {one.id: one.in_use for one in judged}
     settings = settings_of(means, *reach, Population(chosen, active_keys, in_use))
     ledger = means.ledger()
-    planned = plan_items(chosen, lambda one: look(means, one, accounts, means.delivery(one), ledger), settings)
+    planned = plan_items(chosen, lambda one: look(means, one, accounts, means.delivery, ledger), settings)
     origin = Origin(
         run_id=manifest.id,
         run_sha256=hashlib.sha256((folder / "run.json").read_bytes()).hexdigest(),

@@ -50,7 +50,6 @@ class Wish:
     kind: Kind
     through: Kind
     reason: str
-    author: str
     key_id: str | None = None
     """None for the only one that it can be."""
     owner: str | None = None
@@ -151,13 +150,13 @@ def waiting_plan(means: Means, subject: Subject, wish: Wish) -> Asked | None:
 def _grants(item: Item, person: Person, wish: Wish) -> bool:
     """Whether the item is this wish about this user: no more, and less only where nobody could be told of the rest."""
     is_theirs = (item.account_id, item.user, item.user_id) == (person.account_id, person.name, person.id)
-    through = Kind.ROTATE if item.makes_key and item.owner is None else wish.through
+    through = item.kind if item.owner is None else wish.through
     is_it = (item.kind, item.through, item.urgent) == (wish.kind, through, wish.leaked)
     return is_theirs and is_it and not item.own and wish.key_id in {None, item.key.id}
 
 
-def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
-    """A plan of one key.
+def plan_for(means: Means, subject: Subject, wish: Wish, author: str) -> Plan:
+    """A plan of one key, by this person.
 
     Raises:
         UsageError: which key is meant is not clear, or its profile is not.
@@ -180,18 +179,21 @@ def plan_for(means: Means, subject: Subject, wish: Wish) -> Plan:
         is_urgent=wish.leaked,
         is_own=subject.own,
     )
-    is_profile = subject.own and wish.kind is Kind.ROTATE
-    delivery = _profile(wish.profile, key) if is_profile else means.delivery(candidate)
     settings = settings_of(means, frozenset(Kind), wish.through, Population([candidate]))
-    settings = replace(settings, delivery=lambda _: delivery)
+    settings = replace(settings, may_be_unread=True)
+    if subject.own and wish.kind is Kind.ROTATE:
+        profile = _profile(wish.profile, key)
+        settings = replace(settings, delivery=lambda _: profile)
     if wish.leaked:  # what is under way gives way
         settings = replace(settings, open_users=frozenset())
     if subject.own:
         settings = replace(settings, waits=settings.waits.model_copy(update={"grace_days": 0}))
     ledger = means.ledger()
-    planned = plan_items([candidate], lambda one: look(means, one, subject.accounts, delivery, ledger), settings)
+    planned = plan_items(
+        [candidate], lambda one: look(means, one, subject.accounts, settings.delivery, ledger), settings
+    )
     origin = Origin(approvers_sha256=None if subject.own else means.approvers().sha256)
-    return drafted(means, wish.author, planned, settings.measures.limits, origin)
+    return drafted(means, author, planned, settings.measures.limits, origin)
 
 
 def _meant(subject: Subject, wish: Wish) -> LiveKey:

@@ -200,7 +200,7 @@ def test_a_job_of_a_pipeline_does_nothing_with_a_journal_that_is_lost_with_it(cl
     """What was begun there could not be healed by the next job."""
     cli.environment["CI"] = "true"
     refused = cli.run("key", "rotate", "--reason", "90 days")
-    assert (refused.code, "remediation.journal" in refused.err) == (2, True)
+    assert (refused.code, "gone after the job" in refused.err) == (2, True)
     assert listed(cli) == {ALICE: "Active"}
 
 
@@ -239,7 +239,9 @@ def test_somebody_elses_key_waits_for_an_approval(cli: CommandLine) -> None:
     assert (told["user"], told["state"]) == ("ci", "rotated")
     assert not (cli.folder / "remediation" / "journal.sqlite").exists()
     assert len(listed(cli, *whose)) == 2
-    two = cli.run("key", "rotate", "--user", "pair", "--account", OTHER, "--reason", "x")
+    unnamed = cli.run("key", "deactivate", "--user", "ci", "--account", OTHER, "--reason", "x", ALICE)
+    assert (unnamed.code, "Say who you are with --as" in unnamed.err) == (2, True), unnamed.err
+    two = cli.run("key", "rotate", "--user", "pair", "--account", OTHER, "--reason", "x", "--as", "ann")
     assert two.code == 2
     assert "pair has 2 active keys" in two.err
 
@@ -253,3 +255,8 @@ def test_the_printed_policy_is_what_is_called(cli: CommandLine) -> None:
     assert statement["Resource"] == "arn:aws:iam::*:user/${aws:username}"
     assert statement["Action"] == list(OWN_KEYS)
     assert len(OWN_KEYS) == 6
+    (cli.folder / "config.toml").write_text('[remediation.protected]\ngroups = ["admins"]\n')
+    refused = cli.run("key", "rotate", "--reason", "90 days")
+    assert (refused.code, "iam:ListGroupsForUser" in refused.err) == (2, True), refused.err
+    (statement,) = cli.run("iam-policy", "--for", "self").json["Statement"]
+    assert statement["Action"] == [*OWN_KEYS, "iam:ListGroupsForUser"]

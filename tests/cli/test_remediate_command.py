@@ -188,6 +188,8 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
     assert told_held["idle"] == "held: year end"
     assert titles(slack) == ["Switched on again: key of leaked in prod", "Held: key of idle in prod"]
     assert cli.run("remediate", "release", states["idle"]["item"], "--reason", "over").code == 0
+    again = cli.run("remediate", "apply", str(path), "--simulate", "--json")  # on what there is, not as if anew
+    assert {one["user"] for one in again.json} == {"ci-deploy", "idle"}
     the_next_run_tells_of_it(cli, plan)
 
 
@@ -382,6 +384,39 @@ def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
     assert actions(cloud, before) == ["GetCallerIdentity"]
     path.write_bytes(b"{}")
     assert cli.run("remediate", "apply", str(path)).code == 2
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_plan_that_would_not_be_taken_is_not_simulated(cli: CommandLine) -> None:
+    """What is told is what `apply` would do."""
+    path, plan, _ = planned(cli)
+    (item,) = (one for one in plan.items if one.makes_key)
+    assert item.delivery is not None
+    edited = item.model_copy(update={"delivery": item.delivery.model_copy(update={"secret": "auditor/eve"})})
+    path.write_bytes(plan.model_copy(update={"items": (edited,)}).content)
+    refused = cli.run("remediate", "apply", str(path), "--simulate")
+    assert (refused.code, "the configuration sends it to auditor/ci-deploy" in " ".join(refused.err.split())) == (
+        6,
+        True,
+    )
+
+
+def test_an_item_is_closed_by_hand_and_its_author_is_named(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
+    """It stays as it is, nothing waits for it, and its user may be planned for again."""
+    unnamed = cli.run("remediate", "plan", "latest")
+    assert (unnamed.code, "Say who you are with --as NAME" in unnamed.err) == (2, True), unnamed.err
+    path, plan, _ = planned(cli, "--kind", "deactivate")
+    approve(path, plan, BOB)
+    assert cli.run("remediate", "apply", str(path)).code == 5
+    (idle,) = (one for one in cli.run("remediate", "status", "--json").json if one["user"] == "idle")
+    before = len(cloud.call_log)
+    closed = cli.run("remediate", "close", idle["item"], "--reason", "its owner wants it")
+    assert (closed.code, f"{idle['key']} of prod/idle stays as it is." in closed.out) == (0, True), closed.err
+    assert actions(cloud, before) == []
+    assert "closed: its owner wants it" in cli.run("remediate", "status").out
+    _, again, _ = planned(cli, "--kind", "deactivate")
+    assert [item.user for item in again.items] == ["idle"]
+    assert cli.run("remediate", "close", idle["item"], "--reason", "again").code == 2
 
 
 def test_an_expired_plan_writes_nothing_into_a_shared_journal(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:

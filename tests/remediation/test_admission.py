@@ -20,6 +20,7 @@ from auditor.remediation.journal import Event
 from auditor.remediation.plan import Among, Delivery, Item, Kind, Plan, Use, read_plan
 from auditor.remedy.carrying_out import advance, claim
 from auditor.remedy.means import Means
+from auditor.remedy.of_user import Wish, plan_for, subject_of
 from tests.builders import ago
 from tests.conftest import NoProgress
 from tests.remediation.journal_tables import make_table
@@ -147,6 +148,11 @@ def test_a_file_is_not_planned_on_a_laptop_and_lost_in_a_pipeline(team: Team, mo
     make_table(team.world.cloud)
     with pytest.raises(ApprovalError, match="gone after the job"):
         team.claims(plan, team.means(**tabled))
+    means = team.means(**tabled)
+    for kind, code in ((Kind.ROTATE, "DELIVERY"), (Kind.DEACTIVATE, None)):  # to switch one off delivers nothing
+        wish = Wish(kind, kind, "asked", owner="vendor")
+        planned = plan_for(means, subject_of(means, "user-0", OTHER), wish, "ann")
+        assert [one.code for one in planned.blocked] == ([code] if code else [])
     monkeypatch.delenv("CI")
     team.claims(plan, team.means(**tabled))
     monkeypatch.setenv("CI", "true")

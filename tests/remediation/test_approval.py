@@ -248,6 +248,23 @@ def test_names_that_a_line_excludes(plan: Plan, tmp_path: Path) -> None:
         assert (signed_by(BOB.approves(plan, AS_OF), Approvers.read(path)) is not None) is allowed, names
 
 
+@pytest.mark.parametrize(
+    ("author", "is_his"),
+    [("bob", True), ("BOB@example.com", True), ("bob@other.example", False), ("bo", False), ("bob.smith", False)],
+)
+def test_a_login_is_the_address_that_begins_with_it(
+    plan: Plan, approvers: Approvers, author: str, *, is_his: bool
+) -> None:
+    """Who plans as he is logged in, and approves as his line names him, is one person; by a signature or a reply."""
+    replied = (Answer(BOB.name, approves=True, at=LATER, where="slack:C1/1"),)
+    if is_his:
+        with pytest.raises(ApprovalError, match="author approved"):
+            through(plan, approvers, BOB.approves(plan, LATER), author=author)
+    else:
+        assert through(plan, approvers, BOB.approves(plan, LATER), author=author)
+    assert bool(approved(plan, [], approvers, Rules(author=author, answers=replied), LATER)) is not is_his
+
+
 def test_the_author_is_known_by_the_key_as_well(plan: Plan, tmp_path: Path) -> None:
     """Another name for it, that the file allows, approves nothing."""
     alias = replace(ANN, name="anna@example.com")

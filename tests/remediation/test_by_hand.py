@@ -27,7 +27,7 @@ from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
 from auditor.remediation.progress import fold
 from auditor.remediation.record import record
-from auditor.remedy.by_hand import orphans_in, switch_on, tell_journal
+from auditor.remedy.by_hand import close_item, orphans_in, switch_on, tell_journal
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
 from auditor.tables import records_of
@@ -222,6 +222,7 @@ def test_what_was_moved_back_without_an_answer_is_looked_at(
         document = plan.model_copy(update={"items": (changed,)}).model_dump(mode="json", by_alias=True)
         journal.add(plan.id, "", Event.CLAIMED, plan=document)
         journal.add(plan.id, item.id, Event.INTENT, step="restore", intent="0" * 32, by="x", keys=[])
+    world.clock.pass_(minutes=2)
     list(advance(means_of(world, tmp_path), lambda _: None))
     with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
         results = [row.told for row in journal.rows if row.event is Event.RESULT and row.told["step"] == "restore"]
@@ -246,7 +247,8 @@ def test_what_was_switched_on_without_the_journal_stands_in_it_where_it_can(
     if is_readable:
         kept = means_of(world, tmp_path).record(world.clock.now)
         assert kept is not None
-        assert [one["action"] for one in records_of(kept.actions)] == ["deactivated", "reactivated"]
+        told = [(one["action"], one["basis"]) for one in records_of(kept.actions)]
+        assert told == [("deactivated", item.basis[0].reason), ("reactivated", "now")]
 
 
 def test_an_item_that_is_closed_is_in_nobodys_way(world: World, tmp_path: Path) -> None:
@@ -257,24 +259,44 @@ def test_an_item_that_is_closed_is_in_nobodys_way(world: World, tmp_path: Path) 
     means = means_of(world, tmp_path)
     (outcome,) = advance(means, lambda _: None)
     assert "ALREADY_INACTIVE" in outcome.told
-    tell_journal(means, item.id, Event.ENDED, how="closed: forensics has it", by="ann")
+    tell_journal(means, item.id, Event.HELD, reason="forensics has it", by="ann")
+    assert means.ledger().items[item.id].state == "held"
+    close_item(means, item.id, "forensics has it", "ann")
     assert means.ledger().open() == []
     assert list(advance(means, lambda _: None)) == []
     assert world.keys("user-30") == {item.key.id: "Inactive"}
     assert means.ledger().items[item.id].state == "closed: forensics has it"
     with pytest.raises(UsageError, match="at its end"):
-        tell_journal(means, item.id, Event.ENDED, how="closed: again", by="ann")
+        close_item(means, item.id, "again", "ann")
 
 
-def test_an_item_of_which_a_step_is_open_is_not_closed(world: World, tmp_path: Path) -> None:
-    """A key may be there whose secret nobody has: that is settled first."""
+def test_an_item_of_which_a_step_is_open_is_closed_only_where_that_is_said(world: World, tmp_path: Path) -> None:
+    """A key may be there whose secret nobody has: that is settled first, where AWS can be asked at all."""
     item = item_of(world, "user-31", Kind.ROTATE, Kind.ROTATE)
     claim_signed(world, tmp_path, item)
     death = Death(calls_until(world, "create_access_key"), after=True)
     with pytest.raises(Killed), engine(world, tmp_path, death=death) as made:
         list(made.tick())
     with pytest.raises(UsageError, match="begun last, create, was made is not known"):
-        tell_journal(means_of(world, tmp_path), item.id, Event.ENDED, how="closed: enough", by="ann")
+        close_item(means_of(world, tmp_path), item.id, "enough", "ann")
+    means = means_of(world, tmp_path)
+    assert close_item(means, item.id, "the account is closed", "ann", unsettled=True).intent is not None
+    ended = means.ledger().items[item.id]
+    assert (ended.state, ended.intent, means.ledger().open()) == ("closed: the account is closed", None, [])
+
+
+def test_a_key_that_was_closed_before_anybody_could_read_it_is_an_orphan(world: World, tmp_path: Path) -> None:
+    """It would be in the way of the next rotation for ever."""
+    item = item_of(world, "user-32", Kind.ROTATE, Kind.ROTATE)
+    claim_signed(world, tmp_path, item)
+    means = means_of(world, tmp_path)
+    world.fault = lambda call: ErrorFault(403, "AccessDenied") if call.action == "UpdateSecretVersionStage" else None
+    list(advance(means, lambda _: None))
+    world.fault = lambda _call: None
+    assert orphans_in(means) == []
+    new = close_item(means, item.id, "enough", "ann").done.new_key
+    (orphan,) = orphans_in(means)
+    assert (orphan.key, "ended before any application could read it" in orphan.why) == (new, True)
 
 
 def make_role(world: World, name: str) -> None:

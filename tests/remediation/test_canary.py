@@ -4,7 +4,7 @@ import base64
 import json
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from moto.ssm.models import ssm_backends
 
 from auditor.aws.failures import AwsFailure
 from auditor.demo import Call, ErrorFault, Fault, LostFault, RawFault
+from auditor.remediation.hands import Hands
 from auditor.remediation.plan import Delivery, Item, Kind
 from tests.remediation.test_age_files import READERS
 from tests.remediation.world import OTHER, Death, Killed, World, claim, engine, item_of, plan_of
@@ -163,7 +164,20 @@ def one_fault(world: World, item: Item, folder: Path, kind: str, at: int) -> lis
         gather(item.user)
 
 
-def test_what_a_credentials_file_holds_is_in_no_frame_of_an_error(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "touch",
+    [
+        lambda hands: hands.prepare("an-intent"),
+        lambda hands: hands.look(),
+        lambda hands: hands.stored_key("a version"),
+        lambda hands: hands.verify("AKIA", "a version"),
+        lambda hands: hands.publish("a version", None),
+    ],
+    ids=["prepare", "look", "stored_key", "verify", "publish"],
+)
+def test_what_a_credentials_file_holds_is_in_no_frame_of_an_error(
+    world: World, tmp_path: Path, touch: Callable[[Hands], object]
+) -> None:
     """Other profiles have secrets, too, and the whole file is in memory when it cannot be changed."""
     FOUND.clear()
     FOUND.add("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY")
@@ -172,5 +186,5 @@ def test_what_a_credentials_file_holds_is_in_no_frame_of_an_error(world: World, 
     item = item_of(world, "user-0", delivery=Delivery(store="profile", secret="user-0", file=str(file)))
     claim(world, tmp_path / "plan", plan_of(item))
     with engine(world, tmp_path / "plan") as made, pytest.raises(AwsFailure, match="credentials file") as failure:
-        made.hands(item).prepare("an-intent")
+        touch(made.hands(item))
     assert is_clean("".join(shown(failure.value)).encode())

@@ -14,6 +14,8 @@ from moto.secretsmanager.models import secretsmanager_backends
 from moto.ssm.models import ssm_backends
 
 from auditor.aws.calls import Caller
+from auditor.aws.keys import look_up_user
+from auditor.aws.loop import run
 from auditor.aws.permissions import remediation_policy
 from auditor.aws.ses import smtp_password
 from auditor.aws.spending import Ledger as Spending
@@ -23,13 +25,13 @@ from auditor.remediation.engine import NotToldError, Outcome, Standing
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
-from auditor.remediation.lifecycle import Step
+from auditor.remediation.lifecycle import Live, Step
 from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.protection import Protection
 from auditor.remediation.record import record
 from auditor.secret import Secret
 from auditor.tables import records_of
-from tests.builders import AS_OF
+from tests.builders import AS_OF, ago
 from tests.remediation.world import OTHER, Death, SameCaller, World, claim, engine, item_of, plan_of, tick, tracked
 
 USER = "user-0"
@@ -140,7 +142,7 @@ def test_what_colleagues_do_meanwhile_stops_it(
 
 @pytest.mark.parametrize("kind", [Kind.ROTATE, Kind.DEACTIVATE])
 def test_what_somebody_else_switched_off_was_to_be_no_more(world: World, tmp_path: Path, kind: Kind) -> None:
-    """The item is at its end, so that it is in nobody's way; while the new key is lost, too, a person is asked."""
+    """The item is at its end, so that it is in nobody's way; while it may be an outage, a person is asked."""
     item = item_of(world, USER, kind, Kind.DEACTIVATE)
     claim(world, tmp_path, plan_of(item))
     tick(world, tmp_path)
@@ -148,6 +150,10 @@ def test_what_somebody_else_switched_off_was_to_be_no_more(world: World, tmp_pat
     hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
     new = tracked(world, tmp_path, item).done.new_key
     if new is not None:
+        outcome = days(world, tmp_path, item, 1, runs=False)
+        assert (outcome.standing, "ALREADY_INACTIVE" in outcome.told) == (Standing.NEEDS_PERSON, True), "not adopted"
+        with open_journal(tmp_path, lambda: world.clock.now) as journal:
+            journal.add("plan-1", item.id, Event.CONFIRMED, reason="it uses the new key", by="ann")
         hands(world, item).set_status(new, KeyStatus.INACTIVE)
         outcome = days(world, tmp_path, item, 1, runs=False)
         assert (outcome.standing, "NEW_KEY_LOST" in outcome.told) == (Standing.NEEDS_PERSON, True)
@@ -267,11 +273,47 @@ def test_a_step_of_unknown_outcome_is_tried_once_at_a_time(world: World, tmp_pat
     claim(world, tmp_path, plan_of(item))
     world.fault = lambda call: ErrorFault(500, "InternalFailure") if call.action == "UpdateAccessKey" else None
     (outcome,) = tick(world, tmp_path)
-    assert (outcome.standing, outcome.steps) == (Standing.FAILED, ())
+    assert (outcome.standing, outcome.steps) == (Standing.WAITS, ())
+    assert outcome.told == "whether AWS did what was asked (deactivate) is not known yet"
     assert world.cloud.calls["222222222222", "UpdateAccessKey"] == 2  # as often as a call is attempted
     world.fault = lambda _call: None
+    world.clock.pass_(minutes=2)
     (outcome,) = tick(world, tmp_path)
     assert outcome.steps == (Step.DEACTIVATE,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "action"),
+    [(Kind.DEACTIVATE, Step.DEACTIVATE, "UpdateAccessKey"), (Kind.DELETE, Step.DELETE, "DeleteAccessKey")],
+)
+def test_what_was_done_without_an_answer_is_not_somebody_elses_doing(
+    world: World, tmp_path: Path, kind: Kind, step: Step, action: str
+) -> None:
+    """ListAccessKeys may show for a moment what was before; what it shows later was our own doing."""
+    item = item_of(world, USER, kind, kind, inactive_since=ago(100) if kind is Kind.DELETE else None, own=True)
+    if kind is Kind.DELETE:
+        hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
+        item = item.model_copy(update={"key": item.key.model_copy(update={"status": KeyStatus.INACTIVE})})
+    claim(world, tmp_path, plan_of(item))
+    world.clock.pass_(days=3)
+    stale = world.caller()
+    before = run(look_up_user(stale, USER)).keys
+
+    class Stale(Hands):
+        """Shows what was before."""
+
+        def look(self) -> Live:
+            return replace(super().look(), keys=before)
+
+    world.fault = lambda call: LostFault() if call.action == action else None
+    with engine(world, tmp_path) as made:
+        made.hands = lambda it: Stale(it, SameCaller(stale), Protection())
+        (outcome,) = made.tick()
+    assert outcome.standing is Standing.WAITS
+    world.fault = lambda _call: None
+    world.clock.pass_(minutes=2)
+    (outcome,) = tick(world, tmp_path)
+    assert (outcome.standing, outcome.told) == (Standing.DONE, {"deactivate": "inactive", "delete": "deleted"}[step])
 
 
 def test_cloudtrail_is_asked_where_iams_events_are(world: World, tmp_path: Path) -> None:
@@ -469,6 +511,43 @@ def test_no_more_keys_at_a_time_than_allowed(world: World, tmp_path: Path) -> No
     assert [outcome.item.user for outcome in outcomes[:3]] == ["user-5", "user-6", "user-7"]
     assert [outcome.steps for outcome in outcomes] == [(Step.DEACTIVATE,)] * 5 + [()] * 3
     assert len(tick(world, tmp_path, most_disruptions=2)) == 3
+
+
+def test_an_exposed_key_is_deleted_no_sooner_than_any(world: World, tmp_path: Path) -> None:
+    """To switch it off was urgent: what cannot be undone is announced, waits for the window, and counts."""
+    items = [item_of(world, f"user-{n}", Kind.DEACTIVATE, Kind.DELETE, urgent=True) for n in range(3)]
+    claim(world, tmp_path, plan_of(*items))
+    assert [outcome.steps for outcome in tick(world, tmp_path, most_disruptions=1)] == [(Step.DEACTIVATE,)] * 3
+    world.clock.pass_(days=15)
+    assert all(outcome.told.startswith("to delete, not before ") for outcome in tick(world, tmp_path))
+    assert {(notice.item.user, notice.step) for notice in world.told} == {(it.user, Step.DELETE) for it in items}
+    world.clock.pass_(days=2.9)
+    assert all(outcome.told == "to delete, as was announced" for outcome in tick(world, tmp_path))
+    world.clock.pass_(days=0.2)
+    outcomes = tick(world, tmp_path, most_disruptions=1)
+    assert [outcome.steps for outcome in outcomes] == [(Step.DELETE,), (), ()]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_where_nobody_knows_what_the_canary_did_nothing_else_is_begun(
+    world: World, tmp_path: Path, *, known: bool
+) -> None:
+    """Its key may be there, or is there and its secret nowhere: one of those is enough."""
+    items = [item_of(world, f"user-{n}", Kind.ROTATE, Kind.ROTATE) for n in range(3)]
+    claim(world, tmp_path, plan_of(*items))
+    refused = {"PutSecretValue", "DeleteAccessKey"} if known else {"LookupEvents"}
+
+    def fault(call: Call) -> Fault | None:
+        if not known and call.action == "CreateAccessKey":
+            return LostFault()
+        is_pending = call.action != "PutSecretValue" or "AWSPENDING" in str(call.params)
+        return ErrorFault(403, "AccessDenied") if call.action in refused and is_pending else None
+
+    world.fault = fault
+    outcomes = tick(world, tmp_path)
+    assert outcomes[0].standing is (Standing.NEEDS_PERSON if known else Standing.WAITS)
+    assert [outcome.told[:9] for outcome in outcomes[1:]] == ["not begun"] * 2
+    assert [len(world.keys(f"user-{n}")) for n in range(3)] == [2, 1, 1]
 
 
 def test_where_the_canary_fails_nothing_else_of_the_plan_is_begun(world: World, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import pytest
 from auditor.demo import ErrorFault
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.journal import Event
-from auditor.remediation.plan import Delivery, Kind, PlannedKey, Use
+from auditor.remediation.plan import Basis, Delivery, Kind, PlannedKey, Use
+from auditor.remediation.planning import Candidate, plan_items
 from auditor.remedy.by_hand import tell_journal
 from auditor.remedy.carrying_out import advance
+from auditor.remedy.drafting import Population, look, settings_of
 from auditor.remedy.of_user import Wish, plan_for, subject_of
 from tests.remediation.test_admission import Team
 from tests.remediation.world import OTHER, World
@@ -77,7 +79,17 @@ def test_a_published_key_is_not_switched_off_as_unused(
     if what == "unreadable":
         world.fault = lambda call: ErrorFault(403, "AccessDenied") if call.action == "DescribeSecret" else None
     means = team.means()
-    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "unused", "ann", key, owner="payments", leaked=leaked)
-    plan = plan_for(means, subject_of(means, "user-0", OTHER), wish)
-    assert [one.code for one in plan.blocked] == ([code] if code else [])
-    assert [item.key.id for item in plan.items] == ([] if code else [key])
+    basis = (Basis(control="key-unused", severity="medium", reason="unused"),)
+    found = [
+        Candidate(OTHER, "other", "aws", "user-0", key, None, basis, "payments", Kind.DEACTIVATE, is_urgent=leaked)
+    ]
+    accounts, ledger = means.accounts([means.account(OTHER, "aws")]), means.ledger()
+    settings = settings_of(means, frozenset(Kind), Kind.DEACTIVATE, Population(found))
+    items, blocked = plan_items(found, lambda one: look(means, one, accounts, means.delivery, ledger), settings)
+    assert [one.code for one in blocked] == ([code] if code else [])
+    assert [item.key.id for item in items] == ([] if code else [key])
+    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "unused", key, owner="payments", leaked=leaked)
+    plan = plan_for(means, subject_of(means, "user-0", OTHER), wish, "ann")
+    assert [one.code for one in plan.blocked] == ([code] if code == "UNREADABLE" else [])
+    warned = [basis.reason for item in plan.items for basis in item.basis if basis.reason.startswith("Careful: ")]
+    assert len(warned) == (code == "IN_SECRET"), "who names the key is warned, and so is who approves it"

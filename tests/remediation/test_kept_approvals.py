@@ -17,7 +17,8 @@ from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.record import record
 from auditor.remedy.by_hand import switch_on
-from auditor.remedy.carrying_out import advance, claim
+from auditor.remedy.carrying_out import advance, claim, closed_at
+from auditor.remedy.files import keep_approval, load_approvals
 from auditor.tables import records_of
 from tests.builders import AS_OF
 from tests.remediation.signing import person, told_of
@@ -37,6 +38,15 @@ def tick(world: World, folder: Path, **notify: Any) -> Outcome:
         means.config = means.config.model_copy(update={"notify": load_config(None, {"notify": notify}).notify})
     (outcome,) = advance(means, world.told.append)
     return outcome
+
+
+def deleted(world: World, folder: Path) -> list[str]:
+    """What is done once it was announced, and the window is open."""
+    assert tick(world, folder).told.startswith("to delete, not before ")
+    world.clock.pass_(days=3)
+    while closed_at(world.clock.now, means_of(world, folder).config.remediation.window):
+        world.clock.pass_(hours=3)
+    return [step.value for step in tick(world, folder).steps]
 
 
 def writes(world: World, since: int) -> set[str]:
@@ -118,7 +128,7 @@ def test_what_was_approved_stays_so_while_its_approvers_may_approve(world: World
     name, rest = CAT.line.split(" ", 1)
     over = f"{world.clock.now - timedelta(days=1):%Y%m%d}"
     path.write_text(f'{BOB.line}\n{name} valid-before="{over}" {rest}\n')
-    assert [step.value for step in tick(world, tmp_path).steps] == ["delete"]
+    assert deleted(world, tmp_path) == ["delete"]
 
 
 def test_what_a_crash_left_open_is_healed_whoever_may_approve_now(world: World, tmp_path: Path) -> None:
@@ -184,7 +194,25 @@ def test_an_approval_that_is_over_is_no_dead_end(world: World, tmp_path: Path) -
     with pytest.raises(ApprovalError, match="too old"):
         claim(means, plan, [old, never])
     assert claim(means, plan, [old, *new]) == {item.id: Kind.DELETE}
-    assert [step.value for step in tick(world, tmp_path).steps] == ["delete"]
+    assert deleted(world, tmp_path) == ["delete"]
+
+
+def test_who_approves_again_in_time_takes_the_place_of_what_is_over(world: World, tmp_path: Path) -> None:
+    """Of a plan that was not begun: "approve again" leads on, and no approval is written over another's."""
+    item = unused(world, "user-28")
+    means = means_of(world, tmp_path)
+    plan = plan_of(item, at=world.clock.now).model_copy(update={"approvers_sha256": means.approvers().sha256})
+    path = tmp_path / "plan-1.json"
+    over = keep_approval(BOB.approves(plan, world.clock.now), path)
+    world.clock.pass_(hours=25)
+    keep_approval(CAT.approves(plan, world.clock.now), path)
+    with pytest.raises(ApprovalError, match="too old"):
+        claim(means, plan, load_approvals(path))
+    keep_approval(BOB.approves(plan, world.clock.now), path)
+    assert claim(means, plan, load_approvals(path)) == {item.id: Kind.DELETE}
+    over.unlink()
+    keep_approval(CAT.approves(plan, world.clock.now, reason="again"), path)
+    assert sorted(one.statement.approver for one in load_approvals(path)) == [BOB.name, CAT.name, CAT.name]
 
 
 @pytest.mark.parametrize("is_read", [True, False])

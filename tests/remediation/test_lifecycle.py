@@ -209,14 +209,15 @@ def disruptive_rules(state: State, step: Step, old: LiveKey | None) -> dict[str,
         return {"the key is gone": False}
     used = old.last_used.at if isinstance(old.last_used, UsedAt) else old.created_at
     notice = timedelta(hours=24 if step is Step.DEACTIVATE else 72)
+    at_once = item.urgent and step is Step.DEACTIVATE
     rules = {
         "its use is not known": not isinstance(old.last_used, UnknownUse),
-        "used after it was announced": item.urgent
+        "used after it was announced": at_once
         or done.announced is None
         or not isinstance(old.last_used, UsedAt)
         or used <= done.announced,
-        "not announced in time": item.urgent or (done.announced is not None and terms.at - done.announced >= notice),
-        "closed": item.urgent or terms.closed is None,
+        "not announced in time": at_once or (done.announced is not None and terms.at - done.announced >= notice),
+        "closed": at_once or terms.closed is None,
     }
     if step is Step.DEACTIVATE:
         rules |= {

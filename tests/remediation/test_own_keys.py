@@ -31,6 +31,7 @@ from auditor.remedy.of_user import Wish, claim_own, plan_for, subject_of, waitin
 from auditor.secret import Secret
 from tests.conftest import StartCloud
 from tests.remediation.journal_tables import TABLE, make_table
+from tests.remediation.test_canary import FOUND, is_clean, shown
 from tests.remediation.world import MAIN, OTHER, Clock, user_seed
 
 FILE = "# mine\n[default]\naws_access_key_id = {}\naws_secret_access_key = old\nregion = eu-west-1\n\n[b]\nx = y\n"
@@ -79,7 +80,7 @@ class Alice:
     def asks(self, kind: Kind, key: str | None = None, *, leaked: bool = False) -> Outcome:
         """She wants this; what came of it."""
         means = self.means()
-        plan = plan_for(means, subject_of(means, None, None), Wish(kind, kind, "asked", "alice", key, leaked=leaked))
+        plan = plan_for(means, subject_of(means, None, None), Wish(kind, kind, "asked", key, leaked=leaked), "alice")
         assert plan.items, plan.blocked
         claim_own(means, plan)
         return self.goes_on()
@@ -121,18 +122,30 @@ def test_the_six_permissions_are_enough_to_the_end(alice: Alice) -> None:
     assert called - {"iam:ListUserTags"} == set(OWN_KEYS)
 
 
+def test_what_her_file_holds_is_in_no_frame_of_an_error(alice: Alice) -> None:
+    """A reporter of errors may show frames with their variables, and a file that cannot be read is in memory whole."""
+    means = alice.means()
+    subject = subject_of(means, None, None)
+    FOUND.clear()
+    FOUND.add("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY")
+    alice.path.write_text("[b]\naws_secret_access_key = " + next(iter(FOUND)) + "\n[default]\n[default]\n")
+    with pytest.raises(AwsFailure, match="credentials file") as failure:
+        plan_for(means, subject, Wish(Kind.ROTATE, Kind.ROTATE, "asked"), "alice")
+    assert is_clean("".join(shown(failure.value)).encode())
+
+
 def test_a_pipeline_puts_no_key_into_a_file_that_is_lost_with_it(alice: Alice, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though the journal is a table that stays: nothing is planned there, nor is gone on with what was begun here."""
     make_table(alice.cloud, keys_of("alice")[0])
     alice.journal = {"table": TABLE}
-    wish = Wish(Kind.ROTATE, Kind.ROTATE, "asked", "alice")
+    wish = Wish(Kind.ROTATE, Kind.ROTATE, "asked")
     means = alice.means()
-    plan = plan_for(means, subject_of(means, None, None), wish)
+    plan = plan_for(means, subject_of(means, None, None), wish, "alice")
     claim_own(means, plan)
     monkeypatch.setenv("CI", "true")
     means = alice.means()
     with pytest.raises(UsageError, match="gone after the job"):
-        plan_for(means, subject_of(means, None, None), wish)
+        plan_for(means, subject_of(means, None, None), wish, "alice")
     waits = alice.goes_on()
     assert (waits.standing, "gone after this job" in waits.told) == (Standing.WAITS, True)
     assert keys_of("alice") == [alice.old]
@@ -173,8 +186,8 @@ def test_who_may_enter_the_account_takes_it_back_by_role(alice: Alice) -> None:
 def test_a_plan_that_lies_in_the_folder_is_nothing_to_an_own_key(alice: Alice) -> None:
     """Nobody approves it, so it could send the secret anywhere; somebody else's has to be exactly what is wished."""
     means = alice.means()
-    subject, wish = subject_of(means, None, None), Wish(Kind.ROTATE, Kind.ROTATE, "asked", "eve")
-    plan = plan_for(means, subject, wish)
+    subject, wish = subject_of(means, None, None), Wish(Kind.ROTATE, Kind.ROTATE, "asked")
+    plan = plan_for(means, subject, wish, "eve")
     means.folder.mkdir()
     (means.folder / "plan-0.json").write_text("{}")
     path = means.folder / f"{plan.id}.json"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from auditor.errors import UsageError
 from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, Pause, StoredSecret, UnknownUse, UsedAt
 from auditor.remediation.caps import Measures
 from auditor.remediation.plan import Basis, Delivery, Kind, Limits, Waits
@@ -279,6 +280,49 @@ def test_a_key_without_an_owner_is_rotated_and_no_more(
     found = [replace(candidate("a"), owner=owner)]
     ((item,), blocked) = plan_items(found, lambda _one: seen("a", key()), replace(SETTINGS, through=through))
     assert (item.through, [one.code for one in blocked]) == expected
+
+
+def test_an_exposed_key_without_an_owner_is_switched_off_and_not_deleted() -> None:
+    """That cannot be undone, so somebody has to be told before; it is said."""
+    found = [replace(candidate("a"), owner=None, kind=Kind.DEACTIVATE, is_urgent=True)]
+    ((item,), (blocked,)) = plan_items(found, lambda _one: seen("a", key()), replace(SETTINGS, through=Kind.DELETE))
+    assert (item.through, blocked.code) == (Kind.DEACTIVATE, "NO_OWNER")
+    assert blocked.reason == "it is not deleted later: nobody is known who could be told before"
+
+
+def test_one_account_comes_after_the_other_and_in_each_what_hurts_least() -> None:
+    """Of each kind in turn; what leaked comes before all of them."""
+    found = [
+        replace(candidate(user, account=account), kind=kind, is_urgent=user == "f")
+        for user, account, kind in (
+            ("a", "2" * 12, Kind.ROTATE),
+            ("b", "1" * 12, Kind.DEACTIVATE),
+            ("c", "1" * 12, Kind.ROTATE),
+            ("d", "2" * 12, Kind.DEACTIVATE),
+            ("e", "1" * 12, Kind.ROTATE),
+            ("f", "3" * 12, Kind.DEACTIVATE),
+        )
+    ]
+    idle = replace(key(), last_used=UsedAt(ago(100)))
+    see = {one.user: seen(one.user, idle if one.user == "e" else key(), account=one.account_id) for one in found}
+    settings = measured(in_use=dict.fromkeys(("1" * 12, "2" * 12), 10))
+    items, _ = plan_items(found, lambda one: see[one.user], settings)
+    assert [item.user for item in items] == ["f", "e", "c", "b", "a", "d"]
+
+
+def test_a_key_that_can_go_nowhere_keeps_no_other_from_being_planned() -> None:
+    """Its secret would be a file that is lost with a job, say."""
+    found = [candidate("vendor"), candidate("b")]
+
+    def see(one: Candidate) -> Seen:
+        if one.user == "vendor":
+            raise UsageError("The secret would be a file of this machine.", next_step="Plan it where that stays.")
+        return seen(one.user, key())
+
+    items, blocked = plan_items(found, see, SETTINGS)
+    reason = "The secret would be a file of this machine. Plan it where that stays."
+    assert [(one.code, one.reason) for one in blocked] == [("DELIVERY", reason)]
+    assert [item.user for item in items] == ["b"]
 
 
 @pytest.mark.parametrize(

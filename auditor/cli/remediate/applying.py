@@ -12,7 +12,7 @@ import typer
 
 from auditor.cli.options import ConfigPath, EndpointUrl, Json, Profile, Verbose
 from auditor.cli.output import print_json, say, set_up_logging
-from auditor.cli.remediate.shared import EXIT_PERSON, EXIT_WAITS, PlanFile, means_of, telling_aws
+from auditor.cli.remediate.shared import EXIT_PERSON, EXIT_WAITS, PlanFile, means_of, telling_aws, whose_turn
 from auditor.errors import UsageError
 from auditor.secret import forbid_dumps
 
@@ -160,7 +160,7 @@ def _say_outcome(outcome: "Outcome") -> None:
         f", not before {outcome.until:%Y-%m-%d %H:%M}Z" if outcome.until and "not before" not in outcome.told else ""
     )
     say(f"{item.id}  {item.where}  {item.key.id}: {outcome.standing.value}", "bold")
-    say(f"{done}{outcome.told}{until}{f' ({outcome.who})' if outcome.who else ''}", indent=4)
+    say(f"{done}{outcome.told}{until}{whose_turn(outcome.who)}", indent=4)
 
 
 def _outcome_document(outcome: "Outcome") -> dict[str, Any]:

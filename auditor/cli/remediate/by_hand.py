@@ -110,6 +110,9 @@ def release(
 def close(
     item: ItemId,
     reason: Reason,
+    unsettled: Annotated[
+        bool, typer.Option("--unsettled", help="Also where a step has no result, as when an account is closed.")
+    ] = False,
     who: Who = None,
     config: ConfigPath = None,
     profile: Profile = None,
@@ -118,17 +121,24 @@ def close(
     """End an item where it is: nothing more is done about it, and its keys stay as they are. Later plans may have them.
 
     For what a person was asked about and does not go on with, such as a key that somebody else switched off.
+
+    **Examples**
+
+    - `auditor remediate close 4be1... --reason "forensics has the key"`
+    - `auditor remediate close 4be1... --unsettled --reason "the account is closed"`
     """
-    from auditor.remediation.journal import Event
-    from auditor.remedy.by_hand import tell_journal
+    from auditor.remedy.by_hand import close_item
 
     with telling_aws():
-        told, by = f"closed: {reason}", who or login()
-        closed = tell_journal(means_of(config, profile, endpoint_url, None), item, Event.ENDED, how=told, by=by)
+        means = means_of(config, profile, endpoint_url, None)
+        closed = close_item(means, item, reason, who or login(), unsettled=unsettled)
     say(f"{item} is closed. {closed.item.key.id} of {closed.item.where} stays as it is.")
-    if closed.done.new_key is not None:
-        held = closed.item.delivery
-        say(f"So does {closed.done.new_key}, which was made for it; its secret is in {held.place if held else '-'}.")
+    new, made, held = closed.done.new_key, closed.made, closed.item.delivery
+    if new is not None:
+        is_read = "" if closed.done.published_at else " that no application reads yet: delete it, or it is in the way"
+        say(f"So does {new}, which was made for it; its secret is in {held.place if held else '-'}{is_read}.")
+    elif closed.intent is not None and closed.intent.told["step"] == "create":
+        say(f"There may be a key of which nobody has the secret: {made or 'look at what keys the user has'}.")
 
 
 def confirm(

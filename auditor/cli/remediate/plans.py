@@ -10,7 +10,7 @@ import typer
 
 from auditor.cli.options import Accounts, ConfigPath, EndpointUrl, Json, Output, Profile, RunName, Verbose
 from auditor.cli.output import json_text, print_json, say, set_up_logging
-from auditor.cli.remediate.shared import PlanFile, Reason, Who, kind_of, login, means_of, telling_aws
+from auditor.cli.remediate.shared import PlanFile, Reason, Who, author_of, kind_of, login, means_of, telling_aws
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def plan_(
     means = means_of(config, profile, endpoint_url, output)
     with telling_aws():
         folder = find_run(run, Path(means.config.output.folder))
-        plan = plan_of_run(means, folder, who or login(), (kinds, kind_of(through)), account or ())
+        plan = plan_of_run(means, folder, author_of(means, who), (kinds, kind_of(through)), account or ())
     path = out or means.folder / f"{plan.id}.json"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_whole(path, plan.content)

@@ -21,7 +21,8 @@ PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan's file.")
 ItemId = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id; `auditor remediate status` lists them.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.")]
 Who = Annotated[
-    str | None, typer.Option("--as", metavar="NAME", help="Who you are, as approvers are named; your login by default.")
+    str | None,
+    typer.Option("--as", metavar="NAME", help="Who you are, as approvers are named; your login, where they know it."),
 ]
 
 
@@ -61,6 +62,27 @@ def kind_of(name: str) -> "Kind":
     except ValueError:
         step = f"Choose from {', '.join(Kind)}."
         raise UsageError(f"There is no kind {name!r}.", next_step=step) from None
+
+
+def whose_turn(who: str) -> str:
+    """Who must act, at the end of a line; nothing where nobody has to."""
+    return "" if who in {"", "nobody"} else f" ({who})"
+
+
+def author_of(means: "Means", who: str | None) -> str:
+    """Who plans, as approvers are named, so that nobody approves his own plan by having two names.
+
+    Raises:
+        UsageError: nobody said so, and approvers do not know the login.
+    """
+    if who is not None:
+        return who
+    name, approvers = login(), means.approvers()
+    if not any(approvers.named(name)):
+        what = f"Who plans is not known: {name} is no name in {approvers.where}."
+        step = "Say who you are with --as NAME: as that file names you, or as you like where you may not approve."
+        raise UsageError(what, where="--as", next_step=step)
+    return name
 
 
 def login() -> str:

@@ -6,7 +6,7 @@ import typer
 
 from auditor.cli.options import ConfigPath, EndpointUrl, Json, Profile
 from auditor.cli.output import print_json, say
-from auditor.cli.remediate.shared import means_of, telling_aws
+from auditor.cli.remediate.shared import means_of, telling_aws, whose_turn
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ def status(
     json: Json = False,
 ) -> None:
     """Where every item stands, what it waits for, since when, and who must act. The journal alone is asked."""
+    from auditor.formats.words import minute
+
     with telling_aws():
         ledger = means_of(config, profile, endpoint_url, None).ledger()
     chosen = [tracked for tracked in ledger.items.values() if item in {None, tracked.item.id}]
@@ -35,8 +37,9 @@ def status(
         told = _status_document(tracked)
         say(f"{told['item']}  {tracked.item.where}  {told['key']}  {told['state']}", "bold")
         if told["waits_for"]:
-            whose = f" ({told['who']})" if told["who"] else ""
-            say(f"{told['waits_for']}, since {told['since'][:16]}Z{whose}", indent=4)
+            until = f", not before {minute(tracked.until)}Z" if tracked.until else ""
+            since = f"since {minute(tracked.waiting.at)}Z" if tracked.waiting else ""
+            say(f"{told['waits_for']}, {since}{until}{whose_turn(told['who'])}", indent=4)
         if told["failed"]:
             say(f"the last step failed: {told['failed']}", indent=4)
 
@@ -58,7 +61,7 @@ def _status_document(tracked: "Tracked") -> dict[str, Any]:
         "open_intent": tracked.intent.told["step"] if tracked.intent else None,
         "waits_for": tracked.waits_for,
         "since": waiting.at.isoformat() if waiting else None,
-        "until": waiting.told.get("until") if waiting else None,
+        "until": tracked.until.isoformat() if tracked.until else None,
         "who": tracked.who,
         "failed": tracked.failed,
     }
