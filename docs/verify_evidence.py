@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -21,6 +22,9 @@ bag, public_key = Path(sys.argv[1]), load_pem_public_key(Path(sys.argv[2]).read_
 def require(holds, what):
     if not holds:
         sys.exit(f"NOT VERIFIED: {what}")
+
+
+require((bag / "attestation.intoto.json").is_file(), "this is no folder of a signed bundle (unpack an archive first)")
 
 
 def sha256(name):
@@ -45,14 +49,16 @@ envelope = json.loads((bag / "attestation.intoto.json").read_text())
 payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
 signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 signature = base64.b64decode(envelope["signatures"][0]["sig"])
-if isinstance(public_key, rsa.RSAPublicKey):
-    salt = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
-    public_key.verify(signature, signed, salt, hashes.SHA256())
-elif isinstance(public_key, ec.EllipticCurvePublicKey):
-    sizes = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}
-    public_key.verify(signature, signed, ec.ECDSA(sizes[public_key.curve.key_size]))
-else:
-    public_key.verify(signature, signed)
+pss, sizes = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO), {384: hashes.SHA384, 521: hashes.SHA512}
+try:
+    if isinstance(public_key, rsa.RSAPublicKey):
+        public_key.verify(signature, signed, pss, hashes.SHA256())
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+        public_key.verify(signature, signed, ec.ECDSA(sizes.get(public_key.curve.key_size, hashes.SHA256)()))
+    else:
+        public_key.verify(signature, signed)
+except InvalidSignature:
+    sys.exit("NOT VERIFIED: it is not signed by this key")
 subjects = {one["name"]: one["digest"]["sha256"] for one in json.loads(payload)["subject"]}
 require(set(subjects) >= {"manifest-sha256.txt", "tagmanifest-sha256.txt", "bag-info.txt"}, "not signed as a whole")
 require(all(sha256(name) == digest for name, digest in subjects.items()), "what was signed are other files")

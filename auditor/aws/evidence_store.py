@@ -77,13 +77,7 @@ def put_bundle(connection: Connection, bundle: Path, to: str, retained_until: da
     if bundle.stat().st_size > LARGEST:
         step = "Store the folder's files with `aws s3 cp`, or copy the archive with a multipart upload."
         raise OutputError("A bundle of more than 5 GiB is not stored in one piece.", where=str(bundle), next_step=step)
-    lock = _locked_until(retained_until) if retained_until else None
-    if lock is not None and lock <= datetime.now(UTC):
-        step = (
-            "Raise `evidence.retention_days` and export anew, or accept a copy that is not locked with --without-lock."
-        )
-        what = f"The day until which the bundle is to be kept is over ({retained_until}): nothing can be locked so."
-        raise UsageError(what, where=str(bundle), next_step=step)
+    lock = locked_until(retained_until, str(bundle)) if retained_until else None
     store = _Store(_client(connection, bucket), bucket, f"{prefix}/{bundle.name}".lstrip("/"))
     if lock is not None:
         store.confirm_lock()
@@ -95,9 +89,14 @@ def put_bundle(connection: Connection, bundle: Path, to: str, retained_until: da
     return f"{where}?versionId={version}" if version else where
 
 
-def _locked_until(day: date) -> datetime:
-    """The end of that day."""
-    return datetime.combine(day + timedelta(days=1), time(), UTC)
+def locked_until(day: date, where: str) -> datetime:
+    """The end of that day; UsageError where it is over, of what is to be locked until then."""
+    until = datetime.combine(day + timedelta(days=1), time(), UTC)
+    if until <= datetime.now(UTC):
+        step = "Raise `evidence.retention_days`, or accept a copy that is not locked with --without-lock."
+        what = f"The day until which the bundle is to be kept is over ({day}): nothing can be locked so."
+        raise UsageError(what, where=where, next_step=step)
+    return until
 
 
 class _Store:
@@ -193,8 +192,11 @@ class _Store:
         told = self._call("HeadObject", "head_object", Key=self.key, **named)
         until = told.get("ObjectLockRetainUntilDate")
         if told.get("ObjectLockMode") is None and until is None:
-            step = "Allow s3:GetObjectRetention, without which S3 does not tell, and run the same command again."
-            raise OutputError("S3 does not say whether the object is locked.", where=where, next_step=step)
+            step = (
+                "It was stored without a lock (then name another prefix), or may not be told of: allow "
+                "s3:GetObjectRetention, and run the same command again."
+            )
+            raise OutputError("S3 tells of no lock on the object.", where=where, next_step=step)
         if told.get("ObjectLockMode") != LOCK or until is None or until < lock:
             raise OutputError("The object is not locked as it was asked to be.", where=where, next_step=step)
 

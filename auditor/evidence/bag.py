@@ -3,12 +3,15 @@
 Its form has no freedom: the same content always has the same bytes, so that no byte can be changed unseen.
 """
 
+import errno
 import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from auditor.errors import OutputError
 
 DECLARATION, INFO, README = "bagit.txt", "bag-info.txt", "README.txt"
 MANIFEST, TAG_MANIFEST, PAYLOAD = "manifest-sha256.txt", "tagmanifest-sha256.txt", "data"
@@ -36,6 +39,28 @@ MOST_MANIFEST = 1 << 28
 
 class BagError(Exception):
     """What does not hold of a bag, as a sentence."""
+
+
+HERE = frozenset(
+    {
+        *(errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC),
+        *(errno.EPERM, errno.EROFS),
+    }
+)
+"""What the system says of itself, and not of what is read."""
+
+
+def raise_if_here(error: BaseException, bundle: Path) -> None:
+    """Raise OutputError where what failed is the machine that looks at a bundle, of which nothing is known then."""
+    cause: BaseException | None = error
+    while cause is not None:
+        is_here = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in HERE)
+        if is_here or os.strerror(errno.ENOSPC) in str(cause):  # DuckDB has errors of its own
+            step = (
+                "Make room, also for temporary files (TMPDIR), or let it be read. Nothing is known of the bundle yet."
+            )
+            raise OutputError(f"It cannot be looked at here: {cause}.", where=str(bundle), next_step=step) from error
+        cause = cause.__cause__ or cause.__context__
 
 
 def digest_of(path: Path) -> str:

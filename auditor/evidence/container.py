@@ -19,6 +19,11 @@ EARLIEST = (1980, 1, 1, 0, 0, 0)
 PLAIN_FILE = 0o100644 << 16
 """What Unix knows an entry as; the upper half of its external attributes (APPNOTE 4.4.15)."""
 
+LOCAL_FILE = b"PK\x03\x04"
+"""How an archive begins (APPNOTE 4.3.7)."""
+
+PACKED_BY_OTHERS = "it is no bundle, or was packed by something else: what `evidence export --zip` makes is as it was"
+
 CHUNK = 1 << 20
 
 MOST_FILES = 2_000_000
@@ -89,9 +94,16 @@ def _unpack(bundle: Path, folder: Path, names: Sequence[str] | None = None) -> P
                     _extract(archive, entry, folder / "bag" / entry.filename)
             return folder / "bag" / root
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
-        raise BagError(f"it is no archive that can be read: {error}") from error
+        if zipfile.is_zipfile(bundle) or not _begins_as_one(bundle):
+            raise BagError(f"it is no archive that can be read: {error}") from error
+        raise BagError("it is an archive that is cut off: fetch it again, and compare its size") from error
     except OSError as error:
         raise BagError(f"it cannot be unpacked: {error.strerror or error}") from error
+
+
+def _begins_as_one(bundle: Path) -> bool:
+    with bundle.open("rb") as file:
+        return file.read(len(LOCAL_FILE)) == LOCAL_FILE
 
 
 def _checked(entries: list[zipfile.ZipInfo], size: int) -> str:
@@ -99,15 +111,15 @@ def _checked(entries: list[zipfile.ZipInfo], size: int) -> str:
     names = [entry.filename for entry in entries]
     roots = {name.partition("/")[0] for name in names}
     if len(roots) != 1 or len(entries) > MOST_FILES:
-        raise BagError("the archive does not hold one folder of files")
+        raise BagError(f"the archive does not hold one folder of files; {PACKED_BY_OTHERS}")
     if len({name.casefold() for name in names}) != len(names):
         raise BagError("the archive has two files of one name")
     for entry in entries:
         root, _, name = entry.orig_filename.partition("/")
         if not (is_name(root) and is_name(name)):
-            raise BagError(f"no file in a bag is called {entry.orig_filename!r}")
+            raise BagError(f"no file in a bag is called {entry.orig_filename!r}; {PACKED_BY_OTHERS}")
         if entry.compress_type != zipfile.ZIP_STORED or entry.external_attr != PLAIN_FILE:
-            raise BagError(f"{name} is no plain file that is stored as it is")
+            raise BagError(f"{name} is no plain file that is stored as it is; {PACKED_BY_OTHERS}")
     if sum(entry.file_size for entry in entries) > size:
         raise BagError("the archive says that it holds more than it is large")
     return roots.pop()

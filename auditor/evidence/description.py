@@ -6,7 +6,7 @@ from pathlib import Path
 
 from auditor import __version__
 from auditor.evidence import dictionary
-from auditor.evidence.attestation import statement
+from auditor.evidence.attestation import decode_statement, statement
 from auditor.evidence.bag import INFO, PAYLOAD, README, BagError, decode_info, read_tag
 from auditor.evidence.layout import About
 from auditor.formats import words
@@ -40,21 +40,26 @@ judged by, what came of it, and what makes sure that none of it was changed sinc
   data/run.json             who ran it, when, with which version, on which scope; coverage and counts
   data/tables/              every account, user, key and verdict, compliant ones too (Parquet)
   data/findings.*           what fails, is exempt or unknown, for people's and programs' use
+  data/due.ics              when keys fall due, as a calendar
   data/report.html, .pdf    the report
   data/journal.jsonl        what auditor itself changed, if it ever did: rows that prove each other
   data/reconciliation.json  the same things counted in each file that tells of them
   data/data-dictionary.csv  every column: where it comes from, and what it means
   data/bundle.json          the bundle before this one, and how long this one is kept
-  attestation.intoto.json   the signature: DSSE envelope, in-toto statement
+  attestation.intoto.json   the signature, where it is signed: DSSE envelope, in-toto statement
+  attestation.tsr           where it was asked for, an authority's time stamp of the signature (RFC 3161)
 
 How to check it without auditor
 -------------------------------
+In this folder:
+
   sha256sum -c manifest-sha256.txt        every file is what the manifest says
   sha256sum -c tagmanifest-sha256.txt     and so are the manifest and this text
 
-The signature is over README.txt, bag-info.txt, bagit.txt and both manifests, so over everything. A program
-of fifty lines that checks it with a public key is in the manual of auditor (docs/verify_evidence.py). Have
-the public key from somebody else than who gave you this bundle.
+That does not show a file that was added: no other than these, and those of the signature, belongs here. The
+signature is over README.txt, bag-info.txt, bagit.txt and both manifests, so over everything. A program of
+fifty lines that checks all of it with a public key comes with auditor's source, as docs/verify_evidence.py.
+Have it, and the public key, from somebody else than who gave you this bundle.
 
 How to check it with auditor
 ----------------------------
@@ -70,11 +75,20 @@ Kept until {retained_until}. The bundle before: {previous}.
 """
 
 
+NOT_NAMED = "not named"
+"""What stands where a run knows no organisation."""
+
+
+def are_different(one: str | None, other: str | None) -> bool:
+    """Whether two bundles are of two organisations, as far as both name one."""
+    return None not in {one, other} and NOT_NAMED not in {one, other} and one != other
+
+
 def readme(manifest: RunManifest, about: About) -> bytes:
     """The text for a run."""
     previous = f"{about.previous.run_id}, sha256 {about.previous.sha256}" if about.previous else "none is named"
     return TEXT.format(
-        organisation=_line(manifest.organisation or "not named"),
+        organisation=_line(manifest.organisation or NOT_NAMED),
         run=manifest.id,
         as_of=about.as_of,
         scope=_line(manifest.scope),
@@ -93,7 +107,7 @@ def info(manifest: RunManifest, about: About) -> list[tuple[str, str]]:
     scope = f"{coverage.accounts_audited} of {coverage.accounts_in_scope} accounts"
     previous = f"{about.previous.run_id} sha256:{about.previous.sha256}" if about.previous else "none"
     return [
-        ("Source-Organization", manifest.organisation or "not named"),
+        ("Source-Organization", manifest.organisation or NOT_NAMED),
         ("External-Identifier", manifest.id),
         ("External-Description", f"AWS IAM access keys as of {about.as_of}: {scope}, {manifest.scope}"),
         ("Bagging-Date", about.as_of[:10]),
@@ -143,6 +157,18 @@ def check_description(bag: Path, manifest: RunManifest, about: About) -> tuple[s
 
 
 def check_statement(bag: Path, payload: bytes, manifest: RunManifest, about: About) -> None:
-    """Whether what was signed says of the run what the run says, as this version puts it; raises BagError."""
-    if about.made_with.get("auditor") == __version__ and payload != statement_of(bag, manifest):
+    """Whether what was signed says of the run what the run says; raises BagError.
+
+    Of another version it may say more: what it says of the result, the failing controls and the policy is compared.
+    """
+    expected = statement_of(bag, manifest)
+    is_ours = about.made_with.get("auditor") == __version__
+    is_so = payload == expected if is_ours else _told_by(payload) == _told_by(expected)
+    if not is_so:
         raise BagError("what was signed says something else of the run than the run itself")
+
+
+def _told_by(payload: bytes) -> list[object]:
+    predicate = decode_statement(payload).get("predicate")
+    told = predicate if isinstance(predicate, dict) else {}
+    return [told.get(name) for name in ("result", "configuration", "failedTests", "warnedTests")]

@@ -15,17 +15,20 @@ from auditor.evidence import dictionary, reconciliation
 from auditor.evidence.attestation import decode_envelope
 from auditor.evidence.bag import (
     ATTESTATION,
+    INFO,
     PAYLOAD,
     TAG_MANIFEST,
     TIME_STAMP,
     BagError,
     bundle_digest,
     close_bag,
+    decode_info,
     files_of,
+    raise_if_here,
     read_tag,
 )
 from auditor.evidence.container import glimpsed, opened, pack
-from auditor.evidence.description import info, readme, statement_of
+from auditor.evidence.description import are_different, info, readme, statement_of
 from auditor.evidence.layout import (
     ACCOUNT_FOLDER,
     BUNDLE,
@@ -38,7 +41,7 @@ from auditor.evidence.layout import (
     read_about,
 )
 from auditor.evidence.reconciliation import counting_files, encode_totals, totals
-from auditor.evidence.replay import render_reports, report_files, versions
+from auditor.evidence.replay import confirm_judged, render_reports, report_files, versions
 from auditor.evidence.time_stamp import check_time_stamp
 from auditor.formats.words import instant
 from auditor.gather import Progress
@@ -217,9 +220,16 @@ def _link(wanted: Wanted, manifest: RunManifest) -> Link | None:
     """What names the bundle before this one; UsageError where it is not clear which one that is."""
     if wanted.previous is not None:
         try:
-            return _link_to(wanted.previous)[0]
+            link, as_of, whose = _link_to(wanted.previous)
         except BagError as error:
             raise UsageError(f"This is no bundle: {error}.", where=str(wanted.previous), next_step=NAME_IT) from error
+        if as_of >= instant(manifest.as_of):
+            what = f"This bundle is of {as_of}, and so not before this run, which is of {instant(manifest.as_of)}."
+            raise UsageError(what, where=str(wanted.previous), next_step=NAME_IT)
+        if are_different(whose, manifest.organisation):
+            what = f"This bundle is of another organisation, {whose}."
+            raise UsageError(what, where=str(wanted.previous), next_step=NAME_IT)
+        return link
     beside: dict[str, list[Path]] = {}
     for path in sorted(wanted.output.glob(f"{PREFIX}*")) if wanted.output.is_dir() else ():
         name = path.stem if path.suffix == ".zip" else path.name if path.is_dir() else ""
@@ -230,14 +240,14 @@ def _link(wanted: Wanted, manifest: RunManifest) -> Link | None:
         if any(link != links[0] for link in links):
             what = "Two bundles of this run differ, so it is not known which of them is the one before."
             raise UsageError(what, where=str(beside[name][0]), next_step=NAME_IT)
-        link, as_of = links[0]
-        if as_of < instant(manifest.as_of):
+        link, as_of, whose = links[0]
+        if as_of < instant(manifest.as_of) and not are_different(whose, manifest.organisation):
             return link
     return None
 
 
-def _link_beside(path: Path, name: str) -> tuple[Link, str]:
-    """What names a bundle of this folder, and its run's instant; UsageError where it is damaged."""
+def _link_beside(path: Path, name: str) -> tuple[Link, str, str | None]:
+    """As `_link_to`, of a bundle of this folder; UsageError where it is damaged."""
     try:
         return _link_to(path, name)
     except BagError as error:
@@ -245,13 +255,14 @@ def _link_beside(path: Path, name: str) -> tuple[Link, str]:
         raise UsageError(what, where=str(path), next_step=NAME_IT) from error
 
 
-def _link_to(bundle: Path, name: str = "") -> tuple[Link, str]:
-    """What names a bundle, and its run's instant; BagError where it is none, or not of the run that a name says."""
-    with glimpsed(bundle, (f"{PAYLOAD}/{BUNDLE}", TAG_MANIFEST)) as bag:
+def _link_to(bundle: Path, name: str = "") -> tuple[Link, str, str | None]:
+    """What names a bundle, its run's instant and organisation; BagError where it is none, or not of a name's run."""
+    with glimpsed(bundle, (f"{PAYLOAD}/{BUNDLE}", TAG_MANIFEST, INFO)) as bag:
         about = read_about(bag)
         if name and f"{PREFIX}{about.run_id}" != name:
             raise BagError(f"it is of the run {about.run_id}, which its name does not say")
-        return Link(about.run_id, bundle_digest(bag)), about.as_of
+        whose = decode_info(read_tag(bag, INFO)).get("Source-Organization")
+        return Link(about.run_id, bundle_digest(bag)), about.as_of, whose
 
 
 def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
@@ -273,6 +284,13 @@ def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
     for name in KNOWN - set(report_files()):
         if (run / name).exists():
             _copy(run, name, data)
+    try:
+        confirm_judged(data, progress)
+    except (BagError, OutputError) as error:
+        raise_if_here(error, run)
+        why = error.what.removesuffix(".") if isinstance(error, OutputError) else error
+        what = f"The run does not follow from its own raw answers, so it is evidence of nothing: {why}."
+        raise OutputError(what, where=str(run), next_step=RESTORE) from error
     for name, content in render_reports(data, progress):
         if content is None:
             step = "Install the libraries that `auditor doctor` names: the bundle holds the PDF as well."

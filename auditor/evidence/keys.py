@@ -99,6 +99,9 @@ def load_private_key(path: Path, ask: Callable[[], str]) -> PrivateKey:
         UsageError: others can read the file, or it holds no key that can sign.
     """
     content = _content(path)
+    if b"PUBLIC KEY" in content or content.startswith((b"ssh-", b"ecdsa-")):
+        step = "Name the private half, whose file has the same name without .pub."
+        raise UsageError("This is a public key, which signs nothing.", where=str(path), next_step=step)
     if path.stat().st_mode & OTHERS:
         step = f"Take the right away (chmod 600 {path}), and consider whether others have it already."
         raise UsageError("Others can read this private key.", where=str(path), next_step=step)
@@ -134,6 +137,9 @@ def load_public_key(path: Path) -> PublicKey:
 def public_key_of(der: bytes, where: str) -> PublicKey:
     """A public key as AWS KMS gives it (SubjectPublicKeyInfo); UsageError where bundles are not signed with it."""
     key = load_der_public_key(der)
+    if isinstance(key, Ed25519PublicKey):
+        step = "Name a key of RSA or of a NIST curve; Ed25519 is for keys in files."
+        raise UsageError("Bundles are not signed with an Ed25519 key of AWS KMS.", where=where, next_step=step)
     if not isinstance(key, PublicKey) or not is_good(key):
         raise UsageError("Bundles are not signed with this kind of key.", where=where, next_step=GOOD_KEYS)
     return key

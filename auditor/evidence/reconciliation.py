@@ -8,7 +8,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,12 @@ NOT_DELETED = "key_status IS DISTINCT FROM 'Deleted'"
 
 Numbers = Mapping[str, int]
 
-OTHER_TOOLS: Mapping[str, str] = {"findings.ocsf.jsonl": "{", "findings.asff.json": "  {"}
-"""How a line begins that is a finding, or an account that was not audited, in the forms for other tools."""
+OTHER_TOOLS: Mapping[str, Callable[[str], bool]] = {
+    "findings.ocsf.jsonl": lambda line: line.startswith("{"),
+    "findings.asff.json": lambda line: line.startswith("  {"),
+    "findings.oscal.json": lambda line: '"types": ["finding"]' in line,  # an observation; text has its quotes escaped
+}
+"""Whether a line is of a finding, or of an account that was not audited, in the forms for other tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,17 +196,17 @@ def _listed(run: Path, findings: Mapping[str, Any]) -> Iterator[Total]:
         with (run / "findings.csv").open(encoding="utf-8-sig", newline="") as file:
             counted["findings.csv"] = sum(1 for _ in csv.reader(file)) - 1
     yield Total("findings", counted)
-    others = {name: starts for name, starts in OTHER_TOOLS.items() if (run / name).exists()}
+    others = {name: is_one for name, is_one in OTHER_TOOLS.items() if (run / name).exists()}
     if others:
         both = number + len(findings["coverage"]["not_audited"])
-        told = {name: _lines(run / name, starts) for name, starts in others.items()}
+        told = {name: _lines(run / name, is_one) for name, is_one in others.items()}
         yield Total("findings and accounts that were not audited", {"findings.json": both, **told})
 
 
-def _lines(path: Path, starts: str) -> int:
-    """How many lines of a file begin so."""
+def _lines(path: Path, is_one: Callable[[str], bool]) -> int:
+    """How many lines of a file are so."""
     with path.open(encoding="utf-8") as file:
-        return sum(line.startswith(starts) for line in file)
+        return sum(map(is_one, file))
 
 
 def _outlined(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ compared.
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
@@ -50,6 +50,8 @@ class Replayed:
     verdicts: int
     reports: tuple[str, ...]
     """Files that are the same, byte for byte."""
+    within: tuple[str, ...]
+    """Files of another version that say less than today's, and nothing else."""
     not_compared: tuple[str, ...]
     """Files that only the version of auditor, or of its libraries, that made them makes again."""
 
@@ -67,6 +69,21 @@ def replay(run: Path, made_with: Mapping[str, str], progress: Progress) -> Repla
         OutputError: the run cannot be read.
     """
     manifest = load_manifest(run)
+    with _judged_again(run, manifest, progress) as again:
+        compared = _compare_reports(run, again, made_with, progress)
+        verdicts = counted_rows(again / "tables" / "findings.parquet")
+        return Replayed(manifest.coverage.accounts_in_scope, verdicts, *compared)
+
+
+def confirm_judged(run: Path, progress: Progress) -> None:
+    """Judge a stored run again, and compare its tables and numbers, without its reports; raises as `replay`."""
+    with _judged_again(run, load_manifest(run), progress):
+        pass
+
+
+@contextmanager
+def _judged_again(run: Path, manifest: RunManifest, progress: Progress) -> Iterator[Path]:
+    """The folder of a run that was judged anew, whose tables and numbers are those of the stored one."""
     with tempfile.TemporaryDirectory(prefix="auditor-replay-") as place:
         again = Path(place)
         (again / RAW).symlink_to((run / RAW).absolute())
@@ -81,9 +98,7 @@ def replay(run: Path, made_with: Mapping[str, str], progress: Progress) -> Repla
         (again / "run.json").write_bytes(encode_manifest(_manifest(again, manifest, judged)))
         if (again / "run.json").read_bytes() != (run / "run.json").read_bytes():
             raise BagError("run.json has other numbers than the raw answers give")
-        same, not_compared = _compare_reports(run, again, made_with, progress)
-        verdicts = counted_rows(again / "tables" / "findings.parquet")
-        return Replayed(manifest.coverage.accounts_in_scope, verdicts, same, not_compared)
+        yield again
 
 
 def _record(run: Path, manifest: RunManifest, as_of: datetime) -> Record | None:
@@ -182,22 +197,25 @@ def render_reports(run: Path, progress: Progress) -> Iterator[tuple[str, bytes |
 
 def _compare_reports(
     run: Path, again: Path, made_with: Mapping[str, str], progress: Progress
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of reports that are the same, and of those that can only be made again with other versions."""
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The names of reports that are the same, that say less, and that can only be made again with other versions."""
     here = versions()
     is_version = made_with.get("auditor") == here["auditor"]
-    same, not_compared = [], []
+    same: list[str] = []
+    within: list[str] = []
+    not_compared: list[str] = []
     for name, content in render_reports(again, progress):
         stored = (run / name).read_bytes() if (run / name).exists() else None
         can_be_made = content is not None and (dict(made_with) == here if name.endswith(".pdf") else is_version)
-        is_newer = name == FINDINGS and not is_version and _is_within(stored, content)
-        if is_newer or (content is not None and stored == content):
+        if content is not None and stored == content:
             same.append(name)
+        elif name == FINDINGS and not is_version and _is_within(stored, content):
+            within.append(name)
         elif name == FINDINGS or can_be_made:
             raise BagError(f"{name} is not what the raw answers give")
         else:
             not_compared.append(name if stored is not None else f"{name} (which is missing)")
-    return tuple(same), tuple(not_compared)
+    return tuple(same), tuple(within), tuple(not_compared)
 
 
 def _is_within(stored: bytes | None, again: bytes | None) -> bool:

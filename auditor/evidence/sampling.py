@@ -147,17 +147,23 @@ def _drawn(run: Path, number: int, key: Mapping[str, Any], verdicts: Mapping[tup
         instant(key["last_used_at"]) if key["last_used_at"] else None,
         key["last_used_service"],
         tuple(verdicts.get(_subject(key), ())),
-        _evidence(run, str(key["account_id"])),
+        _evidence(run, str(key["account_id"]), key["access_key_id"]),
         console,
         commands,
     )
 
 
-def _evidence(run: Path, account: str) -> str:
-    """The files that tell of an account's keys: its report, or where there is none, what was listed."""
-    listed = [name for name in (answers.LISTING, answers.KEYS) if (run / RAW / account / name).is_file()]
-    is_listed = listed and not (run / RAW / account / answers.REPORT).is_file()
-    return ", ".join(f"data/{RAW}/{account}/{name}" for name in (listed if is_listed else [answers.REPORT]))
+def _evidence(run: Path, account: str, key_id: str | None) -> str:
+    """The files that tell of a key: the account's report, which has no ids, or its listing; and what was looked up."""
+    place = run / RAW / account
+    names = [name for name in (answers.REPORT, answers.LISTING) if (place / name).is_file()]
+    if (
+        key_id is not None
+        and (place / answers.KEYS).is_file()
+        and key_id.encode() in (place / answers.KEYS).read_bytes()
+    ):
+        names.append(answers.KEYS)
+    return ", ".join(f"data/{RAW}/{account}/{name}" for name in names)
 
 
 def _look(key: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -172,6 +178,6 @@ def _look(key: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
 
 
 def _commands(user: str, key_id: str | None) -> Iterator[str]:
-    yield f"aws iam list-access-keys --user-name {quote(user)}"
+    yield f"aws iam list-access-keys --user-name={quote(user)}"
     if key_id:
-        yield f"aws iam get-access-key-last-used --access-key-id {quote(key_id)}"
+        yield f"aws iam get-access-key-last-used --access-key-id={quote(key_id)}"

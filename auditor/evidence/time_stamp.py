@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import logging
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from rfc3161_client.tsp import PKIStatus
 from auditor.errors import OutputError, UsageError
 from auditor.evidence.bag import TIME_STAMP, BagError, read_tag
 from auditor.formats.words import instant
+
+log = logging.getLogger(__name__)
 
 SECONDS = 30
 MOST_BYTES = 1 << 20
@@ -75,7 +78,7 @@ class Stamped:
 
 
 def check_time_stamp(
-    bag: Path, message: bytes, roots: Sequence[x509.Certificate], not_before: datetime | None = None
+    bag: Path, message: bytes, roots: Sequence[x509.Certificate], within: tuple[datetime, datetime] | None = None
 ) -> Stamped:
     """What the time stamp of a bag says about a message.
 
@@ -83,10 +86,10 @@ def check_time_stamp(
         bag: the bag.
         message: what was stamped.
         roots: certificates of authorities that are trusted; without any, nothing is known of who stamped.
-        not_before: the instant before which there was nothing to be stamped.
+        within: the instants between which it was stamped: when there was something to be, and now.
 
     Raises:
-        BagError: it is no time stamp of the message, of an earlier time, or not by such an authority.
+        BagError: it is no time stamp of the message, of another time, or not by such an authority.
     """
     content = read_tag(bag, TIME_STAMP)
     try:
@@ -98,10 +101,12 @@ def check_time_stamp(
         raise BagError(f"{TIME_STAMP} is no time stamp: {error}") from error
     if not is_whole or digest != hashlib.sha512(message).digest():
         raise BagError(f"{TIME_STAMP} is not of this signature")
-    if not_before is not None and at < not_before:
+    if within is not None and at < within[0]:
         raise BagError(
-            f"{TIME_STAMP} is of {instant(at)}, before {instant(not_before)}, when there was nothing to stamp"
+            f"{TIME_STAMP} is of {instant(at)}, before {instant(within[0])}, when there was nothing to stamp"
         )
+    if within is not None and at > within[1]:
+        raise BagError(f"{TIME_STAMP} is of {instant(at)}, which is yet to come: one of the two clocks is wrong")
     if not roots:
         return Stamped(at, is_trusted=False)
     builder = VerifierBuilder()
@@ -110,7 +115,9 @@ def check_time_stamp(
     try:
         builder.build().verify_message(response, message)
     except (VerificationError, ValueError) as error:
-        raise BagError(f"{TIME_STAMP} is not by an authority that was given: {error}") from error
+        log.debug("%s: %s", TIME_STAMP, error)
+        what = f"not by an authority that was given, or its certificate was not valid at {instant(at)}"
+        raise BagError(f"{TIME_STAMP} is {what}") from error
     return Stamped(at, is_trusted=True)
 
 

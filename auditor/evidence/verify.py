@@ -13,8 +13,8 @@ The first that does not hold ends it: what stands on it means nothing any more.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -31,10 +31,11 @@ from auditor.evidence.bag import (
     check_complete,
     check_fixity,
     decode_info,
+    raise_if_here,
     read_tag,
 )
 from auditor.evidence.container import opened
-from auditor.evidence.description import check_description, check_statement
+from auditor.evidence.description import are_different, check_description, check_statement
 from auditor.evidence.keys import PublicKey, fingerprint
 from auditor.evidence.layout import About, check_form, check_names, read_about
 from auditor.evidence.reconciliation import check_totals
@@ -46,7 +47,7 @@ from auditor.history import JOURNAL, load_manifest
 from auditor.model import RunManifest
 
 CLOCKS_DIFFER = timedelta(minutes=5)
-"""By how much the authority's clock may be behind that of the run's machine."""
+"""By how much the authority's clock may be behind that of the run's machine, or before this one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,11 @@ class Verification:
     sha256: str = ""
 
     @property
+    def not_compared(self) -> tuple[str, ...]:
+        """Files that hold whatever they say: only what made them can make them again."""
+        return tuple(name for check in self.checks for name in check.not_compared)
+
+    @property
     def problem(self) -> Check | None:
         """The first check that does not hold."""
         return next((check for check in self.checks if not check.holds), None)
@@ -89,25 +95,36 @@ class Trust:
     """Whose time stamps are believed."""
     replays: bool = True
     """Whether the verdicts are made again."""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """The instant: nothing was stamped later."""
 
 
 def verify(bundle: Path, trust: Trust, progress: Progress) -> Verification:
-    """Check a bundle. It may be anything at all: whatever is wrong with it is the answer, not an error."""
+    """Check a bundle. It may be anything at all: whatever is wrong with it is the answer, not an error.
+
+    Raises:
+        OutputError: this machine cannot check it: no room, or it may not be read.
+    """
     checks: list[Check] = []
     with ExitStack() as stack:
         looked = _Looked(bundle, trust, progress, stack)
         for name, check in looked.steps():
             try:
                 told = check()
-            except (BagError, AuditorError) as error:
-                checks.append(Check(name, f"{error}", holds=False))
-                break
-            except (Exception, RecursionError) as error:  # noqa: BLE001 - made to break what reads it, perhaps
-                checks.append(Check(name, f"it cannot be read ({type(error).__name__}: {error})", holds=False))
+            except Exception as error:  # noqa: BLE001 - made to break what reads it, perhaps
+                raise_if_here(error, bundle)
+                checks.append(Check(name, _why(error), holds=False))
                 break
             if told is not None:
                 checks.append(told if isinstance(told, Check) else Check(name, told))
         return Verification(bundle, tuple(checks), looked.about, looked.manifest, looked.sha256)
+
+
+def _why(error: Exception) -> str:
+    """Why something does not hold; what to do about a run of one's own is nothing to whoever checks it."""
+    if isinstance(error, AuditorError):
+        return error.what.removesuffix(".")
+    return f"{error}" if isinstance(error, BagError) else f"it cannot be read ({type(error).__name__}: {error})"
 
 
 @dataclass
@@ -141,8 +158,8 @@ class _Looked:
         self.progress.phase("Opening the bundle")
         self.bag = self.stack.enter_context(opened(self.bundle))
         check_form(self.bag)
-        kind = "folder" if self.bundle.is_dir() else "archive, which holds its files and nothing else"
-        return f"It is a {kind}."
+        is_folder = self.bundle.is_dir()
+        return "It is a folder." if is_folder else "It is an archive, which holds its files and nothing else."
 
     def _completeness(self) -> str:
         self.listed = check_complete(self.bag)
@@ -184,7 +201,9 @@ class _Looked:
             raise BagError("it has a time stamp and no signature that it could be of")
         assert self.manifest is not None
         earliest = self.manifest.finished_at - CLOCKS_DIFFER
-        stamped = check_time_stamp(self.bag, read_tag(self.bag, ATTESTATION), self.trust.authorities, earliest)
+        latest = self.trust.now + CLOCKS_DIFFER
+        said = read_tag(self.bag, ATTESTATION)
+        stamped = check_time_stamp(self.bag, said, self.trust.authorities, (earliest, latest))
         at = f"{stamped.at:%Y-%m-%d %H:%M:%S}Z"
         if not stamped.is_trusted:
             told = f"A time stamp says that the signature was there at {at}; no authority was given to check it with."
@@ -204,8 +223,14 @@ class _Looked:
             raise BagError("it names no bundle before it, and one was given")
         with opened(self.trust.previous) as before:
             check_fixity(before, check_complete(before))
-            found = (read_about(before).run_id, bundle_digest(before))
+            there = read_about(before)
+            found = (there.run_id, bundle_digest(before))
             self._confirm_journal(before / PAYLOAD / JOURNAL)
+            whose = decode_info(read_tag(before, INFO)).get("Source-Organization")
+        if there.as_of >= self.about.as_of:
+            raise BagError(f"what it names as the bundle before is of {there.as_of}, and so not before it")
+        if are_different(whose, decode_info(read_tag(self.bag, INFO)).get("Source-Organization")):
+            raise BagError(f"the bundle before it is of another organisation, {whose}")
         if found != (named.run_id, named.sha256):
             raise BagError(f"the bundle before it was {named.run_id} with {named.sha256}, and not the one given")
         return f"The bundle before it is {named.run_id}, as it was then."
@@ -232,6 +257,10 @@ class _Looked:
             f"The raw answers of {counted(done.accounts, 'account')}, judged again, give the same "
             f"{counted(done.verdicts, 'verdict')} and numbers, and byte for byte {', '.join(done.reports)}."
         )
+        if done.within:
+            told += (
+                f" Another version made {', '.join(done.within)}, which says less than this one does, and nothing else."
+            )
         not_compared = (*by_others, *done.not_compared)
         if not_compared:
             told += f" Made by other versions, and so NOT compared: {', '.join(not_compared)}."

@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import resource
 import signal
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from auditor.demo import Call, EmbeddedOrganisation, ErrorFault, Fault, RawFault
 from auditor.errors import OutputError, UsageError
 from tests.cli.test_audit_command import AS_OF, ended, organisation
 from tests.conftest import CommandLine, StartCloud, connect
+from tests.evidence.authority import serving
 from tests.remediation.test_kms_approval import make_key
 
 NAME = "auditor-evidence-"
@@ -130,7 +134,7 @@ def test_a_sample_follows_from_the_auditors_number_alone(cli: CommandLine) -> No
     (old,) = (row for row in rows if row["user"] == "old")
     assert "key-age: non_compliant" in old["verdicts"]
     assert old["console"].endswith("/users/details/old?section=security_credentials")
-    assert old["commands"].startswith("aws iam list-access-keys --user-name old && aws iam get-access-key-last-used")
+    assert old["commands"].startswith("aws iam list-access-keys --user-name=old && aws iam get-access-key-last-used")
     assert (old["checked_by"], old["result"]) == ("", "")
     shown = cli.run("evidence", "sample", bundle, "--n", "1", "--seed", "x")
     ended(shown, 0)
@@ -276,7 +280,7 @@ def test_a_lock_that_s3_does_not_tell_of_names_the_right_that_is_missing(planned
     """HeadObject leaves it out for who has no s3:GetObjectRetention."""
     cloud, plan, bundle = planned
     plan += [None, None, None, RawFault(b"")]
-    with pytest.raises(OutputError, match="does not say") as refused:
+    with pytest.raises(OutputError, match="tells of no lock") as refused:
         put_bundle(connect(cloud), bundle, "s3://evidence/x", datetime.now(UTC).date() + timedelta(days=1))
     assert "s3:GetObjectRetention" in refused.value.next_step
 
@@ -287,6 +291,8 @@ def test_a_lock_that_s3_does_not_tell_of_names_the_right_that_is_missing(planned
     [
         (("export", "nothing"), "There is no run nothing"),
         (("export", "--sign", "nowhere"), "cannot be read"),
+        (("export", "--sign", ""), "No key is named to sign with"),
+        (("export", "--sign", "kms: "), "No key is named to sign with"),
         (("export", "--timestamp", "http://127.0.0.1:9/"), "nothing to be stamped"),
         (("export", "--previous", "nowhere"), "no bundle"),
         (("keygen", "x", "--type", "dsa"), "no type"),
@@ -299,6 +305,76 @@ def test_what_is_wrong_is_said(cli: CommandLine, options: tuple[str, ...], said:
     ended(finished, 2)
     assert said in " ".join(finished.err.split())
     assert not (cli.folder / "evidence").exists() or not list((cli.folder / "evidence").iterdir())
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_public_key_signs_nothing(cli: CommandLine) -> None:
+    """It is said which half was meant."""
+    ended(cli.run("evidence", "keygen", "key"), 0)
+    refused = cli.run("evidence", "export", "--sign", "key.pub")
+    ended(refused, 2)
+    assert "This is a public key" in refused.err
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_signature_is_stamped_and_the_stamp_verified(cli: CommandLine, tmp_path: Path) -> None:
+    """By OpenSSL's own authority, from the command line; without its root, or by another's, that is said."""
+    ended(cli.run("evidence", "keygen", "key"), 0)
+    with serving(tmp_path) as authority:
+        ended(cli.run("evidence", "export", "--sign", "key", "--timestamp", authority.url, "-q"), 0)
+    bundle = str(bundle_of(cli))
+    assert Path(bundle, "attestation.tsr").stat().st_size
+    command = ("evidence", "verify", bundle, "--key", "key.pub", "--no-replay", "-q")
+    verified = cli.run(*command, "--authority", str(authority.root))
+    ended(verified, 0)
+    assert "The authority confirms that the signature was there at " in " ".join(verified.out.split())
+    assert "no authority was given to check it with" in " ".join(cli.run(*command).out.split())
+    (tmp_path / "other").mkdir()
+    with serving(tmp_path / "other") as other:
+        refused = cli.run(*command, "--authority", str(other.root))
+    ended(refused, 9)
+    assert "not by an authority that was given" in " ".join(refused.out.split())
+
+
+@pytest.mark.usefixtures("cloud")
+@pytest.mark.parametrize("what", ["export", "verify", "sample"])
+def test_a_disk_that_is_full_says_nothing_of_the_evidence(cli: CommandLine, what: str) -> None:
+    """Exit code 4, and nothing is left behind: a bundle that cannot be looked at here may be sound."""
+    ended(cli.run("evidence", "export", "--zip", "-q"), 0)
+    bundle = bundle_of(cli)
+    room = cli.folder / "room"
+    room.mkdir()
+    commands = {
+        "export": ("export", "--bundles", str(room), "-q"),
+        "verify": ("verify", str(bundle), "--unsigned", "-q"),
+        "sample": ("sample", str(bundle), "--seed", "1"),
+    }
+    process = subprocess.run(
+        [sys.executable, "-m", "auditor", "evidence", *commands[what]],
+        cwd=cli.folder,
+        env=cli.whole_environment | {"TMPDIR": str(room)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 4, process.stderr + process.stdout
+    said = " ".join((process.stdout + process.stderr).split())
+    assert "DOES NOT HOLD" not in said
+    assert "no sound bundle" not in said
+    assert "File too large" in said
+    assert list(room.iterdir()) == []
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_retention_that_is_over_is_told_before_the_bundle_is_made(cli: CommandLine) -> None:
+    """A bundle that cannot be locked would be in the way of the next one."""
+    config = cli.folder / "config.toml"
+    config.write_text(config.read_text().replace(f"retention_days = {RETENTION.days}", "retention_days = 1"))
+    refused = cli.run("evidence", "export", "--to", "s3://evidence/x", "-q")
+    ended(refused, 2)
+    assert "is over" in refused.err
+    assert not (cli.folder / "evidence").exists()
 
 
 def test_ctrl_c_says_nothing_of_runs(cli: CommandLine) -> None:

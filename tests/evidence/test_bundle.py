@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,18 +20,20 @@ import pytest
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary
 from auditor.evidence.attestation import sign_by_key
-from auditor.evidence.bag import ATTESTATION, TAG_MANIFEST, bundle_digest, decode_manifest
+from auditor.evidence.bag import ATTESTATION, MANIFEST, TAG_MANIFEST, bundle_digest, close_bag, decode_manifest
 from auditor.evidence.container import pack
+from auditor.evidence.description import info, readme, statement_of
 from auditor.evidence.export import Exported, Wanted, export
 from auditor.evidence.keys import KeyKind, load_private_key, load_public_key, make_key
-from auditor.evidence.layout import Link
+from auditor.evidence.layout import Link, encode_about
 from auditor.evidence.reconciliation import totals
-from auditor.evidence.replay import _is_within
+from auditor.evidence.replay import _is_within, _manifest, _record
 from auditor.evidence.sampling import draw
 from auditor.evidence.verify import Check, Trust, Verification, verify
 from auditor.formats.contract import FINDING_FIELDS
-from auditor.history import load_manifest
+from auditor.history import load_manifest, write_tables
 from auditor.history.manifest import encode_manifest
+from auditor.judging import judge
 from auditor.tables import ACCOUNTS, ACTIONS, CREDENTIALS, FINDINGS, KEYS, PENDING, USERS
 from tests.conftest import NoProgress
 
@@ -121,8 +124,25 @@ def test_a_run_that_does_not_add_up_is_no_evidence(run_folder: Path, tmp_path: P
     manifest = load_manifest(run)
     coverage = replace(manifest.coverage, users=manifest.coverage.users + 1)
     (run / "run.json").write_bytes(encode_manifest(replace(manifest, coverage=coverage)))
-    with pytest.raises(OutputError, match="users do not add up"):
+    with pytest.raises(OutputError, match=r"raw answers, so it is evidence of nothing: run\.json has other numbers"):
         made(run, tmp_path / "evidence")
+    population = json.loads((run_folder / "population.json").read_bytes())
+    population["accounts"].pop()
+    (run / "run.json").write_bytes((run_folder / "run.json").read_bytes())
+    (run / "population.json").write_text(json.dumps(population))
+    with pytest.raises(OutputError, match="accounts of the organisation do not add up"):
+        made(run, tmp_path / "evidence")
+    assert list((tmp_path / "evidence").iterdir()) == []
+
+
+def test_a_damaged_answer_is_not_signed(run_folder: Path, sign: Sign, tmp_path: Path) -> None:
+    """Locked away for years it would be a bundle that never holds."""
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    (answer,) = run.glob("raw/222222222222/credential-report.csv")
+    answer.write_bytes(answer.read_bytes().replace(b",false,", b",true,", 1))
+    with pytest.raises(OutputError, match="does not follow from its own raw answers"):
+        made(run, tmp_path / "evidence", sign=sign)
     assert list((tmp_path / "evidence").iterdir()) == []
 
 
@@ -206,7 +226,7 @@ def test_every_total_holds(bundle: Path) -> None:
     assert found["accounts that were not audited"].counted["raw answers"] == 1
     assert found["findings"].counted["findings.csv"] > 3
     others = found["findings and accounts that were not audited"].counted
-    assert set(others) == {"findings.json", "findings.ocsf.jsonl", "findings.asff.json"}
+    assert set(others) == {"findings.json", "findings.ocsf.jsonl", "findings.asff.json", "findings.oscal.json"}
     assert others["findings.json"] == found["findings"].counted["findings.json"] + 1
     assert found["rows of the journal"].counted["journal.jsonl"] > 5
 
@@ -238,6 +258,10 @@ def test_every_column_is_explained(bundle: Path) -> None:
         (path, *_) = (bundle / "data" / "raw").glob(f"*/{name}.json")
         expected |= {(f"raw/*/{name}.json", field) for field in json.loads(path.read_text())}
     assert expected - told == set()
+    files = {
+        re.sub(r"raw/\d+/", "raw/*/", path) for path in decode_manifest((bundle / MANIFEST).read_bytes(), MANIFEST)
+    }
+    assert {file.removeprefix("data/") for file in files} - {row["file"] for row in rows} == {dictionary.FILE}
 
 
 # ------------------------------------------------------------------------------------------------- by others
@@ -276,7 +300,9 @@ def test_fifty_lines_of_somebody_else_verify_it(run_folder: Path, tmp_path: Path
     bundle = made(run_folder, tmp_path / "evidence", sign=lambda payload: sign_by_key(payload, private)).path
     good = run_script(bundle, tmp_path / "ours.pub")
     assert (good.returncode, good.stdout.endswith("there is no other.\n")) == (0, True), good.stderr
-    assert run_script(bundle, tmp_path / "theirs.pub").returncode != 0
+    assert run_script(bundle, tmp_path / "theirs.pub").stderr == "NOT VERIFIED: it is not signed by this key\n"
+    for other in (tmp_path / "evidence", bundle / "README.txt", made(run_folder, tmp_path / "unsigned").path):
+        assert "no folder of a signed bundle" in run_script(other, tmp_path / "ours.pub").stderr
     assert verify(bundle, Trust([load_public_key(tmp_path / "ours.pub")]), NoProgress()).problem is None
     (bundle / "data" / "stray").write_text("x")
     assert "stray" in run_script(bundle, tmp_path / "ours.pub").stderr
@@ -288,7 +314,7 @@ def test_fifty_lines_of_somebody_else_verify_it(run_folder: Path, tmp_path: Path
 def test_the_script_is_short_and_needs_nothing_of_ours() -> None:
     """Somebody can read it before trusting it."""
     lines = [line for line in SCRIPT.read_text().splitlines() if line.strip()]
-    assert len(lines) <= 60
+    assert len(lines) <= 50
     assert "import auditor" not in SCRIPT.read_text()
 
 
@@ -307,17 +333,23 @@ def with_keys(run: Path, folder: Path, query: str) -> Path:
 
 def test_a_users_name_is_no_command_of_its_own(run_folder: Path, tmp_path: Path) -> None:
     """Whatever he is called, there are as many commands as there are questions."""
-    hostile = "x && rm -rf ~ && y"
+    hostile = "-x && rm -rf ~ && y"
     run = with_keys(run_folder, tmp_path, f"""SELECT * REPLACE ('{hostile}' AS "user") FROM keys WHERE NOT is_root""")
     for one in draw(run, 25, "1").drawn:
-        assert one.commands[0] == f"aws iam list-access-keys --user-name '{hostile}'"
+        assert one.commands[0] == f"aws iam list-access-keys --user-name='{hostile}'"
         assert all(command.startswith("aws iam ") for command in one.commands)
 
 
 def test_a_sample_names_the_answers_that_are_there(run_folder: Path, tmp_path: Path) -> None:
-    """The report; where an account was read by listing, what was listed."""
+    """The report, and the look-up that has the key's id; where an account was read by listing, what was listed."""
     run = with_keys(run_folder, tmp_path, "SELECT * FROM keys")
-    assert all(one.evidence.endswith("/credential-report.csv") for one in draw(run, 25, "1").drawn)
+    drawn = draw(run, 25, "1").drawn
+    assert {one.evidence.count("keys.json") for one in drawn} == {0, 1}
+    for one in drawn:
+        files = one.evidence.split(", ")
+        assert files[0].endswith("/credential-report.csv")
+        told = b"".join((run / file.removeprefix("data/")).read_bytes() for file in files)
+        assert one.access_key_id is None or one.access_key_id.encode() in told
     for path in run.glob("raw/*/credential-report.csv"):
         path.rename(path.with_name("listing.json"))
     for one in draw(run, 25, "1").drawn:
@@ -402,21 +434,55 @@ def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
     for load in (load_public_key, lambda path: load_private_key(path, lambda: "")):
         with pytest.raises(UsageError) as refused:
             load(tmp_path / "key")
-        assert "Ed25519" in refused.value.next_step
+        assert any(words in refused.value.next_step for words in ("Ed25519", "Name the private half"))
 
 
 # ------------------------------------------------------------------------------------------------- the chain
 
 
-def later(run: Path, folder: Path, days: int) -> Path:
-    """The same run, as if it were of some days later: nothing but its name and instant."""
+def later(run: Path, folder: Path, days: int, **changes: str) -> Path:
+    """The same answers, judged some days later."""
     target = folder / f"run-{days}"
     shutil.copytree(run, target)
-    manifest = load_manifest(target)
-    at = manifest.as_of + timedelta(days=days)
-    name = f"{at:%Y%m%dT%H%M%SZ}-{manifest.id.split('-')[1]}"
-    (target / "run.json").write_bytes(encode_manifest(replace(manifest, id=name, as_of=at)))
+    before = load_manifest(target)
+    at = before.as_of + timedelta(days=days)
+    name = f"{at:%Y%m%dT%H%M%SZ}-{before.id.split('-')[1]}"
+    manifest = replace(before, id=name, as_of=at, **changes)  # type: ignore[arg-type]
+    judged = judge(target, manifest.policy, at, NoProgress())
+    kept = _record(target, manifest, at)
+    shutil.rmtree(target / "tables")
+    write_tables(target, judged.parts, {"actions": kept.actions, "pending": kept.pending} if kept else {})
+    (target / "run.json").write_bytes(encode_manifest(_manifest(target, manifest, judged)))
     return target
+
+
+def test_the_bundle_before_is_before_and_of_the_same_organisation(
+    run_folder: Path, trust: Trust, sign: Sign, tmp_path: Path
+) -> None:
+    """Neither a later one, nor the run's own, nor somebody else's: at the export, and when it is verified."""
+    first = made(run_folder, tmp_path / "evidence", sign=sign)
+    run = later(run_folder, tmp_path, 30)
+    second = made(run, tmp_path / "evidence", sign=sign)
+    for exported, before in ((run_folder, second), (run, second)):
+        with pytest.raises(UsageError, match="and so not before this run"):
+            made(exported, tmp_path / "x", previous=before.path)
+    theirs = later(run_folder, tmp_path / "theirs", 60, organisation="o-somebodyelse")
+    with pytest.raises(UsageError, match="of another organisation"):
+        made(theirs, tmp_path / "x", previous=second.path)
+    assert made(theirs, tmp_path / "evidence").about.previous is None, "it begins a chain of its own"
+    for about, words in (
+        (replace(first.about, previous=Link(second.about.run_id, second.sha256)), "and so not before it"),
+        (replace(second.about, previous=None), "names no bundle before it"),
+    ):
+        bundle = first if about.run_id == first.about.run_id else second
+        (bundle.path / "data" / "bundle.json").write_bytes(encode_about(about))
+        manifest = load_manifest(bundle.path / "data")
+        close_bag(bundle.path, readme(manifest, about), info(manifest, about))
+        (bundle.path / ATTESTATION).write_bytes(sign(statement_of(bundle.path, manifest)))
+        previous = second.path if about.previous else first.path
+        problem = verify(bundle.path, replace(trust, replays=False, previous=previous), NoProgress()).problem
+        assert problem is not None
+        assert (problem.name, words in problem.told) == ("chain", True), problem.told
 
 
 def test_each_bundle_names_the_one_before(run_folder: Path, trust: Trust, sign: Sign, tmp_path: Path) -> None:
@@ -469,7 +535,7 @@ def test_the_bundle_before_is_never_guessed(run_folder: Path, sign: Sign, tmp_pa
     manifest.write_bytes(content)
     whole = archive.read_bytes()
     archive.write_bytes(whole[:-9])
-    refused(archive, "no archive")
+    refused(archive, "an archive that is cut off")
     archive.write_bytes(whole.replace(b'"schema": "auditor.bundle/1"', b'"schema": "auditor.bundle/2"'))
     refused(archive, "no archive")
     archive.unlink()

@@ -12,6 +12,7 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from warnings import catch_warnings
@@ -394,6 +395,44 @@ def test_what_another_version_made_is_named_as_not_compared(
     (replay,) = (check for check in found.checks if check.name == "replay")
     assert {"report.html", "README.txt", "bag-info.txt", "data-dictionary.csv"} <= set(replay.not_compared)
     assert "NOT compared" in replay.told
+    assert found.not_compared == replay.not_compared
+    assert "byte for byte" in replay.told
+    assert "findings.json" in replay.told
+
+
+def test_a_signature_says_what_the_run_says_whatever_version_made_it(
+    bundle: Path, trust: Trust, sign: Sign, tmp_path: Path
+) -> None:
+    """PASSED over a run with violations is what other people's programs read; another version may only say more."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    as_another_version(copy)
+    made_again(copy, sign)
+    truly = statement_of(copy, load_manifest(copy / "data"))
+    policy = hashlib.sha256((copy / "data" / "policy.toml").read_bytes()).hexdigest()
+    more = json.dumps(json.loads(truly) | {"more": 1}).encode()
+    for said, holds in ((truly, True), (more, True), (statement(copy, "PASSED", policy, [], []), False)):
+        (copy / ATTESTATION).write_bytes(sign(said))
+        problem = verified(copy, replace(trust, replays=False)).problem
+        assert (problem is None) is holds, problem
+
+
+def test_what_another_version_says_less_of_is_not_byte_for_byte(
+    bundle: Path, trust: Trust, sign: Sign, tmp_path: Path
+) -> None:
+    """It is told as what it is."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    replaced("bundle.json", b'"auditor": "', b'"auditor": "9')(copy)
+    path = copy / "data" / "findings.json"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if '"account_name": ' not in line))
+    made_again(copy, sign)
+    found = verified(copy, trust)
+    assert found.problem is None, found.problem
+    told = found.checks[-1].told
+    assert "findings.json, which says less than this one does" in told
+    assert "findings.json" not in told.partition("byte for byte")[2].partition(".oscal")[0]
 
 
 def test_a_statement_that_says_more_than_the_run_is_found(
@@ -525,12 +564,16 @@ def test_an_archive_is_its_own_files_and_nothing_else(bundle: Path, trust: Trust
         "something before": b"MZ" + good,
         "something behind": good + b"PK",
         "cut off": good[:-30],
+        "half": good[: len(good) // 2],
         "not an archive": b"PK\x03\x04",
         "nothing": b"",
     }
     for what, content in tricks.items():
         (tmp_path / "tricky.zip").write_bytes(content)
-        assert verified(tmp_path / "tricky.zip", trust).problem is not None, what
+        problem = verified(tmp_path / "tricky.zip", trust).problem
+        assert problem is not None, what
+        words = {"half": "cut off: fetch it again", "a folder": "packed by something else", "compressed": "no bundle"}
+        assert words.get(what, "") in problem.told, problem.told
     assert not (tmp_path / "evil.txt").exists()
     assert verified(tmp_path / "nowhere", trust).problem is not None
 
@@ -557,7 +600,7 @@ def test_any_bytes_are_an_answer_and_never_an_error(
 def test_any_text_in_what_is_read_first_is_an_answer(
     bundle: Path, trust: Trust, tmp_path: Path, data: st.DataObject
 ) -> None:
-    """Manifests, bag-info.txt, envelope and bundle.json of any content, in a folder."""
+    """Manifests, bag-info.txt, bagit.txt and envelope of any content, in a folder."""
     copy = tmp_path / "copy"
     if not copy.exists():
         shutil.copytree(bundle, copy)
@@ -568,5 +611,33 @@ def test_any_text_in_what_is_read_first_is_an_answer(
     (copy / name).write_bytes(made)
     try:
         assert (verified(copy, trust).problem is None) == (made == before)
+    finally:
+        (copy / name).write_bytes(before)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_content_that_is_sealed_anew_is_an_answer(
+    bundle: Path, trust: Trust, sign: Sign, tmp_path: Path, data: st.DataObject
+) -> None:
+    """Whoever signs may put anything into the files that are counted and judged: that is told, and is no error."""
+    copy = tmp_path / "copy"
+    if not copy.exists():
+        shutil.copytree(bundle, copy)
+    names = [name for name in names_of(bundle) if name.startswith("data/") and not name.endswith((".html", ".pdf"))]
+    name = data.draw(st.sampled_from(names))
+    before = (bundle / name).read_bytes()
+    lines = before.splitlines(keepends=True) or [b""]
+    content = bytearray(before)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at, length = data.draw(st.integers(0, max(0, len(content) - 1))), data.draw(st.integers(0, 40))
+        content[at : at + length] = data.draw(st.one_of(st.binary(max_size=40), st.sampled_from(lines)))
+    (copy / name).write_bytes(content)
+    try:
+        sealed(copy, sign)
+        found = verified(copy, trust)
+        assert found.checks
+        if bytes(content) == before:
+            assert found.problem is None
     finally:
         (copy / name).write_bytes(before)

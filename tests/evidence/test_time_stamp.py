@@ -132,12 +132,14 @@ def test_what_is_no_http_is_no_time_stamp(answer: bytes) -> None:
 
 
 def test_a_stamp_from_before_there_was_anything_is_refused(stamped: Path) -> None:
-    """Nobody stamps today what is made tomorrow."""
-    message = (stamped / ATTESTATION).read_bytes()
-    at = check_time_stamp(stamped, message, (), not_before=datetime(2020, 1, 1, tzinfo=UTC)).at
-    assert check_time_stamp(stamped, message, (), not_before=at).at == at
+    """Nobody stamps today what is made tomorrow, nor was anything stamped tomorrow."""
+    message, second = (stamped / ATTESTATION).read_bytes(), timedelta(seconds=1)
+    at = check_time_stamp(stamped, message, ()).at
+    assert check_time_stamp(stamped, message, (), (at, at)).at == at
     with pytest.raises(BagError, match="nothing to stamp"):
-        check_time_stamp(stamped, message, (), not_before=at + timedelta(seconds=1))
+        check_time_stamp(stamped, message, (), (at + second, at + second))
+    with pytest.raises(BagError, match="yet to come"):
+        check_time_stamp(stamped, message, (), (at - second, at - second))
 
 
 @pytest.mark.parametrize(("start", "end"), [(-9, -1), (1, 9)])

@@ -104,6 +104,8 @@ def _say_verification(found: "Verification") -> None:
         return
     left = [check.name for check in found.checks if not check.was_made]
     said = f" Not checked, as told above: {', '.join(left)}." if left else ""
+    if found.not_compared:
+        said += f" These may say anything, since other versions made them: {', '.join(found.not_compared)}."
     say(f"Everything that was checked holds.{said}", "bold")
     manifest = found.manifest
     if manifest is not None and not manifest.is_complete:
@@ -121,6 +123,7 @@ def _verification_document(found: "Verification") -> dict[str, Any]:
         "run": about.run_id if about else None,
         "as_of": about.as_of if about else None,
         "sha256": found.sha256 or None,
+        "not_compared": list(found.not_compared),
         "checks": [_check_document(check) for check in found.checks],
     }
 
@@ -133,7 +136,7 @@ def _check_document(check: "Check") -> dict[str, Any]:
 @contextmanager
 def _sound(bundle: Path) -> Iterator[Path]:
     """The run of a bundle whose files are what its manifests say; EvidenceError where they are not."""
-    from auditor.evidence.bag import PAYLOAD, BagError, check_complete, check_fixity
+    from auditor.evidence.bag import PAYLOAD, BagError, check_complete, check_fixity, raise_if_here
     from auditor.evidence.container import opened
     from auditor.evidence.layout import check_names
 
@@ -145,7 +148,10 @@ def _sound(bundle: Path) -> Iterator[Path]:
             with suppress(OSError):
                 sys.stderr.write(f"{UNASKED}\n")
             yield bag / PAYLOAD
-    except BagError as error:
+    except (BagError, EvidenceError, OSError, MemoryError) as error:
+        raise_if_here(error, bundle)
+        if not isinstance(error, BagError):
+            raise
         step = "`auditor evidence verify` checks it from the beginning."
         raise EvidenceError(f"This is no sound bundle: {error}.", where=str(bundle), next_step=step) from error
 

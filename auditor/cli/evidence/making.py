@@ -14,6 +14,8 @@ from auditor.cli.progress import progress_for
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from auditor.config import Config
     from auditor.evidence.export import Exported
     from auditor.evidence.keys import KeyKind
@@ -86,13 +88,16 @@ def export(
     if to is not None:
         _confirm_place(to)
     evidence = settings.evidence
-    signer = _signer(sign or evidence.sign_with, settings)
+    signer = _signer(evidence.sign_with if sign is None else sign, settings)
     stamper = _stamper(timestamp or evidence.timestamp_url, is_signed=signer is not None)
     is_packed = zip_ or to is not None
     wanted = Wanted(Path(evidence.folder), evidence.retention, is_packed, previous, signer, stamper)
+    folder = find_run(run, Path(settings.output.folder))
+    if to is not None and not without_lock:
+        _confirm_time(folder, evidence.retention)
     progress = progress_for(quiet=quiet)
     try:
-        made = make(find_run(run, Path(settings.output.folder)), wanted, progress)
+        made = make(folder, wanted, progress)
         stored = _put(made, to, settings, is_locked=not without_lock) if to is not None else None
     finally:
         progress.close()
@@ -105,10 +110,20 @@ def _confirm_place(to: str) -> None:
     place_of(to)
 
 
+def _confirm_time(folder: Path, retention: "timedelta") -> None:
+    from auditor.aws.evidence_store import locked_until
+    from auditor.history import load_manifest
+
+    locked_until((load_manifest(folder).as_of + retention).date(), str(folder))
+
+
 def _signer(sign: str | None, config: "Config") -> Callable[[bytes], bytes] | None:
     """What signs, by what was named; None where nothing was."""
     if sign is None:
         return None
+    if not sign.removeprefix(KMS).strip():
+        step = "Name one, or leave --sign out; a variable that it comes from may not be set."
+        raise UsageError("No key is named to sign with.", where="--sign", next_step=step)
     from auditor.evidence.attestation import sign_by_key, sign_by_other
     from auditor.evidence.keys import load_private_key, public_key_of
 
