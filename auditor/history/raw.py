@@ -1,5 +1,6 @@
 """The raw answers of a run: kept as they come, read back to be judged, or to go on where a run was cut off."""
 
+import logging
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -11,6 +12,8 @@ from auditor import answers
 from auditor.errors import AuditorError, NothingAuditedError, OutputError
 from auditor.history.disk import write_whole, writing
 from auditor.model import AccountFacts, AccountResult, Gathered, ObservedKey, Source
+
+log = logging.getLogger(__name__)
 
 RAW = "raw"
 """The folder of AWS's answers, below the run's."""
@@ -154,7 +157,9 @@ def _audited(place: Path) -> tuple[AccountResult, AccountFacts] | None:
     """The result, and its facts, of an account that AWS was asked about and whose answers can still be read."""
     try:
         result = answers.decode_result(_files(place))
-    except (OSError, ValueError, AuditorError):
+    except (OSError, ValueError, AuditorError) as error:
+        why = error.what if isinstance(error, AuditorError) else error
+        log.warning("account %s is asked again, since its answers cannot be read back: %s", place.name, why)
         return None
     facts = result.outcome
     return (result, facts) if isinstance(facts, AccountFacts) and facts.source is not Source.FILE else None

@@ -149,6 +149,17 @@ def test_a_run_of_other_accounts_is_not_resumed(cli: CommandLine, endpoint: Endp
     assert [path.name for path in (cli.folder / "reports").iterdir()] == [folder.name]
 
 
+def test_answers_that_were_damaged_are_asked_for_again_and_that_is_said(cli: CommandLine, endpoint: Endpoint) -> None:
+    """What cannot be held against its digest is no answer."""
+    folder = run_of(cli, stopped(cli, endpoint, signal.SIGINT))
+    freed(endpoint)
+    damaged = next(folder.glob("raw/*/credential-report.csv"))
+    damaged.write_bytes(damaged.read_bytes() + b"\n")
+    resumed = cli.run(*AUDIT, "--resume", "latest")
+    assert resumed.json["coverage"]["accounts_audited"] == ACCOUNTS
+    assert f"account {damaged.parent.name} is asked again, since its answers cannot be read back" in resumed.err
+
+
 def test_a_run_that_is_under_way_is_left_alone(cli: CommandLine, endpoint: Endpoint) -> None:
     """Exit 2, and the other process goes on."""
     process = cli.start(*AUDIT, "--as-of", STAMP)

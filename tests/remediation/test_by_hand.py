@@ -14,6 +14,7 @@ from moto.iam.models import iam_backends
 
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.failures import AwsFailure
+from auditor.aws.permissions import remediation_policy
 from auditor.config import load_config
 from auditor.config.remediation_records import RolesConfig
 from auditor.demo import Call, ErrorFault
@@ -313,7 +314,10 @@ def make_role(world: World, name: str) -> None:
 def test_a_role_of_its_own_switches_keys_on_again(
     world: World, tmp_path: Path, roles: dict[str, str], expected: str
 ) -> None:
-    """Whether the journal knows the key or not; where none is named, it is the one that switches them off."""
+    """Whether the journal knows the key or not; where none is named, it is the one that switches them off.
+
+    It makes the calls that the printed policy allows, and all of them.
+    """
     for name in ("retirer", "restorer"):
         make_role(world, name)
     item = item_of(world, "user-24", through=Kind.ROTATE)
@@ -329,6 +333,10 @@ def test_a_role_of_its_own_switches_keys_on_again(
         entered = [call.params["RoleArn"].rpartition("/")[2] for call in calls if call.action == "AssumeRole"]
         assert [call.action for call in calls if call.action == "UpdateAccessKey"] == ["UpdateAccessKey"]
         assert entered[0] == expected
+        places = [place for place, call in enumerate(calls) if call.action == "AssumeRole"]
+        called = {f"iam:{call.action}" for call in calls[places[0] + 1 : [*places, None][1]]}
+        (statement,) = remediation_policy("aws", "rollback", "secretsmanager", "auditor/")["Statement"]
+        assert called == set(statement["Action"])
         assert entered[1:] in ([], [world.cloud.role_name])  # which reads whether it stayed so
 
 
