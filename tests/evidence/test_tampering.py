@@ -615,7 +615,7 @@ def test_any_text_in_what_is_read_first_is_an_answer(
         (copy / name).write_bytes(before)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_content_that_is_sealed_anew_is_an_answer(
     bundle: Path, trust: Trust, sign: Sign, tmp_path: Path, data: st.DataObject
