@@ -73,13 +73,14 @@ class Caller:
         if self.reads_only and not method.startswith(READING):
             what = "nothing is changed while it is simulated"
             raise AwsFailure(Kind.OTHER, self.operation(service, method), "ReadsOnly", what)
-        attempt, renewed = 0, False
+        attempt, renewed, may_be_done = 0, False, False
         while True:
             self.timing.go_on()
             began = self.timing.monotonic()
             try:
                 answer = await self._once(service, method, params)
             except AwsFailure as failure:
+                may_be_done = failure.may_be_done = failure.may_be_done or may_be_done
                 if not renewed and self._renew(failure, began):
                     renewed = True
                     continue

@@ -240,7 +240,7 @@ class Clients:
             options |= {"use_fips_endpoint": False, "use_dualstack_endpoint": False}
         client = self._core.create_client(
             service,
-            region_name=region or self._region(partition),
+            region_name=region or self.region_of(partition),
             endpoint_url=connection.endpoint_url,
             config=Config(**options),
             aws_access_key_id="none",  # it is only asked where it would send, and never sends
@@ -269,7 +269,8 @@ class Clients:
             return ssl.create_default_context(capath=trusted)
         return ssl.create_default_context(cafile=trusted)
 
-    def _region(self, partition: str) -> str:
+    def region_of(self, partition: str) -> str:
+        """Where services with a Region are called in a partition, if nobody says otherwise."""
         wanted = self.configured_region()
         if wanted and (not partition or self._core.get_partition_for_region(wanted) == partition):
             return wanted

@@ -96,6 +96,10 @@ PASSING = frozenset({Kind.THROTTLED, Kind.SERVICE, Kind.UNREACHABLE, Kind.TIMED_
 """Failures that another try may cure."""
 
 
+UNANSWERED = frozenset({Kind.SERVICE, Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.UNREADABLE})
+"""Time-outs, lost connections and AWS's own failures may come after the deed."""
+
+
 class AwsFailure(Exception):  # noqa: N818 - a value as often as an exception
     """A call that AWS refused or never answered; `str()` is one line for people, without secrets."""
 
@@ -119,6 +123,8 @@ class AwsFailure(Exception):  # noqa: N818 - a value as often as an exception
         self.message = message
         self.request_id = request_id
         self.answered_at = answered_at
+        self.may_be_done = kind in UNANSWERED
+        """Whether this attempt or one before it may have done what was asked, though this is how it ended."""
 
     def __str__(self) -> str:
         """Operation, code and AWS's own words."""

@@ -24,14 +24,6 @@ for _leaky in ("botocore.parsers", "botocore.endpoint"):
     logging.getLogger(_leaky).setLevel(logging.WARNING)
     logging.getLogger(_leaky).propagate = False
 
-DEFINITE = frozenset(
-    {
-        *(Kind.DENIED, Kind.LIMIT, Kind.NOT_FOUND, Kind.THROTTLED, Kind.OTHER),
-        *(Kind.CREDENTIALS_EXPIRED, Kind.CREDENTIALS_INVALID, Kind.NO_CREDENTIALS),
-    }
-)
-"""Refusals after which nothing was done. Time-outs, lost connections and AWS's own failures may come after the deed."""
-
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
@@ -55,8 +47,8 @@ class KeyCredentials:
 
 
 def is_definite(failure: AwsFailure) -> bool:
-    """Whether the failed call certainly did nothing."""
-    return failure.kind in DEFINITE
+    """Whether the failed call certainly did nothing, in all of its attempts."""
+    return not failure.may_be_done
 
 
 async def create_access_key(caller: Caller, user: str, intent: str) -> NewKey:

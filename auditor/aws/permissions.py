@@ -102,8 +102,12 @@ KEEPING: Mapping[str, tuple[Sequence[str], str]] = {
 """What keeping secrets in a store needs, and how the ARNs of its secrets begin after the partition."""
 
 
-SEALING = ("kms:Decrypt", "kms:GenerateDataKey")
-"""What keeping a secret under a key of one's own needs (Secrets Manager user guide, secret encryption)."""
+SEALING: Mapping[str, tuple[str, ...]] = {
+    "secretsmanager": ("kms:Decrypt", "kms:GenerateDataKey"),
+    "ssm": ("kms:Decrypt", "kms:Encrypt"),
+}
+"""What keeping a secret under a key of one's own needs, by the store (Secrets Manager user guide, secret encryption;
+AWS KMS developer guide, how Parameter Store uses AWS KMS: it encrypts standard parameters by the key itself)."""
 
 
 def remediation_policy(
@@ -126,8 +130,9 @@ def remediation_policy(
     }
     found = [_statement(sid, list(actions or keeping), resources.get(sid, users)) for sid, actions in REMEDIATING[task]]
     if task == "rotate" and kms_key is not None:
-        arn = kms_key if kms_key.startswith("arn:") else f"arn:{partition}:kms:*:*:key/*"
-        found.append(_statement("SealSecrets", SEALING, arn))
+        is_alias = kms_key.startswith("alias/")  # which no policy can name
+        arn = kms_key if kms_key.startswith("arn:") else f"arn:{partition}:kms:*:*:key/{'*' if is_alias else kms_key}"
+        found.append(_statement("SealSecrets", SEALING[store], arn))
     return _document(found)
 
 

@@ -12,7 +12,7 @@ from auditor.cli.options import EndpointUrl, Profile, now
 from auditor.errors import NothingAuditedError, UsageError
 from auditor.secret import forbid_dumps
 
-LASTS = timedelta(minutes=15)
+LASTS = timedelta(minutes=30)
 """After this an SDK asks again, though the key does not expire: so a long-lived program follows a rotation."""
 
 ASKING = "AUDITOR_CREDENTIAL_PROCESS"
@@ -41,7 +41,7 @@ def credential_process(
     """Print a rotated key as a `credential_process` of ~/.aws/config does: for programs, not for a terminal.
 
     The secret is read with other credentials than the key that it holds: an instance's role, or another profile. The
-    answer expires after 15 minutes, so a program that runs for months follows a rotation without a restart.
+    answer expires after 30 minutes, so a program that runs for months follows a rotation without a restart.
 
     **Examples**, a line of a profile in ~/.aws/config
 

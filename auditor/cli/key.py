@@ -10,7 +10,7 @@ from auditor.cli.audit import confirm_ids
 from auditor.cli.options import ConfigPath, EndpointUrl, Json, Profile, Verbose
 from auditor.cli.output import print_json, say, set_up_logging
 from auditor.cli.remediate.applying import carry_out
-from auditor.cli.remediate.shared import EXIT_UNAPPROVED, Who, author_of, kind_of, login, means_of, telling_aws
+from auditor.cli.remediate.shared import EXIT_UNAPPROVED, Reason, Who, author_of, kind_of, login, means_of, telling_aws
 from auditor.errors import OutputError, UsageError
 from auditor.secret import forbid_dumps
 
@@ -31,7 +31,6 @@ AccountId = Annotated[
     str | None, typer.Option("--account", metavar="ID", help="The user's account; yours, by default.")
 ]
 KeyId = Annotated[str | None, typer.Argument(metavar="[KEY]", help="The key's id; the only one that it can be.")]
-Why = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.")]
 Owner = Annotated[
     str | None,
     typer.Option("--owner", metavar="NAME", help="Who is told before; by default whom its tags name."),
@@ -114,7 +113,7 @@ def _use(key: "LiveKey") -> str:
 
 @app.command("rotate")
 def rotate(
-    reason: Why,
+    reason: Reason,
     key: KeyId = None,
     user: User = None,
     account: AccountId = None,
@@ -153,7 +152,7 @@ def rotate(
 
 @app.command("deactivate")
 def deactivate(
-    reason: Why,
+    reason: Reason,
     key: KeyId = None,
     user: User = None,
     account: AccountId = None,
@@ -187,7 +186,7 @@ def deactivate(
 
 @app.command("delete")
 def delete(
-    reason: Why,
+    reason: Reason,
     key: KeyId = None,
     user: User = None,
     account: AccountId = None,
@@ -217,7 +216,7 @@ def delete(
 
 @app.command("activate")
 def activate(
-    reason: Why,
+    reason: Reason,
     key: Annotated[str, typer.Argument(metavar="KEY", help="The key's id.")],
     user: User = None,
     account: AccountId = None,

@@ -85,14 +85,16 @@ def _thread(slack: SlackChannel, posted: Posted) -> Iterator[Mapping[str, Any]]:
 
 def _reply(message: Mapping[str, Any], posted: Posted, said: str) -> Reply | None:
     words = str(message.get("text", "")).replace("`", "").casefold().split()
-    is_persons = not any(message.get(name) for name in ("bot_id", "edited", "subtype", "app_id"))
+    says_no = words == ["reject", said]  # however it was sent, and whether it was something else before
+    is_persons = not any(message.get(name) for name in ("bot_id", "app_id"))
+    is_plain = not any(message.get(name) for name in ("edited", "subtype"))
     user, ts = message.get("user"), str(message.get("ts", "0"))
     at, after = _instant(ts), _instant(posted.ts)
     if not user or not is_persons or at is None or after is None or at <= after:
         return None
-    if words not in (["approve", said], ["reject", said]):
+    if not says_no and not (is_plain and words == ["approve", said]):
         return None
-    return Reply(str(user), at, ts, words[0] == "approve")
+    return Reply(str(user), at, ts, not says_no)
 
 
 def _instant(ts: str) -> datetime | None:

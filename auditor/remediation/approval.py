@@ -329,7 +329,7 @@ def how_far(
             persons = {person for person, _ in for_it}
             number = min(len(persons), len({key for _, key in for_it}))
             if may_answer(plan, kind):
-                number += len(replied - persons)
+                number += sum(not any(is_same_name(one, person) for person in persons) for one in replied)
             if number < rules.needed(kind):
                 break  # two names with one key are one person, and so is one name with two keys
             found[item.id] = kind

@@ -80,6 +80,9 @@ async def see(
         if failure.kind is Kind.NOT_FOUND:
             return None
         raise
+    if str(told["Arn"]).split(":")[4] != account_id:  # whose credentials these are is not what was meant
+        what = f"the credentials are not of account {account_id}: it answers for {told['Arn']}"
+        raise AwsFailure(Kind.OTHER, "iam:GetUser", "WrongAccount", what)
     found = await look_up_user(caller, user)
     if found.failed is not None:
         raise AwsFailure(Kind.OTHER, "iam:ListAccessKeys", "LookUpFailed", found.failed)

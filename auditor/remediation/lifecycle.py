@@ -21,6 +21,9 @@ from auditor.remediation.protection import Stopped
 MARGIN = timedelta(hours=6)
 """How late AWS may tell of a use (GetAccessKeyLastUsed)."""
 
+GRAIN = timedelta(minutes=15)
+"""How exactly AWS tells when a key was used (GetAccessKeyLastUsed)."""
+
 SETTLES = timedelta(minutes=1)
 """How long ListAccessKeys may show what was before a write."""
 
@@ -92,6 +95,10 @@ class Progress:
     adopted_at: datetime | None = None
     announced: datetime | None = None
     """When the next disruptive step was told of."""
+    was_begun: bool = False
+    """Something was told of or done, so that it goes on after its plan expired, whatever was taken back since."""
+    was_published: bool = False
+    """Applications may have read the new key, though they read the old one again by now."""
     inactive_at: datetime | None = None
     used_when_inactive: datetime | None = None
     """The old key's last use as it was when it was switched off."""
@@ -310,7 +317,7 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
     if old.status is not KeyStatus.ACTIVE:
         if done.published_at is not None:
             yield from _new_key_lost(done, live, terms)
-        is_moved = item.kind is Kind.DEACTIVATE or done.adopted_at is not None or done.confirmed_by is not None
+        is_moved = item.kind is Kind.DEACTIVATE or done.adopted_at or done.confirmed_by or _use_of_new(done, live)
         if item.through is Kind.DEACTIVATE and is_moved:
             yield Done("inactive: somebody else switched it off")
         yield Ask(
@@ -370,15 +377,23 @@ def _adoption(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms
         return
     if done.confirmed_by is not None:
         yield Adopted(f"confirmed by {done.confirmed_by}")
-    new = live.key(done.new_key)
-    used = new.last_used if new else None
-    if isinstance(used, UsedAt) and used.at > done.verified_at + MARGIN and is_others_use(used):
+    used = _use_of_new(done, live)
+    if used is not None:
         yield Adopted(f"the new key was used by {used.service or 'a service'} at {used.at.isoformat()}")
     if terms.at >= done.published_at + ESCALATES:
         reason = f"nobody used the new key in {ESCALATES.days} days; ask {whose}, then `confirm`{_use_of_old(old)}"
         yield Ask("NOT_ADOPTED", reason, whose)
     taken = ", and its file is gone: ask whether its owner took it, and else rotate anew" if live.is_taken else ""
     yield Wait(f"the new key has not been used yet{taken}{_use_of_old(old)}", who=whose)
+
+
+def _use_of_new(done: Progress, live: Live) -> UsedAt | None:
+    """The last use of the new key by somebody else than us, where there is one that is certainly later than ours."""
+    new = live.key(done.new_key)
+    used = new.last_used if new else None
+    if isinstance(used, UsedAt) and done.verified_at and used.at > done.verified_at + MARGIN and is_others_use(used):
+        return used
+    return None
 
 
 def _use_of_old(old: LiveKey) -> str:
@@ -457,8 +472,8 @@ def _active_again(done: Progress, terms: Terms) -> Iterator[Decision]:
 
 def _used_since(item: Item, done: Progress, old: LiveKey) -> Iterator[Ask]:
     used = old.last_used.at if isinstance(old.last_used, UsedAt) else None
-    before = done.used_when_inactive if done.inactive_at else item.key.last_used.at
-    if used is not None and (before is None or used > before):
+    known = [item.key.last_used.at] if done.inactive_at is None else [done.used_when_inactive, done.inactive_at - GRAIN]
+    if used is not None and all(at is None or used > at for at in known):  # of an earlier use AWS may tell late
         yield Ask("USED_SINCE", f"the key was used at {used.isoformat()}, after it was to be inactive")
 
 
@@ -492,7 +507,7 @@ def is_at_once(item: Item, step: Step) -> bool:
 
 def _is_over(item: Item, done: Progress, terms: Terms) -> bool:
     """Whether it was not begun while it might be; to one's own key it is begun by asking for it."""
-    return not (terms.may_begin or done.announced or item.own)
+    return not (terms.may_begin or done.was_begun or item.own)
 
 
 def _is_approved(kind: Kind, terms: Terms) -> bool:

@@ -1,6 +1,6 @@
 """What people are told of items, each thing once: what the journal tells of and nobody was told of yet."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -42,11 +42,27 @@ def untold(rows: Sequence[Row], ledger: Ledger, now: datetime) -> list[Notice]:
     """Receipts of what was done, questions to persons, and reminders, that nobody was told of yet."""
     told = {row.told["key"] for row in rows if row.event is Event.TOLD}
     fresh = (row for row in rows if row.item and now - row.at < FRESH)
-    found = [*_receipts(fresh, ledger), *_reminders(ledger, now)]
-    return [notice for notice in found if notice.key not in told]
+    found = [*_receipts(fresh, ledger, _questions(rows)), *_reminders(ledger, now)]
+    return list({notice.key: notice for notice in found if notice.key not in told}.values())
 
 
-def _receipts(rows: Iterable[Row], ledger: Ledger) -> Iterator[Notice]:
+def _questions(rows: Iterable[Row]) -> dict[int, str]:
+    """What a question is told under, by its row: it is the same one while nothing but waiting comes between.
+
+    What it says may change: what still uses a key is another use every day.
+    """
+    found: dict[int, str] = {}
+    standing: dict[tuple[str, str], int] = {}
+    for row in rows:
+        if row.event is Event.ASKED:
+            code = str(row.told["code"])
+            found[row.number] = f"{row.item}/{code}/{standing.setdefault((row.item, code), row.number)}"
+        elif row.event is not Event.WAITING and row.event is not Event.TOLD:
+            standing = {key: number for key, number in standing.items() if key[0] != row.item}
+    return found
+
+
+def _receipts(rows: Iterable[Row], ledger: Ledger, questions: Mapping[int, str]) -> Iterator[Notice]:
     for row in rows:
         tracked = ledger.items[row.item]
         key = f"{row.item}/{row.number}"
@@ -54,7 +70,8 @@ def _receipts(rows: Iterable[Row], ledger: Ledger) -> Iterator[Notice]:
             case Event.RESULT if row.told["outcome"] == "done":
                 yield from _done(key, tracked, Step(row.told["step"]))
             case Event.ASKED:
-                yield Notice(key, tracked.item, f"A person is needed: {_reason(row)}", is_urgent=True)
+                told = f"A person is needed: {_reason(row)}"
+                yield Notice(questions[row.number], tracked.item, told, is_urgent=True)
             case Event.REFUSED:
                 yield Notice(key, tracked.item, f"Not done: {row.told['how']}")
             case Event.HELD:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from auditor.aws.failures import AwsFailure
 from auditor.remediation.hands import Hands
+from auditor.remediation.lifecycle import is_others_use
 from auditor.remediation.plan import Item
 from auditor.remediation.progress import Tracked
 
@@ -43,6 +44,8 @@ def _unfinished(tracked: Tracked, hands: Hands) -> list[Orphan]:
     appeared = [key.access_key_id for key in hands.look().keys if key.access_key_id not in before]
     why = f"it appeared after {tracked.intent.at:%Y-%m-%d %H:%M}Z, when a key was to be made, and no secret is known"
     step = "`auditor remediate tick` deletes it where it is proved to be ours, and else says what to do."
+    if tracked.ended is not None:
+        step = "Find out whose it is, and delete it: its item was closed, so that nothing here will."
     return [Orphan(tracked.item, key, why, step) for key in appeared]
 
 
@@ -52,7 +55,8 @@ def _unreadable(tracked: Tracked, hands: Hands) -> list[Orphan]:
     assert done.new_key is not None
     if live.key(done.new_key) is None:
         return []
-    if tracked.ended is not None and done.published_at is None:
+    new = live.key(done.new_key)
+    if tracked.ended is not None and not done.was_published and new is not None and not is_others_use(new.last_used):
         why = f"its item ended before any application could read it: {tracked.ended}"
         return [Orphan(tracked.item, done.new_key, why, "Delete it, where nobody took it out of its store by hand.")]
     kept = live.stored is not None and done.version in live.stored.versions

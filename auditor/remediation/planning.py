@@ -269,7 +269,9 @@ def _waits(candidate: Candidate, person: Person, through: Kind, settings: Settin
     try:
         said = cadence_of(person.tags)
     except CadenceError as error:
-        raise _BlockedError("CADENCE", str(error)) from None
+        if not candidate.is_urgent or through is Kind.DELETE:
+            raise _BlockedError("CADENCE", str(error)) from None
+        said = None  # an exposed key is switched off however long it rests
     if said is not None:
         whys[said] = f"the tag {CADENCE} says so"
     elif settings.unread and through is not Kind.ROTATE and not candidate.is_urgent:

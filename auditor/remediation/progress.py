@@ -176,7 +176,7 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case Event.RESULT:
             changes |= _resulted(tracked, row)
         case Event.ANNOUNCED:
-            changes |= {"done": replace(done, announced=row.at), "waiting": row}
+            changes |= {"done": replace(done, announced=row.at, was_begun=True), "waiting": row}
         case Event.ADOPTED:
             changes |= {"done": replace(done, adopted_at=row.at)}
         case Event.CONFIRMED:
@@ -218,7 +218,7 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
         if step is Step.CREATE:
             changes |= {"prepared_at": None}  # the store has to be proved anew
     else:
-        changes |= _after(step, row.at, told)
+        changes |= {"was_begun": True, **_after(step, row.at, told)}
     ended = "switched on again" if tracked.ended and step is Step.REACTIVATE else tracked.ended
     settled = {} if _is_kept_open(tracked, step) else {"intent": None, "made": None, "discarded": None}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
@@ -231,7 +231,7 @@ def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
         Step.PREPARE: {"prepared_at": at},
         Step.CREATE: {"new_key": told.get("key"), "version": told.get("version"), "created_at": at},
         Step.VERIFY: {"verified_at": at},
-        Step.PUBLISH: {"published_at": at},
+        Step.PUBLISH: {"published_at": at, "was_published": True},
         Step.DEACTIVATE: {
             "inactive_at": at,
             "used_when_inactive": datetime.fromisoformat(used) if used else None,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from auditor.aws.calls import Caller
 from auditor.aws.clients import Connection
+from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.identity import Identity
 from auditor.aws.loop import run
 from auditor.aws.spending import Ledger as Spending
@@ -85,6 +86,9 @@ class Accounts:
             raise UsageError(what, next_step="Name it in the configuration, or audit it first.")
         account = self.found[account_id]
         account = replace(account, role_name=None if own else role or account.role_name)
+        if account.role_name is None and account_id != self.operator.who.account_id:
+            what = "no role is known by which it could be entered; name one in accounts.role_name or for the account"
+            raise AwsFailure(Kind.OTHER, f"account {account_id}", "NoRole", what)
         if (account_id, account.role_name) not in self._callers:
             entering = _Entering(self.connection, self.config.accounts.session_name, self.timing)
             caller = run(enter(account, entering, Spending()))

@@ -27,10 +27,11 @@ def receipt_of(plan_path: Path) -> Path:
     return plan_path.with_name(f"{plan_path.stem}{RECEIPT}")
 
 
-def posts_of(plan: Plan, path: Path) -> list[Posted]:
-    """Where the plan was posted, by the receipts beside its file, whatever that was called when it was posted."""
+def posts_of(means: Means, plan: Plan, path: Path) -> list[Posted]:
+    """Where the plan was posted, by the receipts beside its file and the journal, whatever it was called then."""
     found: dict[Posted, None] = {}
-    for receipt in sorted({receipt_of(path), *path.parent.glob(f"*{RECEIPT}")}):
+    folders = dict.fromkeys((path.parent.resolve(), means.folder.resolve()))
+    for receipt in (one for folder in folders for one in sorted(folder.glob(f"*{RECEIPT}"))):
         try:
             kept = json.loads(receipt.read_bytes())
             if kept["plan_sha256"] == plan.digest:
@@ -51,7 +52,7 @@ def ask(means: Means, plan: Plan, path: Path) -> Posted:
     """
     if not plan.items:
         raise UsageError("The plan has nothing in it to approve.", where=plan.id, next_step="Nothing is to be done.")
-    already = posts_of(plan, path)
+    already = posts_of(means, plan, path)
     if already:
         return already[0]
     kinds = ", ".join(f"{sum(item.covers(kind) for item in plan.items)} to {kind.value}" for kind in Kind)
@@ -75,7 +76,9 @@ def ask(means: Means, plan: Plan, path: Path) -> Posted:
         step = "See that the app is in the channel, and try again."
         raise OutputError(f"The plan was not posted: {error}.", where="notify.slack", next_step=step) from error
     kept = {"channel": posted.channel, "ts": posted.ts, "plan_sha256": plan.digest}
-    write_whole(receipt_of(path), json.dumps(kept).encode())
+    for place in dict.fromkeys((receipt_of(path), means.folder / receipt_of(path).name)):
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_whole(place, json.dumps(kept).encode())
     return posted
 
 
@@ -84,7 +87,7 @@ def answers_to(means: Means, plan: Plan, path: Path) -> tuple[Answer, ...]:
     persons = dict(one.split("=", 1) for one in means.config.notify.slack.approvers)
     found: list[Answer] = []
     try:
-        for posted in posts_of(plan, path):
+        for posted in posts_of(means, plan, path):
             replies = replies_to(slack_of(means.config.notify.slack), posted, plan.digest, plan.code)
             found += (
                 Answer(persons[one.user], one.approves, one.at, f"slack:{posted.channel}/{one.ts}")

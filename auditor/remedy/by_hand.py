@@ -45,6 +45,7 @@ def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Track
     Raises:
         UsageError: there is no such item, it is at its end, or what was said cannot be said of it now.
     """
+    _confirm_clock(means)
     with means.journal() as journal:
         tracked = _open_item(journal, item_id)
         if event is Event.CONFIRMED and tracked.done.published_at is None:
@@ -70,16 +71,13 @@ def close_item(means: Means, item_id: str, reason: str, by: str, *, unsettled: b
     Raises:
         UsageError: there is no such item, it is at its end, or it is unsettled.
     """
+    _confirm_clock(means)
     with means.journal() as journal:
         tracked = _open_item(journal, item_id)
-        if tracked.intent is not None:
-            step = str(tracked.intent.told["step"])
-            if not unsettled:
-                what = f"Whether the step that was begun last, {step}, was made is not known."
-                finds_out = "`auditor remediate tick` finds out, or says what to do; where it cannot, add --unsettled."
-                raise UsageError(what, where=item_id, next_step=finds_out)
-            why = "what came of it is not known, and it was closed by hand"
-            journal.add(tracked.plan_id, item_id, Event.RESULT, step=step, outcome="failed", why=why)
+        if tracked.intent is not None and not unsettled:
+            what = f"Whether the step that was begun last, {tracked.intent.told['step']}, was made is not known."
+            step = "`auditor remediate tick` finds out, or says what to do; where it cannot, add --unsettled."
+            raise UsageError(what, where=item_id, next_step=step)
         journal.add(tracked.plan_id, item_id, Event.ENDED, how=f"closed: {reason}", by=by)
         return tracked
 
@@ -148,6 +146,7 @@ def _tell_of(means: Means, accounts: Accounts, tracked: Tracked, caller: Caller,
     told = {"step": step, "intent": caller.intent, "by": by, "keys": [item.key.id], "reason": reason}
     with ExitStack() as stack:
         journal = _journal_when_free(stack, means, lambda: _keep_on(accounts, item, caller))
+        tracked = fold(journal.rows).items[item.id]  # whoever was at work with it may have gone on
         journal.add(tracked.plan_id, item.id, Event.INTENT, **told)
         journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
         if tracked.ended is None:
@@ -216,6 +215,12 @@ def _is_suspect(tracked: Tracked) -> bool:
     """Whether a person was asked whose a key is: only that is settled by a person's word, else by what AWS shows."""
     asked = tracked.waiting
     return asked is not None and asked.event is Event.ASKED and asked.told["code"] == "ORPHAN_SUSPECT"
+
+
+def _confirm_clock(means: Means) -> None:
+    """Of a journal that others write as well, the lease and every wait go by the time; raises as `operator_on_time`."""
+    if means.config.remediation.journal.table is not None:
+        means.operator_on_time()
 
 
 def _open_item(journal: Journal, item_id: str) -> Tracked:

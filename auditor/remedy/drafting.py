@@ -91,6 +91,8 @@ def look(
         role = means.config.remediation.roles.rotate
         rotating = accounts.caller(candidate.account_id, role, own=candidate.is_own)
         stored = run_sealed(store_of(rotating, delivery(candidate)).look())
+    if candidate.kind is not Kind.DEACTIVATE or candidate.is_urgent:
+        return Seen(*found, stored)
     unproved = {key.access_key_id for key in found[1] if not is_others_use(key.last_used)}
     ours = [
         tracked

@@ -118,7 +118,8 @@ class Means:
             AwsFailure: AWS does not know the caller.
         """
         role, external = self.entry(account_id)
-        return Account(account_id, name, partition, role_name=role, external_id=external)
+        listed = next((one.partition for one in self.config.accounts.list if one.id == account_id), None)
+        return Account(account_id, name, listed or partition, role_name=role, external_id=external)
 
     def entry(self, account_id: str) -> tuple[str | None, str | None]:
         """The role that reads an account, and its external id; raises as `operator`."""
@@ -171,7 +172,7 @@ class Means:
         return Delivery(
             store=secrets.store.value,
             secret=secrets.name_of(user),
-            region=secrets.region,
+            region=secrets.region or shared_clients(self.connection).region_of(candidate.partition),
             kms_key=secrets.kms_key,
             smtp_regions=secrets.smtp_regions,
         )

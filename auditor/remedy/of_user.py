@@ -73,7 +73,8 @@ def subject_of(means: Means, user: str | None, account_id: str | None) -> Subjec
         raise UsageError(what, next_step="Name a user with --user.")
     account_id = account_id or operator.who.account_id
     own = operator.is_user(account_id, name)
-    accounts = means.accounts([means.account(account_id, operator.who.partition)])
+    account = means.account(account_id, operator.who.partition)
+    accounts = means.accounts([account])
     caller = accounts.caller(account_id, None, own=own)
     groups = bool(means.config.remediation.protected.groups)
     found = run(see(caller, account_id, name, with_groups=groups, own=own))
@@ -82,7 +83,7 @@ def subject_of(means: Means, user: str | None, account_id: str | None) -> Subjec
         raise UsageError(f"Account {account_id} has no user {name}.", next_step=step)
     person, keys = found
     keys = tuple(sorted(keys, key=lambda key: (key.created_at, key.access_key_id)))
-    return Subject(person, keys, own, accounts, operator.who.partition)
+    return Subject(person, keys, own, accounts, account.partition)
 
 
 def under_way(means: Means, subject: Subject) -> Tracked | None:

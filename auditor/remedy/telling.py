@@ -50,7 +50,7 @@ def catch_up(journal: Journal, to: Channels, means: Means) -> None:
             by = to.tell(message_of(notice))
         except NotSentError as error:
             log.warning("nobody could be told of %s, which is tried again with the next tick: %s", notice.key, error)
-            return
+            continue
         plan = next(row.plan for row in journal.rows if row.item == notice.item.id)
         journal.add(plan, notice.item.id, Event.TOLD, key=notice.key, by=list(by))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor.aws.permissions import read_policy
+from auditor.aws.permissions import read_policy, remediation_policy
 from tests.conftest import CommandLine
 
 
@@ -56,3 +56,23 @@ def test_an_option_that_would_do_nothing_is_refused(
     finished = cli.run("iam-policy", *arguments)
     assert (finished.code, finished.out) == (2, "")
     assert said in " ".join(finished.err.split())
+
+
+@pytest.mark.parametrize(
+    ("store", "key", "actions", "resource"),
+    [
+        (
+            "secretsmanager",
+            "1234abcd-12ab",
+            ["kms:Decrypt", "kms:GenerateDataKey"],
+            "arn:aws:kms:*:*:key/1234abcd-12ab",
+        ),
+        ("ssm", "arn:aws:kms:eu-west-1:1:key/x", ["kms:Decrypt", "kms:Encrypt"], "arn:aws:kms:eu-west-1:1:key/x"),
+        ("ssm", "alias/secrets", ["kms:Decrypt", "kms:Encrypt"], "arn:aws:kms:*:*:key/*"),
+    ],
+)
+def test_secrets_under_a_key_of_ones_own_need_that_key(store: str, key: str, actions: list[str], resource: str) -> None:
+    """As each store uses it; a policy cannot name an alias (KMS developer guide, IAM policies for KMS keys)."""
+    policy = remediation_policy("aws", "rotate", store, "auditor/", key)
+    (statement,) = (one for one in policy["Statement"] if one["Sid"] == "SealSecrets")
+    assert (statement["Action"], statement["Resource"]) == (actions, resource)

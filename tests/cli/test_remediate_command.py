@@ -296,7 +296,10 @@ def test_a_plan_that_was_rejected_stays_rejected(cli: CommandLine, cloud: Embedd
         assert (asked.code, asked.json["ts"]) == (0, slack.messages[0]["ts"])
     slack.reply("U0BOB", f"approve {plan.code}", to=slack.messages[-1].get("thread_ts", ""))
     before = len(cloud.call_log)
-    for again in (path, copy):
+    far = cli.folder / "elsewhere" / "plan.json"
+    far.parent.mkdir()
+    far.write_bytes(path.read_bytes())
+    for again in (path, copy, far):
         refused = cli.run("remediate", "apply", str(again))
         assert (refused.code, "rejected the plan" in refused.err) == (6, True)
     assert cli.run("remediate", "tick").code == 0
@@ -417,6 +420,8 @@ def test_an_item_is_closed_by_hand_and_its_author_is_named(cli: CommandLine, clo
     _, again, _ = planned(cli, "--kind", "deactivate")
     assert [item.user for item in again.items] == ["idle"]
     assert cli.run("remediate", "close", idle["item"], "--reason", "again").code == 2
+    unwritable = cli.run("remediate", "hold", idle["item"], "--reason", "caf\udce9")
+    assert (unwritable.code, "cannot be written down" in unwritable.err) == (2, True), unwritable.err
 
 
 def test_an_expired_plan_writes_nothing_into_a_shared_journal(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:

@@ -62,6 +62,15 @@ def test_anything_else_is_no_answer(slack: Slack, text: str, more: dict[str, Any
     assert answers(channel, where) == []
 
 
+@pytest.mark.parametrize("more", [{"subtype": "thread_broadcast"}, {"edited": {"user": "U0BOB"}}])
+def test_a_rejection_counts_however_it_was_sent(slack: Slack, more: dict[str, Any]) -> None:
+    """To the whole channel as well, or instead of something else: to say no is never too much; a program's is none."""
+    channel, where = posted(slack)
+    slack.reply("U1", f"reject {CODE}", **more)
+    slack.reply("U2", f"reject {CODE}", **more, bot_id="B9")
+    assert answers(channel, where) == [("U1", False)]
+
+
 @pytest.mark.parametrize("ts", ["1e300", "inf", "nan", "soon", "99999999999999"])
 def test_a_reply_of_no_time_is_no_answer(slack: Slack, ts: str) -> None:
     """And keeps no other from counting."""

@@ -1,7 +1,7 @@
 """What a plan must be before it is taken into the journal, whoever approved it: nothing of it goes by its own word."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ import pyrage  # type: ignore[import-untyped]
 import pytest
 
 from auditor.aws.clients import Connection, StaticCredentials
-from auditor.config import load_config
+from auditor.aws.failures import AwsFailure
+from auditor.config import AccountEntry, load_config
 from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.gather import connection_for
 from auditor.model import KeyStatus
@@ -138,6 +139,38 @@ def test_a_secret_that_goes_where_the_configuration_sends_it_is_taken(team: Team
     plan = team.plan(item)
     assert team.claims(plan, team.means(**VENDOR)) == {item.id: Kind.ROTATE}
     assert team.claims(plan, team.means(secrets={"name": "elsewhere/{user}"})) == {item.id: Kind.ROTATE}
+
+
+def test_a_plan_says_in_which_region_its_secrets_are(team: Team) -> None:
+    """Whoever applies it elsewhere would put them where no application reads them."""
+    assert team.means().delivery(team.item("user-0")).region == "us-east-1"
+    plan = team.plan(team.item("user-0"))
+    means = team.means()
+    means.connection = replace(means.connection, region="eu-west-1")
+    with pytest.raises(ApprovalError, match=r"\(region\)"):
+        team.claims(plan, means)
+    assert team.claims(plan)
+
+
+def test_an_account_without_a_role_is_not_the_callers_own(team: Team) -> None:
+    """By its id alone nobody gets into it."""
+    means = team.means()
+    means.config = means.config.model_copy(
+        update={"accounts": means.config.accounts.model_copy(update={"role_name": None})}
+    )
+    with pytest.raises(AwsFailure, match="no role is known by which it could be entered"):
+        subject_of(means, "user-0", OTHER)
+
+
+def test_an_accounts_partition_is_what_the_configuration_says(team: Team) -> None:
+    """As the audit has it."""
+    means = team.means()
+    entry = AccountEntry(id=OTHER, partition="aws-cn")
+    means.config = means.config.model_copy(
+        update={"accounts": means.config.accounts.model_copy(update={"list": (entry,)})}
+    )
+    assert means.account(OTHER, "aws").partition == "aws-cn"
+    assert means.account("333333333333", "aws").partition == "aws"
 
 
 def test_a_file_is_not_planned_on_a_laptop_and_lost_in_a_pipeline(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,6 +248,17 @@ def test_names_that_a_line_excludes(plan: Plan, tmp_path: Path) -> None:
         assert (signed_by(BOB.approves(plan, AS_OF), Approvers.read(path)) is not None) is allowed, names
 
 
+def test_a_signature_and_a_reply_of_one_person_are_one(plan: Plan, approvers: Approvers) -> None:
+    """Whatever name he has in Slack."""
+    line = f"bob {BOB.line.partition(' ')[2]}"
+    known = Approvers.parse(f"{approvers.text}{line}\n", "x")
+    theirs = plan.model_copy(update={"approvers_sha256": known.sha256})
+    rules = Rules(2, 2, ANN.name, (Answer("bob", approves=True, at=LATER, where="slack:C1/1"),))
+    assert approved(theirs, [BOB.approves(theirs, LATER)], known, rules, LATER) == {}
+    other = replace(rules, answers=(Answer(CAT.name, approves=True, at=LATER, where="slack:C1/2"),))
+    assert approved(theirs, [BOB.approves(theirs, LATER)], known, other, LATER)
+
+
 @pytest.mark.parametrize(
     ("author", "is_his"),
     [("bob", True), ("BOB@example.com", True), ("bob@other.example", False), ("bo", False), ("bob.smith", False)],

@@ -3,7 +3,7 @@
 import re
 import sqlite3
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import mkdtemp
@@ -20,6 +20,7 @@ from auditor.config.remediation_records import RolesConfig
 from auditor.demo import Call, ErrorFault
 from auditor.errors import ApprovalError, UsageError
 from auditor.model import KeyStatus, UsedAt
+from auditor.notify import Channels, Message, NotSentError
 from auditor.remediation.approval import Approvers
 from auditor.remediation.engine import Outcome
 from auditor.remediation.journal import Event
@@ -31,7 +32,9 @@ from auditor.remediation.record import record
 from auditor.remedy.by_hand import close_item, orphans_in, switch_on, tell_journal
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
+from auditor.remedy.telling import catch_up
 from auditor.tables import records_of
+from tests.builders import ago
 from tests.remediation.signing import person, told_of
 from tests.remediation.world import OTHER, Death, Killed, World, claim, engine, item_of, plan_of
 
@@ -252,6 +255,58 @@ def test_what_was_switched_on_without_the_journal_stands_in_it_where_it_can(
         assert told == [("deactivated", item.basis[0].reason), ("reactivated", "now")]
 
 
+def test_a_key_that_applications_may_have_read_is_no_orphan(world: World, tmp_path: Path) -> None:
+    """It was published, then the old one was read again: whoever started in between has it in memory."""
+    item = item_of(world, "user-33", through=Kind.ROTATE)
+    rotated(world, tmp_path, item, 1)
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add("plan-1", item.id, Event.RESULT, step="restore", outcome="done")
+    assert means_of(world, tmp_path).ledger().items[item.id].done.published_at is None
+    assert orphans_in(means_of(world, tmp_path)) == []
+
+
+@pytest.mark.parametrize("kind", [Kind.DEACTIVATE, Kind.DELETE])
+def test_what_was_held_for_longer_than_its_plan_lasts_goes_on(world: World, tmp_path: Path, kind: Kind) -> None:
+    """It was begun in time: it is announced anew."""
+    user = f"user-{40 + kind.rank}"
+    item = item_of(world, user, kind, kind, inactive_since=ago(100) if kind is Kind.DELETE else None)
+    if kind is Kind.DELETE:
+        iam_backends[OTHER]["aws"].update_access_key(user, item.key.id, "Inactive")
+        item = item.model_copy(update={"key": item.key.model_copy(update={"status": KeyStatus.INACTIVE})})
+    claim_signed(world, tmp_path, item)
+    means = means_of(world, tmp_path)
+    world.clock.pass_(days=2.5)
+    (outcome,) = advance(means, lambda _: None)
+    assert outcome.told.startswith(f"to {kind.value}, not before "), outcome.told
+    tell_journal(means, item.id, Event.HELD, reason="year end", by="ann")
+    world.clock.pass_(days=10)
+    tell_journal(means, item.id, Event.RELEASED, reason="over", by="ann")
+    (outcome,) = advance(means, lambda _: None)
+    assert outcome.told.startswith(f"to {kind.value}, not before "), outcome.told
+
+
+def test_what_a_tick_did_while_the_journal_was_waited_for_is_known(world: World, tmp_path: Path) -> None:
+    """It ended the item meanwhile: what is at its end is not held."""
+    item = item_of(world, "user-34", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    begun, done = threading.Event(), threading.Event()
+
+    def tick_at_work() -> None:
+        with open_journal(tmp_path, lambda: world.clock.now) as journal:
+            begun.set()
+            done.wait(1.5)
+            journal.add("plan-1", item.id, Event.ENDED, how="inactive")
+
+    working = threading.Thread(target=tick_at_work)
+    working.start()
+    assert begun.wait(10)
+    switch_on(means_of(world, tmp_path), item.id, (None, None), "needed")
+    done.set()
+    working.join()
+    tracked = means_of(world, tmp_path).ledger().items[item.id]
+    assert (tracked.state, tracked.done.held) == ("switched on again", None)
+
+
 def test_an_item_that_is_closed_is_in_nobodys_way(world: World, tmp_path: Path) -> None:
     """Somebody else switched the key off, which was to be deleted: it stays as it is, and nothing waits for it."""
     item = item_of(world, "user-30", Kind.DEACTIVATE, Kind.DELETE)
@@ -283,7 +338,10 @@ def test_an_item_of_which_a_step_is_open_is_closed_only_where_that_is_said(world
     means = means_of(world, tmp_path)
     assert close_item(means, item.id, "the account is closed", "ann", unsettled=True).intent is not None
     ended = means.ledger().items[item.id]
-    assert (ended.state, ended.intent, means.ledger().open()) == ("closed: the account is closed", None, [])
+    assert (ended.state, means.ledger().open()) == ("closed: the account is closed", [])
+    (orphan,) = orphans_in(means)
+    assert orphan.key in world.keys("user-31").keys() - {item.key.id}
+    assert "nothing here will" in orphan.next_step
 
 
 def test_a_key_that_was_closed_before_anybody_could_read_it_is_an_orphan(world: World, tmp_path: Path) -> None:
@@ -296,8 +354,45 @@ def test_a_key_that_was_closed_before_anybody_could_read_it_is_an_orphan(world: 
     world.fault = lambda _call: None
     assert orphans_in(means) == []
     new = close_item(means, item.id, "enough", "ann").done.new_key
+    assert new is not None
+    world.cloud.record_use(new, UsedAt(world.clock.now, "s3", "eu-west-1"))
+    assert orphans_in(means) == [], "whatever it was made for, somebody uses it"
+    world.cloud.record_use(new, UsedAt(world.clock.now, "sts", "us-east-1"))
     (orphan,) = orphans_in(means)
     assert (orphan.key, "ended before any application could read it" in orphan.why) == (new, True)
+
+
+@dataclass
+class Mailbox:
+    """A channel that reaches all owners but one."""
+
+    refuses: str
+    got: list[str] = field(default_factory=list)
+    name: str = "mailbox"
+
+    def send(self, message: Message) -> None:
+        """See `Channel`."""
+        if message.owner == self.refuses:
+            raise NotSentError("nobody is there")
+        self.got.append(str(message.owner))
+
+
+def test_who_cannot_be_reached_keeps_nobody_else_from_being_told(world: World, tmp_path: Path) -> None:
+    """What was not told is tried again."""
+    for number, owner in enumerate(("nobody", "payments"), 1):
+        claim_signed(world, tmp_path, item_of(world, f"user-{34 + number}", owner=owner), number)
+    means = means_of(world, tmp_path)
+    mailbox = Mailbox("nobody")
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        for row in [row for row in journal.rows if row.event is Event.CLAIMED]:
+            (item,) = row.told["plan"]["items"]
+            journal.add(row.plan, item["id"], Event.HELD, reason="year end", by="ann")
+        for _ in range(2):
+            catch_up(journal, Channels((mailbox,)), means)
+        assert mailbox.got == ["payments"]
+        mailbox.refuses = ""
+        catch_up(journal, Channels((mailbox,)), means)
+        assert mailbox.got == ["payments", "nobody"]
 
 
 def make_role(world: World, name: str) -> None:

@@ -152,8 +152,7 @@ def test_what_somebody_else_switched_off_was_to_be_no_more(world: World, tmp_pat
     if new is not None:
         outcome = days(world, tmp_path, item, 1, runs=False)
         assert (outcome.standing, "ALREADY_INACTIVE" in outcome.told) == (Standing.NEEDS_PERSON, True), "not adopted"
-        with open_journal(tmp_path, lambda: world.clock.now) as journal:
-            journal.add("plan-1", item.id, Event.CONFIRMED, reason="it uses the new key", by="ann")
+        world.cloud.record_use(new, UsedAt(world.clock.now, "s3", "eu-west-1"))  # which AWS shows by now
         hands(world, item).set_status(new, KeyStatus.INACTIVE)
         outcome = days(world, tmp_path, item, 1, runs=False)
         assert (outcome.standing, "NEW_KEY_LOST" in outcome.told) == (Standing.NEEDS_PERSON, True)
@@ -511,6 +510,74 @@ def test_no_more_keys_at_a_time_than_allowed(world: World, tmp_path: Path) -> No
     assert [outcome.item.user for outcome in outcomes[:3]] == ["user-5", "user-6", "user-7"]
     assert [outcome.steps for outcome in outcomes] == [(Step.DEACTIVATE,)] * 5 + [()] * 3
     assert len(tick(world, tmp_path, most_disruptions=2)) == 3
+
+
+@pytest.mark.parametrize("then", ["Throttling", "AccessDenied"])
+@pytest.mark.parametrize("kind", [Kind.DEACTIVATE, Kind.DELETE])
+def test_a_refusal_after_a_lost_answer_is_no_proof_that_nothing_was_done(
+    world: World, tmp_path: Path, kind: Kind, then: str
+) -> None:
+    """The first attempt did it, the second was refused: what AWS shows decides, and it was our doing."""
+    user = f"user-{60 + 2 * kind.rank + (then == 'Throttling')}"
+    item = item_of(world, user, kind, kind, inactive_since=ago(100) if kind is Kind.DELETE else None, own=True)
+    if kind is Kind.DELETE:
+        hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
+        item = item.model_copy(update={"key": item.key.model_copy(update={"status": KeyStatus.INACTIVE})})
+    claim(world, tmp_path, plan_of(item))
+    world.clock.pass_(days=3)
+    action = "DeleteAccessKey" if kind is Kind.DELETE else "UpdateAccessKey"
+    faults: list[Fault] = [LostFault(), *[ErrorFault(403 if then == "AccessDenied" else 400, then)] * 9]
+    world.fault = lambda call: faults.pop(0) if call.action == action else None
+    (outcome,) = tick(world, tmp_path)
+    world.fault = lambda _call: None
+    world.clock.pass_(minutes=2)
+    if outcome.standing is not Standing.DONE:
+        (outcome,) = tick(world, tmp_path)
+    assert (outcome.standing, outcome.told) == (Standing.DONE, "deleted" if kind is Kind.DELETE else "inactive")
+
+
+def test_credentials_of_another_account_are_not_taken_for_the_one_that_is_meant(world: World, tmp_path: Path) -> None:
+    """A role that is missing, or leads elsewhere: nothing is changed, where a user of that name may be another."""
+    item = item_of(world, USER, Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True, account_id="333333333333")
+    claim(world, tmp_path, plan_of(item))
+    (outcome,) = tick(world, tmp_path)
+    assert (outcome.standing, outcome.steps) == (Standing.FAILED, ())
+    assert "the credentials are not of account 333333333333" in outcome.told
+    assert set(world.keys(USER).values()) == {"Active"}
+
+
+def test_a_use_that_aws_tells_of_late_was_before_the_key_was_switched_off(world: World, tmp_path: Path) -> None:
+    """An exposed key is switched off while it is used: only what comes later is a question."""
+    item = item_of(world, USER, Kind.DEACTIVATE, Kind.DELETE, urgent=True)
+    claim(world, tmp_path, plan_of(item))
+    tick(world, tmp_path)
+    off = world.clock.now
+    world.cloud.record_use(item.key.id, UsedAt(off - timedelta(minutes=30), "s3", "eu-west-1"))
+    world.clock.pass_(days=1)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("the key stays inactive for a while")
+    world.cloud.record_use(item.key.id, UsedAt(off + timedelta(hours=1), "s3", "eu-west-1"))
+    (outcome,) = tick(world, tmp_path)
+    assert "USED_SINCE" in outcome.told
+
+
+def test_a_key_that_was_switched_on_again_is_switched_off_after_its_plan_expired(world: World, tmp_path: Path) -> None:
+    """Once somebody released it: it was begun in time, and is announced anew."""
+    item = item_of(world, USER, Kind.DEACTIVATE, Kind.DELETE)
+    claim(world, tmp_path, plan_of(item))
+    world.clock.pass_(days=2.5)
+    tick(world, tmp_path)
+    world.clock.pass_(days=1.5)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.steps == (Step.DEACTIVATE,)
+    hands(world, item).set_status(item.key.id, KeyStatus.ACTIVE)
+    world.clock.pass_(days=1)
+    (outcome,) = tick(world, tmp_path)
+    assert "REACTIVATED" in outcome.told
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add("plan-1", item.id, Event.RELEASED, reason="over", by="ann")
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("to deactivate, not before ")
 
 
 def test_an_exposed_key_is_deleted_no_sooner_than_any(world: World, tmp_path: Path) -> None:

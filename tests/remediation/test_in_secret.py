@@ -71,7 +71,7 @@ def test_a_published_key_is_not_switched_off_as_unused(
         world.delete_key("user-0", first.key.id)
         world.cloud.record_use(key, UsedAt(world.clock.now, "s3", "eu-west-1"))
         planned = PlannedKey(id=key, created_at=world.created("user-0", key), status=KeyStatus.ACTIVE, last_used=Use())
-        delivery = Delivery(secret="auditor/user-0", current=done.version)
+        delivery = Delivery(secret="auditor/user-0", region="us-east-1", current=done.version)
         second = first.model_copy(update={"id": "second", "key": planned, "delivery": delivery})
         team.claims(team.plan(second, number=2))
         list(advance(team.means(), lambda _: None))

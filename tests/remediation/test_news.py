@@ -70,6 +70,28 @@ def test_a_question_is_urgent(story: Story) -> None:
     assert (asked.what, asked.is_urgent) == ("A person is needed: s3 uses it (STILL_USED)", True)
 
 
+def test_a_question_that_stands_is_told_once_whatever_it_says(story: Story) -> None:
+    """What still uses a key is another use every day; it is told again only when something was done in between."""
+    for day in range(3):
+        story.add(ITEM.id, Event.ASKED, code="STILL_USED", reason=f"s3 used it on day {day}")
+        assert len(tell(story)) == (day == 0)
+        story.pass_(days=1)
+        story.add(ITEM.id, Event.WAITING, reason="AWS did not answer")
+    story.add(ITEM.id, Event.ASKED, code="NEW_KEY_LOST", reason="it is gone")
+    assert len(tell(story)) == 1
+    story.add(ITEM.id, Event.RELEASED, reason="found", by="ann")
+    story.add(ITEM.id, Event.ASKED, code="STILL_USED", reason="s3 uses it")
+    assert tell(story) == ["A person is needed: s3 uses it (STILL_USED)"]
+
+
+def test_how_an_item_ends_by_others_is_told(story: Story) -> None:
+    """Closed, or somebody else did it; the end that was planned is told by the step that led there."""
+    story.add(ITEM.id, Event.ENDED, how="closed: enough")
+    assert tell(story) == ["Nothing more is done: closed: enough"]
+    story.add(ITEM.id, Event.ENDED, how="inactive")
+    assert tell(story) == []
+
+
 def test_an_owner_is_reminded_on_three_days(story: Story) -> None:
     """With what still uses the old key; once a day that counts, and not after it is switched off."""
     story.did(ITEM, Step.PREPARE, Step.CREATE, Step.VERIFY, Step.PUBLISH)

@@ -210,6 +210,10 @@ def test_a_rhythm_that_is_no_number_blocks(tag: str) -> None:
     live = replace(live, person=replace(live.person, tags={"auditor:cadence": tag}))
     (_, (blocked,)) = plan_items([candidate("a")], lambda _one: live, SETTINGS)
     assert blocked.code == "CADENCE"
+    leaked = replace(candidate("a"), kind=Kind.DEACTIVATE, is_urgent=True)
+    for through, codes in ((Kind.DEACTIVATE, []), (Kind.DELETE, ["CADENCE"])):  # it is switched off all the same
+        _, refused = plan_items([leaked], lambda _one: live, replace(SETTINGS, through=through))
+        assert [one.code for one in refused] == codes
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def item_of(world: World, user: str, kind: Kind = Kind.ROTATE, through: Kind = K
         key=PlannedKey(id=key_id, created_at=ago(200), status=KeyStatus(status), last_used=Use(at=ago(0.05))),
         basis=(Basis(control="key-age", severity="high", reason="200 days old"),),
         owner="payments",
-        delivery=Delivery(secret=f"auditor/{user}") if kind is Kind.ROTATE else None,
+        delivery=Delivery(secret=f"auditor/{user}", region="us-east-1") if kind is Kind.ROTATE else None,
         waits=Waits(grace_days=7, quiet_days=2, quarantine_days=14),
     )
     return item.model_copy(update=changes)

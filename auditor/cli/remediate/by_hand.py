@@ -135,7 +135,7 @@ def close(
     say(f"{item} is closed. {closed.item.key.id} of {closed.item.where} stays as it is.")
     new, made, held = closed.done.new_key, closed.made, closed.item.delivery
     if new is not None:
-        is_read = "" if closed.done.published_at else " that no application reads yet: delete it, or it is in the way"
+        is_read = "" if closed.done.was_published else " that no application read yet: delete it, or it is in the way"
         say(f"So does {new}, which was made for it; its secret is in {held.place if held else '-'}{is_read}.")
     elif closed.intent is not None and closed.intent.told["step"] == "create":
         say(f"There may be a key of which nobody has the secret: {made or 'look at what keys the user has'}.")

@@ -19,10 +19,24 @@ EXIT_UNREAD, EXIT_WAITS, EXIT_UNAPPROVED, EXIT_PERSON = 3, 5, 6, 8
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan's file.")]
 ItemId = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id; `auditor remediate status` lists them.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.")]
+
+
+def readable(text: str | None) -> str | None:
+    """A text that can be written down, which what a terminal sends in another encoding than its own cannot be."""
+    if text is not None and not text.isprintable():
+        raise typer.BadParameter("it has characters that cannot be written down")
+    return text
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.", callback=readable)]
 Who = Annotated[
     str | None,
-    typer.Option("--as", metavar="NAME", help="Who you are, as approvers are named; your login, where they know it."),
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="Who you are, as approvers are named; your login, where they know it.",
+        callback=readable,
+    ),
 ]
 
 
