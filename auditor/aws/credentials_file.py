@@ -152,4 +152,8 @@ def _value(found: ConfigUpdater, section: str, name: str) -> str | None:
 
 def _fill(found: ConfigUpdater, section: str, values: dict[str, str]) -> None:
     for name, value in values.items():
-        found.set(section, name, value)
+        options = found[section].option_blocks()
+        if options and not found.has_option(section, name):  # comments below them may be of the next profile
+            options[-1].add_after.option(name, value)
+        else:
+            found.set(section, name, value)

@@ -79,15 +79,23 @@ class SlackChannel:
         return str(opened.get("id") or place)
 
     def _send(self, message: Message) -> None:
-        if self._has(message.key):
-            return
+        self.post_once(message)
+
+    def post_once(self, message: Message, text: str = "", ask: str = "") -> tuple[str, str]:
+        """As `post`, where the channel does not have the message already; where it is."""
+        there = self._found(message.key)
+        if there is not None:
+            return self.channel, there
         try:
-            self.post(message)
+            answer = self.post(message, text, ask)
         except NotSentError as error:
             if isinstance(error.__cause__, SlackApiError) and error.__cause__.response.get("error"):
                 raise  # a refusal, after which nothing was done
-            if not self._has(message.key):
+            there = self._found(message.key)
+            if there is None:
                 raise
+            return self.channel, there
+        return str(answer["channel"]), str(answer["ts"])
 
     def post(self, message: Message, text: str = "", ask: str = "") -> Mapping[str, Any]:
         """Post a message; its `channel` and `ts`.
@@ -115,14 +123,14 @@ class SlackChannel:
             raise NotSentError(failure_of(error)) from error
         return {"channel": answer["channel"], "ts": answer["ts"]}
 
-    def _has(self, key: str) -> bool:
-        """Whether the message is among the channel's last ones; not known is told as no."""
+    def _found(self, key: str) -> str | None:
+        """The `ts` of the message, where it is among the channel's last ones; None also where that is not known."""
         try:
             told = self.client.conversations_history(channel=self.channel, limit=LOOKED_AT, include_all_metadata=True)
         except (SlackApiError, SlackClientError, OSError) as error:
             log.debug("what is in the channel cannot be read: %s", failure_of(error))
-            return False
-        return any(_key_of(one) == key for one in told.get("messages") or ())
+            return None
+        return next((str(one.get("ts")) for one in told.get("messages") or () if _key_of(one) == key), None)
 
 
 def blocks_of(message: Message) -> list[dict[str, Any]]:

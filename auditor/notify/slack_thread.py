@@ -39,7 +39,7 @@ class Reply:
 
 
 def post_plan(slack: SlackChannel, plan: Message, digest: str, said: str) -> Posted:
-    """Post a plan and how to answer it; where it is.
+    """Post a plan and how to answer it, if it is not there already; where it is.
 
     Args:
         slack: the channel.
@@ -51,8 +51,7 @@ def post_plan(slack: SlackChannel, plan: Message, digest: str, said: str) -> Pos
         NotSentError: it was not posted, or nobody knows.
     """
     how = f"Reply in this thread `approve {said}` or `reject {said}`. Deleting needs signatures."
-    answer = slack.post(plan, f"{escaped(plan.title)} {digest}", how)
-    return Posted(str(answer["channel"]), str(answer["ts"]))
+    return Posted(*slack.post_once(plan, f"{escaped(plan.title)} {digest}", how))
 
 
 def replies_to(slack: SlackChannel, posted: Posted, digest: str, said: str) -> list[Reply]:

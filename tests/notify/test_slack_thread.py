@@ -31,6 +31,16 @@ def answers(channel: SlackChannel, where: Posted) -> list[tuple[str, bool]]:
     return [(reply.user, reply.approves) for reply in replies_to(channel, where, DIGEST, CODE)]
 
 
+def test_a_plan_has_one_thread(slack: Slack) -> None:
+    """Also where Slack's answer is lost, or nobody remembers where it is: else a rejection there would be missed."""
+    slack.faults.append("lost")
+    channel, where = posted(slack)
+    assert posted(slack)[1] == where
+    assert len(slack.messages) == 1
+    slack.reply("U1", f"reject {CODE}")
+    assert answers(channel, where) == [("U1", False)]
+
+
 def test_members_answer_in_the_thread(slack: Slack) -> None:
     """Page by page, in order; what is said beside is no answer."""
     channel, where = posted(slack)

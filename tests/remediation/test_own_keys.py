@@ -122,6 +122,17 @@ def test_the_six_permissions_are_enough_to_the_end(alice: Alice) -> None:
     assert called - {"iam:ListUserTags"} == set(OWN_KEYS)
 
 
+def test_a_comment_stays_with_the_profile_below_it(alice: Alice) -> None:
+    """What is added to hers stands with hers."""
+    alice.path.write_text(FILE.format(alice.old).replace("\n\n[b]", "\n\n# of the other team\n[b]"))
+    alice.asks(Kind.ROTATE)
+    lines = alice.path.read_text().splitlines()
+    assert lines[lines.index("[b]") - 1] == "# of the other team"
+    assert [line.partition(" ")[0] for line in lines[lines.index("[default]") + 1 :][:4]] == [
+        *("aws_access_key_id", "aws_secret_access_key", "region", "auditor_version")
+    ]
+
+
 def test_what_her_file_holds_is_in_no_frame_of_an_error(alice: Alice) -> None:
     """A reporter of errors may show frames with their variables, and a file that cannot be read is in memory whole."""
     means = alice.means()
