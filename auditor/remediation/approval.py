@@ -375,14 +375,9 @@ def _is_authors(approver: str, key: str, author: str, approvers: Approvers) -> b
 
 def is_same_name(one: str, other: str) -> bool:
     """Whether two names may be one person's: a login and an address that begins with it are taken for that."""
-    names = [one.casefold(), other.casefold()]
-    return names[0] == names[1] or (
-        len({"@" in name for name in names}) > 1 and len({_login(name) for name in names}) == 1
-    )
-
-
-def _login(name: str) -> str:
-    return name.partition("@")[0]
+    one, other = one.casefold(), other.casefold()
+    is_of_two_kinds = ("@" in one) != ("@" in other)
+    return one == other or (is_of_two_kinds and one.partition("@")[0] == other.partition("@")[0])
 
 
 def is_over(approval: Approval, now: datetime) -> bool:
