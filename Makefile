@@ -18,7 +18,7 @@ demo:  ## audit an embedded AWS organisation; no AWS account needed
 
 test:  ## run the whole test suite
 	@scripts/setup test
-	@.venv/bin/pytest -n 3 --dist loadfile $(ARGS)  # on two cores: some of them wait for what takes its time
+	@.venv/bin/pytest -n 3 --dist worksteal $(ARGS)  # on two cores: some of them wait for what takes its time
 
 lint:  ## ruff, mypy --strict and the import rules
 	@scripts/setup dev

@@ -8,7 +8,11 @@ from auditor.aws.failures import AwsFailure, Kind
 
 def _with_region(caller: Caller, key_id: str) -> Caller:
     """A key's ARN says in which Region it is; of other names, that of the caller."""
-    return replace(caller, region=key_id.split(":")[3]) if key_id.startswith("arn:") else caller
+    match key_id.split(":"):
+        case ["arn", _, _, region, *_]:
+            return replace(caller, region=region)
+        case _:
+            return caller
 
 
 async def public_key(caller: Caller, key_id: str) -> bytes:

@@ -73,12 +73,18 @@ def sign_by_other(payload: bytes, public: PublicKey, sign: Callable[[bytes, str]
         payload: the statement.
         public: the key's public half.
         sign: gives the signature over these bytes, which it hashes itself, by the algorithm of this name in KMS.
+
+    Raises:
+        BagError: the signature is not by that key.
     """
     envelope = Envelope(payload, PAYLOAD_TYPE, {})
     algorithm = KMS_ALGORITHMS[public.curve.key_size] if isinstance(public, ec.EllipticCurvePublicKey) else KMS_RSA
     assert isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
     key_id = SSlibKey.from_crypto(public).keyid
-    envelope.signatures[key_id] = Signature(key_id, sign(envelope.pae(), algorithm).hex())
+    signature = Signature(key_id, sign(envelope.pae(), algorithm).hex())
+    if not _is_by(public, signature, envelope.pae()):  # the name may mean another key by now
+        raise BagError("what signed is not the key whose public half was read")
+    envelope.signatures[key_id] = signature
     return encode_envelope(envelope)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -50,12 +51,22 @@ HERE = frozenset(
 """What the system says of itself, and not of what is read."""
 
 
+def confirm_room(bundle: Path) -> None:
+    """Raise OutputError where this machine has no folder for temporary files at all."""
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        step = "Name a folder that can be written in TMPDIR. Nothing is known of the bundle yet."
+        raise OutputError(f"It cannot be looked at here: {error}.", where=str(bundle), next_step=step) from error
+
+
 def raise_if_here(error: BaseException, bundle: Path) -> None:
     """Raise OutputError where what failed is the machine that looks at a bundle, of which nothing is known then."""
     cause: BaseException | None = error
     while cause is not None:
         is_here = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in HERE)
-        if is_here or os.strerror(errno.ENOSPC) in str(cause):  # DuckDB has errors of its own
+        is_full = type(cause).__module__.startswith("_duckdb") or type(cause).__module__.startswith("duckdb")
+        if is_here or (is_full and any(os.strerror(number) in str(cause) for number in HERE)):
             step = (
                 "Make room, also for temporary files (TMPDIR), or let it be read. Nothing is known of the bundle yet."
             )

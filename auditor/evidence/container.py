@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from auditor.evidence.bag import MOST_TEXT, BagError, files_of, is_name
+from auditor.evidence.bag import MOST_TEXT, PAYLOAD, BagError, files_of, is_name
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time of every entry: when it was packed is no evidence, and would make the same content differ."""
@@ -50,6 +50,8 @@ def opened(bundle: Path) -> Iterator[Path]:
             names twice, links, sizes that are not as they say, anything beside its files.
     """
     if bundle.is_dir():
+        if bundle.is_symlink() or (bundle / PAYLOAD).is_symlink():
+            raise BagError("it is a link, or its payload is one: links are not evidence")
         yield bundle
         return
     if not bundle.is_file():

@@ -35,6 +35,7 @@ judged by, what came of it, and what makes sure that none of it was changed sinc
                             single users (keys.json) and what else was asked for; account.json tells how
                             the account ended, also where it refused; requests.jsonl has every request
                             with its id, as CloudTrail knows it
+  data/requests.jsonl       the requests that found the accounts, each with its id
   data/population.json      every account of the organisation, in scope or left out, and why
   data/policy.toml          what was judged by, with standards and exemptions
   data/run.json             who ran it, when, with which version, on which scope; coverage and counts
@@ -80,8 +81,9 @@ NOT_NAMED = "not named"
 
 
 def are_different(one: str | None, other: str | None) -> bool:
-    """Whether two bundles are of two organisations, as far as both name one."""
-    return None not in {one, other} and NOT_NAMED not in {one, other} and one != other
+    """Whether two bundles are of two organisations, as far as both name one; blanks are as bag-info.txt has them."""
+    names = {" ".join((name or NOT_NAMED).split()) or NOT_NAMED for name in (one, other)}
+    return len(names - {NOT_NAMED}) > 1
 
 
 def readme(manifest: RunManifest, about: About) -> bytes:
@@ -107,7 +109,7 @@ def info(manifest: RunManifest, about: About) -> list[tuple[str, str]]:
     scope = f"{coverage.accounts_audited} of {coverage.accounts_in_scope} accounts"
     previous = f"{about.previous.run_id} sha256:{about.previous.sha256}" if about.previous else "none"
     return [
-        ("Source-Organization", manifest.organisation or NOT_NAMED),
+        ("Source-Organization", _line(manifest.organisation or NOT_NAMED)),
         ("External-Identifier", manifest.id),
         ("External-Description", f"AWS IAM access keys as of {about.as_of}: {scope}, {manifest.scope}"),
         ("Bagging-Date", about.as_of[:10]),

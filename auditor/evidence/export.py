@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from auditor import __version__
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary, reconciliation
 from auditor.evidence.attestation import decode_envelope
@@ -174,7 +175,8 @@ def _place(bag: Path, target: Path, *, is_packed: bool) -> bool:
         try:
             with opened(target) as there:
                 same = _is_same(there, bag)
-        except BagError:
+        except BagError as error:
+            raise_if_here(error, target)
             same = False
         if not same:
             step = "Name another folder with --bundles, or move the one that is there out of the way."
@@ -290,7 +292,9 @@ def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
         raise_if_here(error, run)
         why = error.what.removesuffix(".") if isinstance(error, OutputError) else error
         what = f"The run does not follow from its own raw answers, so it is evidence of nothing: {why}."
-        raise OutputError(what, where=str(run), next_step=RESTORE) from error
+        made = load_manifest(run).tool_version
+        other = f"It was made by auditor {made}, which may have written it otherwise: export it with that version."
+        raise OutputError(what, where=str(run), next_step=RESTORE if made == __version__ else other) from error
     for name, content in render_reports(data, progress):
         if content is None:
             step = "Install the libraries that `auditor doctor` names: the bundle holds the PDF as well."

@@ -136,7 +136,10 @@ def load_public_key(path: Path) -> PublicKey:
 
 def public_key_of(der: bytes, where: str) -> PublicKey:
     """A public key as AWS KMS gives it (SubjectPublicKeyInfo); UsageError where bundles are not signed with it."""
-    key = load_der_public_key(der)
+    try:
+        key = load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise UsageError("Bundles are not signed with this kind of key.", where=where, next_step=GOOD_KEYS) from error
     if isinstance(key, Ed25519PublicKey):
         step = "Name a key of RSA or of a NIST curve; Ed25519 is for keys in files."
         raise UsageError("Bundles are not signed with an Ed25519 key of AWS KMS.", where=where, next_step=step)

@@ -13,7 +13,7 @@ The first that does not hold ends it: what stands on it means nothing any more.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from auditor.evidence.bag import (
     bundle_digest,
     check_complete,
     check_fixity,
+    confirm_room,
     decode_info,
     raise_if_here,
     read_tag,
@@ -83,6 +84,10 @@ class Verification:
         return next((check for check in self.checks if not check.holds), None)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """What came another way than the bundle."""
@@ -95,7 +100,7 @@ class Trust:
     """Whose time stamps are believed."""
     replays: bool = True
     """Whether the verdicts are made again."""
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    now: Callable[[], datetime] = _now
     """The instant: nothing was stamped later."""
 
 
@@ -106,6 +111,7 @@ def verify(bundle: Path, trust: Trust, progress: Progress) -> Verification:
         OutputError: this machine cannot check it: no room, or it may not be read.
     """
     checks: list[Check] = []
+    confirm_room(bundle)
     with ExitStack() as stack:
         looked = _Looked(bundle, trust, progress, stack)
         for name, check in looked.steps():
@@ -201,7 +207,7 @@ class _Looked:
             raise BagError("it has a time stamp and no signature that it could be of")
         assert self.manifest is not None
         earliest = self.manifest.finished_at - CLOCKS_DIFFER
-        latest = self.trust.now + CLOCKS_DIFFER
+        latest = self.trust.now() + CLOCKS_DIFFER
         said = read_tag(self.bag, ATTESTATION)
         stamped = check_time_stamp(self.bag, said, self.trust.authorities, (earliest, latest))
         at = f"{stamped.at:%Y-%m-%d %H:%M:%S}Z"
@@ -221,12 +227,20 @@ class _Looked:
             return Check("chain", f"{told} as the bundle before; none was given to compare.", was_made=False)
         if named is None:
             raise BagError("it names no bundle before it, and one was given")
-        with opened(self.trust.previous) as before:
-            check_fixity(before, check_complete(before))
-            there = read_about(before)
-            found = (there.run_id, bundle_digest(before))
-            self._confirm_journal(before / PAYLOAD / JOURNAL)
-            whose = decode_info(read_tag(before, INFO)).get("Source-Organization")
+        try:
+            with opened(self.trust.previous) as before:
+                check_fixity(before, check_complete(before))
+                there = read_about(before)
+                found = (there.run_id, bundle_digest(before))
+                whose = decode_info(read_tag(before, INFO)).get("Source-Organization")
+                journal = self._goes_on(before / PAYLOAD / JOURNAL)
+        except (BagError, OSError) as error:
+            raise_if_here(error, self.trust.previous)
+            raise BagError(
+                f"what was given as the bundle before ({self.trust.previous}) is no sound one: {error}"
+            ) from error
+        if not journal:
+            raise BagError(f"its {JOURNAL} does not go on with that of the bundle before")
         if there.as_of >= self.about.as_of:
             raise BagError(f"what it names as the bundle before is of {there.as_of}, and so not before it")
         if are_different(whose, decode_info(read_tag(self.bag, INFO)).get("Source-Organization")):
@@ -235,11 +249,10 @@ class _Looked:
             raise BagError(f"the bundle before it was {named.run_id} with {named.sha256}, and not the one given")
         return f"The bundle before it is {named.run_id}, as it was then."
 
-    def _confirm_journal(self, before: Path) -> None:
-        """What auditor had written down of its changes by then is how its journal begins."""
+    def _goes_on(self, before: Path) -> bool:
+        """Whether what auditor had written down of its changes by then is how its journal begins."""
         now = self.bag / PAYLOAD / JOURNAL
-        if before.exists() and not (now.exists() and now.read_bytes().startswith(before.read_bytes())):
-            raise BagError(f"its {JOURNAL} does not go on with that of the bundle before")
+        return not before.exists() or (now.exists() and now.read_bytes().startswith(before.read_bytes()))
 
     def _reconciliation(self) -> str:
         self.progress.phase("Counting")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from auditor.aws.evidence_store import place_of, put_bundle
 from auditor.demo import Call, EmbeddedOrganisation, ErrorFault, Fault, RawFault
 from auditor.errors import OutputError, UsageError
+from auditor.evidence.bag import close_bag, decode_info
 from tests.cli.test_audit_command import AS_OF, ended, organisation
 from tests.conftest import CommandLine, StartCloud, connect
 from tests.evidence.authority import serving
@@ -31,8 +33,8 @@ RETENTION = timedelta(days=36_500)
 
 
 @pytest.fixture
-def cloud(cli: CommandLine, start_cloud: StartCloud) -> EmbeddedOrganisation:
-    """A run of three accounts lies in reports/."""
+def cloud(cli: CommandLine, start_cloud: StartCloud, tmp_path_factory: pytest.TempPathFactory) -> EmbeddedOrganisation:
+    """A run of three accounts lies in reports/; it is made once, and copied."""
     faults: list[Fault] = []
 
     def fault(call: Call) -> Fault | None:
@@ -44,7 +46,12 @@ def cloud(cli: CommandLine, start_cloud: StartCloud) -> EmbeddedOrganisation:
         f'[accounts]\nsource = "organisation"\nrole_name = "{cloud.role_name}"\nexternal_id = "{cloud.external_id}"\n'
         f"[evidence]\nretention_days = {RETENTION.days}\n"
     )
-    ended(cli.run("audit", "--as-of", AS_OF, "-q", "-f", "json"), 1)
+    kept = tmp_path_factory.getbasetemp() / "run-of-three-accounts"
+    if kept.exists():
+        shutil.copytree(kept, cli.folder / "reports")
+    else:
+        ended(cli.run("audit", "--as-of", AS_OF, "-q", "-f", "json"), 1)
+        shutil.copytree(cli.folder / "reports", kept)
     cloud.faults = faults  # type: ignore[attr-defined]
     return cloud
 
@@ -295,6 +302,9 @@ def test_a_lock_that_s3_does_not_tell_of_names_the_right_that_is_missing(planned
         (("export", "--sign", "kms: "), "No key is named to sign with"),
         (("export", "--timestamp", "http://127.0.0.1:9/"), "nothing to be stamped"),
         (("export", "--previous", "nowhere"), "no bundle"),
+        (("verify", "reports", "--unsigned", "--previous", "nowhere"), "There is no bundle"),
+        (("keygen", "x", "--passphrase"), "to be sealed"),
+        (("sample", "reports", "--seed", "caf\udce9"), "cannot be written down"),
         (("keygen", "x", "--type", "dsa"), "no type"),
         (("verify", "nowhere", "--key", "config.toml"), "no public key"),
     ],
@@ -334,6 +344,30 @@ def test_a_signature_is_stamped_and_the_stamp_verified(cli: CommandLine, tmp_pat
         refused = cli.run(*command, "--authority", str(other.root))
     ended(refused, 9)
     assert "not by an authority that was given" in " ".join(refused.out.split())
+
+
+@pytest.mark.usefixtures("cloud")
+def test_no_address_is_no_time_stamp(cli: CommandLine) -> None:
+    """An unset variable is not "without one"."""
+    ended(cli.run("evidence", "keygen", "key"), 0)
+    refused = cli.run("evidence", "export", "--sign", "key", "--timestamp", "", "-q")
+    ended(refused, 2)
+    assert "no address of a time stamp authority" in " ".join(refused.err.split())
+
+
+@pytest.mark.usefixtures("cloud")
+def test_content_that_cannot_be_judged_is_the_bundles_fault(cli: CommandLine) -> None:
+    """Exit code 9, though its manifests are good."""
+    ended(cli.run("evidence", "export", "-q"), 0)
+    bundle = bundle_of(cli)
+    (bundle / "data" / "run.json").write_text("{}")
+    told = decode_info((bundle / "bag-info.txt").read_bytes())
+    told.pop("Payload-Oxum")
+    close_bag(bundle, (bundle / "README.txt").read_bytes(), told.items())
+    for command in (("replay", str(bundle)), ("sample", str(bundle), "--seed", "1")):
+        refused = cli.run("evidence", *command)
+        ended(refused, 9)
+        assert "no sound bundle" in refused.err or "cannot be read" in refused.err
 
 
 @pytest.mark.usefixtures("cloud")

@@ -448,6 +448,21 @@ def test_a_statement_that_says_more_than_the_run_is_found(
     assert problem.told == "what was signed says something else of the run than the run itself"
 
 
+def test_what_a_bundle_says_is_not_what_this_machine_says(bundle: Path, trust: Trust, tmp_path: Path) -> None:
+    """Whatever its files are called, and wherever its links lead: that is its own fault."""
+    words = "No space left on device"
+    named, told, linked, whole = (tmp_path / name for name in ("named", "told", "linked", "whole"))
+    for copy in (named, told, linked):
+        shutil.copytree(bundle, copy)
+    (named / words).write_text("x")
+    replaced("bundle.json", b"auditor.bundle/1", words.encode())(told)
+    (linked / "data").rename(tmp_path / "data")
+    (linked / "data").symlink_to(tmp_path / "data")
+    whole.symlink_to(bundle)
+    for copy in (named, told, linked, whole):
+        assert verified(copy, trust).problem is not None, copy
+
+
 def test_a_pipe_in_place_of_a_manifest_keeps_nobody_waiting(bundle: Path, trust: Trust, tmp_path: Path) -> None:
     """Nor any other file that is no plain one."""
     for name in (MANIFEST, "data/bundle.json"):

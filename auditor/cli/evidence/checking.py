@@ -84,6 +84,9 @@ def _trust(
     if bool(keys) == unsigned:
         step = "Name the signer's public key with --key, or say --unsigned where it is not to be asked who signed it."
         raise UsageError("Whose signature you trust is not said.", where="--key", next_step=step)
+    if previous is not None and not previous.exists():
+        step = "Name the bundle's folder, or its .zip."
+        raise UsageError("There is no bundle.", where=str(previous), next_step=step)
     roots = load_roots(authority) if authority else []
     return Trust([load_public_key(path) for path in keys or ()], previous, roots, replays)
 
@@ -136,10 +139,11 @@ def _check_document(check: "Check") -> dict[str, Any]:
 @contextmanager
 def _sound(bundle: Path) -> Iterator[Path]:
     """The run of a bundle whose files are what its manifests say; EvidenceError where they are not."""
-    from auditor.evidence.bag import PAYLOAD, BagError, check_complete, check_fixity, raise_if_here
+    from auditor.evidence.bag import PAYLOAD, BagError, check_complete, check_fixity, confirm_room, raise_if_here
     from auditor.evidence.container import opened
     from auditor.evidence.layout import check_names
 
+    confirm_room(bundle)
     try:
         with opened(bundle) as bag:
             listed = check_complete(bag)
@@ -148,12 +152,13 @@ def _sound(bundle: Path) -> Iterator[Path]:
             with suppress(OSError):
                 sys.stderr.write(f"{UNASKED}\n")
             yield bag / PAYLOAD
-    except (BagError, EvidenceError, OSError, MemoryError) as error:
+    except (UsageError, EvidenceError):  # of the options
+        raise
+    except (BagError, OutputError, OSError, ValueError, MemoryError) as error:
         raise_if_here(error, bundle)
-        if not isinstance(error, BagError):
-            raise
+        why = error.what.removesuffix(".") if isinstance(error, OutputError) else error
         step = "`auditor evidence verify` checks it from the beginning."
-        raise EvidenceError(f"This is no sound bundle: {error}.", where=str(bundle), next_step=step) from error
+        raise EvidenceError(f"This is no sound bundle: {why}.", where=str(bundle), next_step=step) from error
 
 
 def replay(
@@ -224,6 +229,9 @@ def sample(
     """
     from auditor.evidence.sampling import draw
 
+    if not seed.isprintable():
+        step = "Take a number or a word that you can write down in a working paper."
+        raise UsageError("The seed has characters that cannot be written down.", where="--seed", next_step=step)
     with _sound(bundle) as run:
         try:
             found = draw(run, n, seed)

@@ -89,7 +89,7 @@ def export(
         _confirm_place(to)
     evidence = settings.evidence
     signer = _signer(evidence.sign_with if sign is None else sign, settings)
-    stamper = _stamper(timestamp or evidence.timestamp_url, is_signed=signer is not None)
+    stamper = _stamper(evidence.timestamp_url if timestamp is None else timestamp, is_signed=signer is not None)
     is_packed = zip_ or to is not None
     wanted = Wanted(Path(evidence.folder), evidence.retention, is_packed, previous, signer, stamper)
     folder = find_run(run, Path(settings.output.folder))
@@ -225,9 +225,7 @@ def keygen(
     """
     from auditor.evidence.keys import fingerprint, load_public_key, make_key
 
-    sealed = getpass.getpass("Passphrase: ") if passphrase else ""
-    if passphrase and sealed != getpass.getpass("Again: "):
-        raise UsageError("The two are not the same.", next_step="Type it again.")
+    sealed = _typed() if passphrase else ""
     public = make_key(path, _kind(kind), sealed)
     print_of = fingerprint(load_public_key(public))
     if json:
@@ -237,6 +235,20 @@ def keygen(
     say("Nobody else can read it; keep a copy where it is safe. It is in no bundle.", indent=2)
     say(f"Public key   {public}", "bold")
     say(f"{print_of}: auditors compare this with what you tell them.", indent=2)
+
+
+def _typed() -> str:
+    """A new passphrase, typed twice; UsageError where there is none."""
+    try:
+        sealed, again = getpass.getpass("Passphrase: "), getpass.getpass("Again: ")
+    except EOFError:
+        sealed = again = ""
+    if not sealed or sealed != again:
+        what = (
+            "The two are not the same." if sealed != again else "There is no passphrase, and the key was to be sealed."
+        )
+        raise UsageError(what, where="--passphrase", next_step="Type one, or leave --passphrase out. No key was made.")
+    return sealed
 
 
 def _kind(name: str) -> "KeyKind":
