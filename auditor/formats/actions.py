@@ -46,9 +46,10 @@ class ActionView:
     basis: tuple[str, ...]
     detail: str | None
     evidence: str | None
-    plan_id: str
-    plan_sha256: str
-    item_id: str
+    plan_id: str | None
+    """None for a key that is no plan's, and was switched on again."""
+    plan_sha256: str | None
+    item_id: str | None
     approved_by: tuple[str, ...]
     done_by: str | None
     intent: str | None

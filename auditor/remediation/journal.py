@@ -42,6 +42,8 @@ class Event(StrEnum):
     CONFIRMED = "confirmed"
     ENDED = "ended"
     TOLD = "told"
+    SWITCHED_ON = "switched on"
+    """A key of which no plan tells was switched on again, by hand."""
 
 
 @dataclass(frozen=True, slots=True)

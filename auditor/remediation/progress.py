@@ -99,6 +99,7 @@ NEEDED: Mapping[Event, frozenset[str]] = {
     Event.CONFIRMED: frozenset({"by"}),
     Event.ENDED: frozenset({"how"}),
     Event.TOLD: frozenset({"key"}),
+    Event.SWITCHED_ON: frozenset({"account_id", "user", "key"}),
 }
 """What each row tells at least."""
 
@@ -152,7 +153,7 @@ class Ledger:
             self.approvals.setdefault(row.plan, []).append(row)
             for item_id, kind in row.told["through"].items():
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
-        elif row.event is not Event.TOLD:
+        elif row.event not in {Event.TOLD, Event.SWITCHED_ON}:
             self.items[row.item] = _told(self.items[row.item], row)
 
 

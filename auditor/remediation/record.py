@@ -80,6 +80,8 @@ class _Story:
                 self.shown[row.item] = str(row.told["evidence"])
             case Event.CONFIRMED:
                 self.shown[row.item] = f"confirmed by {row.told['by']}"
+            case Event.SWITCHED_ON:
+                yield _switched_on(row)
             case Event.DISCARDED if before is not None:
                 what = _discarded(row)
                 yield {**what, **self._why(before, row, what["action"], is_ours=True)}
@@ -131,6 +133,24 @@ def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
         "action": DONE[step],
         "access_key_id": after.done.new_key if is_new else item.key.id,
         "detail": read_from if step in {Step.PUBLISH, Step.RESTORE} else None,
+    }
+
+
+def _switched_on(row: Row) -> dict[str, Any]:
+    """A key that is no item's: nobody planned anything about it, and nobody has to approve that it works again."""
+    told = row.told
+    return {
+        "at": row.at,
+        "action": "reactivated",
+        "account_id": told["account_id"],
+        "user": told["user"],
+        "access_key_id": told["key"],
+        "old_key_id": told["key"],
+        "basis": told.get("reason"),
+        "done_by": told.get("by"),
+        "intent": told.get("intent"),
+        "journal_row": row.number,
+        "journal_hash": row.hash,
     }
 
 

@@ -109,6 +109,11 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
             tracked = _last_of(ledger, name)
             if tracked is not None and (tracked.item.account_id, tracked.item.user) == (account_id, user):
                 _tell_of(means, means.accounts_of(ledger), tracked, caller, reason)
+            elif means.has_journal:
+                told = {"account_id": account_id, "user": user, "key": name, "reason": reason, "intent": caller.intent}
+                with ExitStack() as stack:
+                    journal = _journal_when_free(stack, means, lambda: None)
+                    journal.add("", "", Event.SWITCHED_ON, **told, by=operator.who.arn)
         except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
             log.warning("%s was switched on, which the journal may not tell: %s", name, error)
         return name

@@ -307,6 +307,25 @@ def test_what_a_tick_did_while_the_journal_was_waited_for_is_known(world: World,
     assert (tracked.state, tracked.done.held) == ("switched on again", None)
 
 
+def test_a_key_of_no_plan_that_was_switched_on_stands_in_the_journal(world: World, tmp_path: Path) -> None:
+    """Reports tell of every change; where there is no journal none is made, and what comes after it is understood."""
+    (key,) = world.keys("user-47")
+    switch_on(means_of(world, tmp_path), key, (OTHER, "user-47"), "payroll")
+    assert not (tmp_path / FILE).exists()
+    item = item_of(world, "user-48", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    switch_on(means_of(world, tmp_path), key, (OTHER, "user-47"), "payroll")
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    kept = means_of(world, tmp_path).record(world.clock.now)
+    assert kept is not None
+    first, second = records_of(kept.actions)
+    told = [first[name] for name in ("action", "user", "access_key_id", "basis", "plan_id", "approved_by")]
+    assert told == ["reactivated", "user-47", key, "payroll", None, None]
+    assert (second["action"], second["plan_id"]) == ("deactivated", "plan-1")
+    trail = [call.user_agent for call in world.cloud.call_log if call.action == "UpdateAccessKey"]
+    assert trail[1].endswith(f"auditor-intent/{first['intent']}")
+
+
 def test_an_item_that_is_closed_is_in_nobodys_way(world: World, tmp_path: Path) -> None:
     """Somebody else switched the key off, which was to be deleted: it stays as it is, and nothing waits for it."""
     item = item_of(world, "user-30", Kind.DEACTIVATE, Kind.DELETE)
