@@ -112,7 +112,7 @@ class CredentialsFile:
                 before = target.read_bytes()
                 found = self._read()
                 yield found
-                partial = put_beside(target, str(found).encode())
+                partial = put_beside(target, str(found).encode(), alone=True)
                 there = target.stat()
                 os.chown(partial, there.st_uid, there.st_gid)  # whose it is, whoever writes it
                 if target.read_bytes() != before:

@@ -11,13 +11,18 @@ LEFT_SECONDS = 3600
 """After which nobody is still writing a small file."""
 
 
-def put_beside(path: Path, content: bytes) -> Path:
+def put_beside(path: Path, content: bytes, *, alone: bool = False) -> Path:
     """Write content under a name of its own beside a path, whose place it is to take; the name.
+
+    Args:
+        path: the path.
+        content: what is written.
+        alone: a lock keeps others from it, so that what lies beside it was left by a process that is no more.
 
     Raises:
         OSError: it cannot be written; nothing stays behind.
     """
-    _clear(path)
+    _clear(path, 0 if alone else LEFT_SECONDS)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     file = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
@@ -32,11 +37,11 @@ def put_beside(path: Path, content: bytes) -> Path:
     return partial
 
 
-def _clear(path: Path) -> None:
+def _clear(path: Path, seconds: int) -> None:
     """Remove what a process left beside the path that was killed before its content could take the place."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+            if time.time() - left.stat().st_mtime >= seconds:
                 left.unlink()
 
 

@@ -289,3 +289,6 @@ def test_what_a_killed_process_left_beside_the_file_goes(tmp_path: Path) -> None
         os.utime(left, (time.time() - age, time.time() - age))
     replace_whole(path, b"content")
     assert sorted(file.name for file in tmp_path.iterdir()) == [".credentials.new.partial", "credentials"]
+    path.write_text(FILE.format("AKIA"))
+    run(CredentialsFile(path, "default").prove("sentinel", "marker"))  # under a lock, nobody else is at it
+    assert [file.name for file in tmp_path.iterdir()] == ["credentials"]
