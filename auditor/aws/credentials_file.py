@@ -114,7 +114,8 @@ class CredentialsFile:
                 yield found
                 partial = put_beside(target, str(found).encode(), alone=True)
                 there = target.stat()
-                os.chown(partial, there.st_uid, there.st_gid)  # whose it is, whoever writes it
+                with suppress(PermissionError):
+                    os.chown(partial, there.st_uid, there.st_gid)  # whose it is, whoever writes it
                 if target.read_bytes() != before:
                     raise self._failure("Changed", "another program changed it at the same time")
                 partial.replace(target)

@@ -127,6 +127,7 @@ class Engine:
             is_held_back = tracked.is_untouched and not tracked.item.urgent and self.terms(tracked).may_begin
             if canary is not None and is_held_back:
                 told = f"not begun, since {canary.where} failed first: the next tick tries again"
+                self._note(tracked, Event.WAITING, reason=told, until=None, who="nobody")
                 yield Outcome(tracked.item, Standing.WAITS, told)
                 continue
             known = len(self.journal.rows)
@@ -215,7 +216,9 @@ class Engine:
             try:
                 self.tell(Notice(f"{item.id}/{step.value}/{self._announcements(item)}", item, told, step, due))
             except NotToldError as error:
-                return replace(outcome, told=f"{told}; nobody could be told: {error}", who="whoever runs it")
+                why, who = f"{told}; nobody could be told: {error}", "whoever runs it"
+                self._note(tracked, Event.WAITING, reason=why, until=None, who=who)
+                return replace(outcome, told=why, who=who)
             self._add(tracked, Event.ANNOUNCED, reason=told, until=due.isoformat(), who=item.owner or "")
         return replace(outcome, told=told, until=due, who=item.owner or "")
 

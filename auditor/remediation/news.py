@@ -47,9 +47,10 @@ def untold(rows: Sequence[Row], ledger: Ledger, now: datetime) -> list[Notice]:
 
 
 def _questions(rows: Iterable[Row]) -> dict[int, str]:
-    """What a question is told under, by its row: it is the same one while nothing but waiting comes between.
+    """What a question is told under, by its row: it is the same one while it is asked again and again.
 
-    What it says may change: what still uses a key is another use every day.
+    What it says may change: what still uses a key is another use every day. What came to stand in between, be it that
+    the item waits, shows that the question was settled; when it comes back it is another.
     """
     found: dict[int, str] = {}
     standing: dict[tuple[str, str], int] = {}
@@ -57,7 +58,7 @@ def _questions(rows: Iterable[Row]) -> dict[int, str]:
         if row.event is Event.ASKED:
             code = str(row.told["code"])
             found[row.number] = f"{row.item}/{code}/{standing.setdefault((row.item, code), row.number)}"
-        elif row.event is not Event.WAITING and row.event is not Event.TOLD:
+        elif row.event is not Event.TOLD:
             standing = {key: number for key, number in standing.items() if key[0] != row.item}
     return found
 

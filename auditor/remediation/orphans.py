@@ -1,6 +1,6 @@
 """Keys that were made here and whose secret nobody can have: by the journal, and by what AWS shows. Reads only."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from auditor.aws.failures import AwsFailure
@@ -25,27 +25,33 @@ class Orphan:
 def find_orphans(tracked: Iterable[Tracked], hands: Callable[[Item], Hands]) -> list[Orphan]:
     """Every orphan among the keys of these items, and what could not be looked at."""
     found: list[Orphan] = []
+    tracked = list(tracked)
+    made = {one.done.new_key for one in tracked}
     for one in tracked:
         is_creating = one.intent is not None and one.intent.told["step"] == "create"
         if not is_creating and one.done.new_key is None:
             continue
         try:
-            found += _unfinished(one, hands(one.item)) if is_creating else _unreadable(one, hands(one.item))
+            found += _unfinished(one, hands(one.item), made) if is_creating else _unreadable(one, hands(one.item))
         except AwsFailure as failure:
             step = "Allow what is refused, and look again."
             found.append(Orphan(one.item, one.made or one.done.new_key, str(failure), step, is_known=False))
     return found
 
 
-def _unfinished(tracked: Tracked, hands: Hands) -> list[Orphan]:
-    """Keys that appeared since one was to be made of which no result is known."""
+def _unfinished(tracked: Tracked, hands: Hands, made: Collection[str | None]) -> list[Orphan]:
+    """Keys that appeared since one was to be made of which no result is known, and that are no other item's."""
     assert tracked.intent is not None
-    before = set(tracked.intent.told["keys"])
-    appeared = [key.access_key_id for key in hands.look().keys if key.access_key_id not in before]
+    others = {*tracked.intent.told["keys"], *made}
+    appeared = [
+        key.access_key_id
+        for key in hands.look().keys
+        if key.access_key_id not in others and not is_others_use(key.last_used)  # whoever uses it has its secret
+    ]
     why = f"it appeared after {tracked.intent.at:%Y-%m-%d %H:%M}Z, when a key was to be made, and no secret is known"
     step = "`auditor remediate tick` deletes it where it is proved to be ours, and else says what to do."
     if tracked.ended is not None:
-        step = "Find out whose it is, and delete it: its item was closed, so that nothing here will."
+        step = "Find out whose it is, and delete it if it is nobody's: its item was closed, so that nothing here will."
     return [Orphan(tracked.item, key, why, step) for key in appeared]
 
 

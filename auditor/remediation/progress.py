@@ -219,7 +219,8 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
         if step is Step.CREATE:
             changes |= {"prepared_at": None}  # the store has to be proved anew
     else:
-        changes |= {"was_begun": True, **_after(step, row.at, told)}
+        is_taken_back = step in {Step.REACTIVATE, Step.RESTORE}
+        changes |= {"was_begun": done.was_begun or not is_taken_back, **_after(step, row.at, told)}
     ended = "switched on again" if tracked.ended and step is Step.REACTIVATE else tracked.ended
     settled = {} if _is_kept_open(tracked, step) else {"intent": None, "made": None, "discarded": None}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}

@@ -25,7 +25,7 @@ from auditor.remediation.approval import Approvers
 from auditor.remediation.engine import Outcome
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import FILE, open_journal
-from auditor.remediation.lifecycle import Step
+from auditor.remediation.lifecycle import Step, sentinel_of
 from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
 from auditor.remediation.progress import fold
 from auditor.remediation.record import record
@@ -361,6 +361,39 @@ def test_an_item_of_which_a_step_is_open_is_closed_only_where_that_is_said(world
     (orphan,) = orphans_in(means)
     assert orphan.key in world.keys("user-31").keys() - {item.key.id}
     assert "nothing here will" in orphan.next_step
+    world.cloud.record_use(str(orphan.key), UsedAt(world.clock.now, "s3", "eu-west-1"))
+    assert orphans_in(means) == [], "whoever uses it has its secret"
+
+
+def test_a_key_of_a_later_plan_is_no_orphan_of_a_closed_item(world: World, tmp_path: Path) -> None:
+    """What was closed before anything was made says nothing about keys that come after it."""
+    item = item_of(world, "user-49", Kind.ROTATE, Kind.ROTATE)
+    claim_signed(world, tmp_path, item)
+    death = Death(calls_until(world, "create_access_key"))
+    with pytest.raises(Killed), engine(world, tmp_path, death=death) as made:
+        list(made.tick())
+    means = means_of(world, tmp_path)
+    close_item(means, item.id, "enough", "ann", unsettled=True)
+    again = item.model_copy(
+        update={
+            "id": "again",
+            "delivery": Delivery(secret="auditor/user-49", region="us-east-1", current=sentinel_of(item)),
+        }
+    )
+    assert rotated(world, tmp_path, again, 2).told == "rotated"
+    assert orphans_in(means) == []
+
+
+def test_a_rollback_begins_nothing(world: World, tmp_path: Path) -> None:
+    """Of a plan that expired before anything was done, nothing goes on."""
+    item = item_of(world, "user-50", Kind.DEACTIVATE, Kind.DEACTIVATE)
+    claim_signed(world, tmp_path, item)
+    means = means_of(world, tmp_path)
+    switch_on(means, item.id, (None, None), "to be sure")
+    world.clock.pass_(days=5)
+    tell_journal(means, item.id, Event.RELEASED, reason="over", by="ann")
+    (outcome,) = advance(means, lambda _: None)
+    assert "EXPIRED" in outcome.told
 
 
 def test_a_key_that_was_closed_before_anybody_could_read_it_is_an_orphan(world: World, tmp_path: Path) -> None:

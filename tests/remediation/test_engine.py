@@ -625,6 +625,7 @@ def test_where_the_canary_fails_nothing_else_of_the_plan_is_begun(world: World, 
     outcomes = tick(world, tmp_path)
     assert [outcome.standing for outcome in outcomes] == [Standing.FAILED, Standing.WAITS, Standing.WAITS]
     assert outcomes[1].told == "not begun, since other/user-0 failed first: the next tick tries again"
+    assert tracked(world, tmp_path, items[1]).waits_for == outcomes[1].told
     assert world.cloud.calls[OTHER, "CreateSecret"] == 1
     world.fault = lambda _call: None
     assert [outcome.told for outcome in tick(world, tmp_path)] == ["rotated"] * 3

@@ -76,9 +76,11 @@ def test_a_question_that_stands_is_told_once_whatever_it_says(story: Story) -> N
         story.add(ITEM.id, Event.ASKED, code="STILL_USED", reason=f"s3 used it on day {day}")
         assert len(tell(story)) == (day == 0)
         story.pass_(days=1)
-        story.add(ITEM.id, Event.WAITING, reason="AWS did not answer")
     story.add(ITEM.id, Event.ASKED, code="NEW_KEY_LOST", reason="it is gone")
     assert len(tell(story)) == 1
+    story.add(ITEM.id, Event.WAITING, reason="it is there again")
+    story.add(ITEM.id, Event.ASKED, code="NEW_KEY_LOST", reason="it is gone")
+    assert len(tell(story)) == 1, "what was settled and comes back is another question"
     story.add(ITEM.id, Event.RELEASED, reason="found", by="ann")
     story.add(ITEM.id, Event.ASKED, code="STILL_USED", reason="s3 uses it")
     assert tell(story) == ["A person is needed: s3 uses it (STILL_USED)"]
