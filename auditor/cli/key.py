@@ -61,16 +61,18 @@ def list_(
     means = means_of(config, profile, endpoint_url, None)
     with telling_aws():
         subject = subject_of(means, user, _account(account))
-        item = None
+        item, doubt = None, None
         try:
             item = under_way(means, subject)
         except OutputError as error:  # the keys are there all the same
-            sys.stderr.write(f"What is under way is not known: {error}\n")
+            doubt = f"What is under way is not known: {error}"
+            sys.stderr.write(f"{doubt}\n")
     person = subject.person
     if json:
         keys = [_document(key) for key in subject.keys]
         open_item = item.item.id if item else None
-        print_json({"account_id": person.account_id, "user": person.name, "keys": keys, "under_way": open_item})
+        told = {"account_id": person.account_id, "user": person.name, "keys": keys, "under_way": open_item}
+        print_json(told | ({"problem": doubt} if doubt else {}))
         return
     say(f"{person.name} in account {person.account_id}{' (you)' if subject.own else ''}", "bold")
     if not subject.keys:

@@ -65,8 +65,8 @@ def raise_if_here(error: BaseException, bundle: Path) -> None:
     cause: BaseException | None = error
     while cause is not None:
         is_here = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in HERE)
-        is_full = type(cause).__module__.startswith("_duckdb") or type(cause).__module__.startswith("duckdb")
-        if is_here or (is_full and any(os.strerror(number) in str(cause) for number in HERE)):
+        is_duckdbs = type(cause).__module__.startswith(("_duckdb", "duckdb"))  # which has no numbers, but the words
+        if is_here or (is_duckdbs and any(os.strerror(number) in str(cause) for number in HERE)):
             step = (
                 "Make room, also for temporary files (TMPDIR), or let it be read. Nothing is known of the bundle yet."
             )

@@ -50,8 +50,8 @@ def opened(bundle: Path) -> Iterator[Path]:
             names twice, links, sizes that are not as they say, anything beside its files.
     """
     if bundle.is_dir():
-        if bundle.is_symlink() or (bundle / PAYLOAD).is_symlink():
-            raise BagError("it is a link, or its payload is one: links are not evidence")
+        if (bundle / PAYLOAD).is_symlink():  # before anything is read through it
+            raise BagError(f"{PAYLOAD} is a link: links are not evidence")
         yield bundle
         return
     if not bundle.is_file():

@@ -86,10 +86,9 @@ class Accounts:
             raise UsageError(what, next_step="Name it in the configuration, or audit it first.")
         account = self.found[account_id]
         account = replace(account, role_name=None if own else role or account.role_name)
-        is_own = account_id == self.operator.who.account_id or account.partition != self.operator.who.partition
-        if (
-            account.role_name is None and not is_own
-        ):  # another partition has a caller of its own, whom `see` holds to it
+        who = self.operator.who  # another partition has a caller of its own, whom `see` holds to the account
+        is_entered = account_id == who.account_id or account.partition != who.partition
+        if account.role_name is None and not is_entered:
             what = "no role is known by which it could be entered; name one in accounts.role_name or for the account"
             raise AwsFailure(Kind.OTHER, f"account {account_id}", "NoRole", what)
         if (account_id, account.role_name) not in self._callers:

@@ -1,4 +1,4 @@
-"""What a person does in between: look for orphans, hold, release, confirm, and switch a key on again."""
+"""What a person does in between: look for orphans, hold, release, confirm, close, and switch a key on again."""
 
 import logging
 import os

@@ -248,6 +248,8 @@ def test_a_journal_of_another_version_crashes_nothing(cli: CommandLine) -> None:
         assert (refused.code, "is not understood" in refused.err) == (4, True), refused.err
     (idle,) = iam_backends[OTHER]["aws"].users["idle"].access_keys
     whose = ("--user", "idle", "--account", OTHER)
+    listed = cli.run("key", "list", *whose, "--json")  # what is not known is not told as nothing
+    assert (listed.code, len(listed.json["keys"]), "not understood" in listed.json["problem"]) == (0, 1, True)
     done = cli.run("key", "activate", idle.access_key_id, *whose, "--reason", "needed")
     assert (done.code, "is active again" in done.out) == (0, True), done.err
 

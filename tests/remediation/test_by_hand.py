@@ -3,6 +3,8 @@
 import re
 import sqlite3
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +25,7 @@ from auditor.model import KeyStatus, UsedAt
 from auditor.notify import Channels, Message, NotSentError
 from auditor.remediation.approval import Approvers
 from auditor.remediation.engine import Outcome
-from auditor.remediation.journal import Event
+from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.lifecycle import Step, sentinel_of
 from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
@@ -34,9 +36,8 @@ from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
 from auditor.remedy.telling import catch_up
 from auditor.tables import records_of
-from tests.builders import ago
 from tests.remediation.signing import person, told_of
-from tests.remediation.world import OTHER, Death, Killed, World, claim, engine, item_of, plan_of
+from tests.remediation.world import OTHER, Death, Killed, World, claim, due_item, engine, item_of, plan_of
 
 BOB, CAT = person("bob@example.com"), person("cat@example.com")
 
@@ -268,11 +269,7 @@ def test_a_key_that_applications_may_have_read_is_no_orphan(world: World, tmp_pa
 @pytest.mark.parametrize("kind", [Kind.DEACTIVATE, Kind.DELETE])
 def test_what_was_held_for_longer_than_its_plan_lasts_goes_on(world: World, tmp_path: Path, kind: Kind) -> None:
     """It was begun in time: it is announced anew."""
-    user = f"user-{40 + kind.rank}"
-    item = item_of(world, user, kind, kind, inactive_since=ago(100) if kind is Kind.DELETE else None)
-    if kind is Kind.DELETE:
-        iam_backends[OTHER]["aws"].update_access_key(user, item.key.id, "Inactive")
-        item = item.model_copy(update={"key": item.key.model_copy(update={"status": KeyStatus.INACTIVE})})
+    item = due_item(world, f"user-{40 + kind.rank}", kind)
     claim_signed(world, tmp_path, item)
     means = means_of(world, tmp_path)
     world.clock.pass_(days=2.5)
@@ -285,24 +282,32 @@ def test_what_was_held_for_longer_than_its_plan_lasts_goes_on(world: World, tmp_
     assert outcome.told.startswith(f"to {kind.value}, not before "), outcome.told
 
 
-def test_what_a_tick_did_while_the_journal_was_waited_for_is_known(world: World, tmp_path: Path) -> None:
-    """It ended the item meanwhile: what is at its end is not held."""
-    item = item_of(world, "user-34", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
-    claim_signed(world, tmp_path, item)
-    begun, done = threading.Event(), threading.Event()
+def switched_on_beside(world: World, folder: Path, item: Item, tick_does: Callable[[Journal], None]) -> None:
+    """Somebody switches the item's key on while a tick has the journal, which does this before it is done."""
+    begun = threading.Event()
 
     def tick_at_work() -> None:
-        with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        with open_journal(folder, lambda: world.clock.now) as journal:
             begun.set()
-            done.wait(1.5)
-            journal.add("plan-1", item.id, Event.ENDED, how="inactive")
+            time.sleep(1.5)  # while the other waits for the journal
+            tick_does(journal)
 
     working = threading.Thread(target=tick_at_work)
     working.start()
     assert begun.wait(10)
-    switch_on(means_of(world, tmp_path), item.id, (None, None), "needed")
-    done.set()
+    switch_on(means_of(world, folder), item.id, (None, None), "needed")
     working.join()
+
+
+def test_what_a_tick_did_while_the_journal_was_waited_for_is_known(world: World, tmp_path: Path) -> None:
+    """It ended the item meanwhile: what is at its end is not held."""
+    item = item_of(world, "user-34", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+
+    def tick_does(journal: Journal) -> None:
+        journal.add("plan-1", item.id, Event.ENDED, how="inactive")
+
+    switched_on_beside(world, tmp_path, item, tick_does)
     tracked = means_of(world, tmp_path).ledger().items[item.id]
     assert (tracked.state, tracked.done.held) == ("switched on again", None)
 
@@ -509,19 +514,10 @@ def test_a_rollback_beside_a_tick_that_is_at_work_holds_when_that_is_done(world:
     """The tick has the journal, and switches the key off after it was switched on: the key is on again in the end."""
     item = item_of(world, "user-28", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
     claim_signed(world, tmp_path, item)
-    begun, done = threading.Event(), threading.Event()
 
-    def tick_at_work() -> None:
-        with open_journal(tmp_path, lambda: world.clock.now):
-            begun.set()
-            done.wait(1.5)
-            iam_backends[OTHER]["aws"].update_access_key("user-28", item.key.id, "Inactive")
+    def tick_does(_journal: Journal) -> None:
+        iam_backends[OTHER]["aws"].update_access_key("user-28", item.key.id, "Inactive")
 
-    working = threading.Thread(target=tick_at_work)
-    working.start()
-    assert begun.wait(10)
-    switch_on(means_of(world, tmp_path), item.id, (None, None), "needed")
-    done.set()
-    working.join()
+    switched_on_beside(world, tmp_path, item, tick_does)
     assert world.keys("user-28") == {item.key.id: "Active"}
     assert means_of(world, tmp_path).ledger().items[item.id].done.held == "needed"

@@ -31,8 +31,20 @@ from auditor.remediation.protection import Protection
 from auditor.remediation.record import record
 from auditor.secret import Secret
 from auditor.tables import records_of
-from tests.builders import AS_OF, ago
-from tests.remediation.world import OTHER, Death, SameCaller, World, claim, engine, item_of, plan_of, tick, tracked
+from tests.builders import AS_OF
+from tests.remediation.world import (
+    OTHER,
+    Death,
+    SameCaller,
+    World,
+    claim,
+    due_item,
+    engine,
+    item_of,
+    plan_of,
+    tick,
+    tracked,
+)
 
 USER = "user-0"
 
@@ -289,10 +301,7 @@ def test_what_was_done_without_an_answer_is_not_somebody_elses_doing(
     world: World, tmp_path: Path, kind: Kind, step: Step, action: str
 ) -> None:
     """ListAccessKeys may show for a moment what was before; what it shows later was our own doing."""
-    item = item_of(world, USER, kind, kind, inactive_since=ago(100) if kind is Kind.DELETE else None, own=True)
-    if kind is Kind.DELETE:
-        hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
-        item = item.model_copy(update={"key": item.key.model_copy(update={"status": KeyStatus.INACTIVE})})
+    item = due_item(world, USER, kind, own=True)
     claim(world, tmp_path, plan_of(item))
     world.clock.pass_(days=3)
     stale = world.caller()
@@ -519,10 +528,7 @@ def test_a_refusal_after_a_lost_answer_is_no_proof_that_nothing_was_done(
 ) -> None:
     """The first attempt did it, the second was refused: what AWS shows decides, and it was our doing."""
     user = f"user-{60 + 2 * kind.rank + (then == 'Throttling')}"
-    item = item_of(world, user, kind, kind, inactive_since=ago(100) if kind is Kind.DELETE else None, own=True)
-    if kind is Kind.DELETE:
-        hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
-        item = item.model_copy(update={"key": item.key.model_copy(update={"status": KeyStatus.INACTIVE})})
+    item = due_item(world, user, kind, own=True)
     claim(world, tmp_path, plan_of(item))
     world.clock.pass_(days=3)
     action = "DeleteAccessKey" if kind is Kind.DELETE else "UpdateAccessKey"

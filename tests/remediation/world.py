@@ -228,6 +228,16 @@ def item_of(world: World, user: str, kind: Kind = Kind.ROTATE, through: Kind = K
     return item.model_copy(update=changes)
 
 
+def due_item(world: World, user: str, kind: Kind, **changes: Any) -> Item:
+    """A key to be switched off, or one that was switched off long ago and is to be deleted."""
+    item = item_of(world, user, kind, kind, **changes)
+    if kind is not Kind.DELETE:
+        return item
+    iam_backends[OTHER]["aws"].update_access_key(user, item.key.id, "Inactive")
+    key = item.key.model_copy(update={"status": KeyStatus.INACTIVE})
+    return item.model_copy(update={"key": key, "inactive_since": ago(100)})
+
+
 def plan_of(*items: Item, at: datetime = AS_OF) -> Plan:
     """A plan of these items."""
     return Plan(

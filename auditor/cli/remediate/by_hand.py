@@ -1,4 +1,4 @@
-"""`auditor remediate orphans|hold|release|confirm|rollback`: what a person does in between."""
+"""`auditor remediate orphans|hold|release|close|confirm|rollback`: what a person does in between."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
