@@ -84,6 +84,7 @@ PURE = (
     "auditor.formats.plain_text",
     "auditor.formats.view",
     "auditor.remediation.caps",
+    "auditor.remediation.decision",
     "auditor.remediation.lifecycle",
     "auditor.remediation.news",
     "auditor.remediation.plan",

@@ -112,7 +112,10 @@ class CredentialsFile:
                 before = target.read_bytes()
                 found = self._read()
                 yield found
-                partial = put_beside(target, str(found).encode(), alone=True)
+                content = str(found).encode()
+                if b"\r\n" in before:  # as its owner's editor ends lines
+                    content = content.replace(b"\n", b"\r\n")
+                partial = put_beside(target, content, alone=True)
                 there = target.stat()
                 with suppress(PermissionError):
                     os.chown(partial, there.st_uid, there.st_gid)  # whose it is, whoever writes it

@@ -124,13 +124,15 @@ class SlackChannel:
         return {"channel": answer["channel"], "ts": answer["ts"]}
 
     def _found(self, key: str) -> str | None:
-        """The `ts` of the message, where it is among the channel's last ones; None also where that is not known."""
+        """The `ts` of our message, where it is among the channel's last ones; None also where that is not known."""
         try:
             told = self.client.conversations_history(channel=self.channel, limit=LOOKED_AT, include_all_metadata=True)
+            there = [one for one in told.get("messages") or () if _key_of(one) == key]
+            ours = self.client.auth_test().get("bot_id") if there else None  # another program can write any key
         except (SlackApiError, SlackClientError, OSError) as error:
             log.debug("what is in the channel cannot be read: %s", failure_of(error))
             return None
-        return next((str(one.get("ts")) for one in told.get("messages") or () if _key_of(one) == key), None)
+        return next((str(one.get("ts")) for one in there if one.get("bot_id") == ours), None)
 
 
 def blocks_of(message: Message) -> list[dict[str, Any]]:

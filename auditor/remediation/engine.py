@@ -15,11 +15,8 @@ from uuid import uuid4
 from auditor.aws.failures import AwsFailure
 from auditor.aws.key_writes import is_definite
 from auditor.model import KeyStatus, UsedAt
-from auditor.remediation.hands import Hands
-from auditor.remediation.journal import Event, Journal, Row
-from auditor.remediation.lifecycle import (
+from auditor.remediation.decision import (
     DISRUPTIVE,
-    SETTLES,
     Adopted,
     Announce,
     Ask,
@@ -31,10 +28,10 @@ from auditor.remediation.lifecycle import (
     Step,
     Terms,
     Wait,
-    decide,
-    is_at_once,
-    version_of,
 )
+from auditor.remediation.hands import Hands
+from auditor.remediation.journal import Event, Journal, Row
+from auditor.remediation.lifecycle import SETTLES, decide, is_at_once, version_of
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item
 from auditor.remediation.progress import Ledger, Tracked
@@ -118,7 +115,8 @@ class Engine:
             OutputError: the journal cannot be written; nothing more is done.
         """
         ledger = self._ledger()
-        chosen = [tracked for tracked in ledger.open() if items is None or tracked.item.id in items]
+        due = ledger.open() if self.simulates else ledger.due()
+        chosen = [tracked for tracked in due if items is None or tracked.item.id in items]
         failed: dict[str, Item] = {}
         for tracked in sorted(chosen, key=_turn):
             if self.stopping():
@@ -132,8 +130,8 @@ class Engine:
                 continue
             known = len(self.journal.rows)
             outcome = self._advance(tracked.item)
-            has_failed = outcome.standing is Standing.FAILED and len(self.journal.rows) > known  # not merely unreadable
-            if has_failed or self._tracked(tracked.item).intent is not None:
+            has_tried = any(row.event is Event.RESULT for row in self.journal.rows[known:])  # else it is but unreadable
+            if (outcome.standing is Standing.FAILED and has_tried) or self._tracked(tracked.item).intent is not None:
                 failed.setdefault(tracked.plan_id, tracked.item)
             yield outcome
 
@@ -154,28 +152,54 @@ class Engine:
             for _ in range(MOST_STEPS):
                 tracked = self._tracked(item)
                 if tracked.intent is not None and not self.simulates:
-                    waiting = self._heal(tracked, hands)
-                    if waiting is not None:
-                        return self._settled(tracked, waiting, steps)
-                    why = self._tracked(item).failed
-                    if why is not None and tracked.intent.number > begun:  # once at a time is enough
-                        return Outcome(item, Standing.FAILED, why, tuple(steps))
-                    continue
-                live = hands.look()
-                decision = self._bounded(item, decide(item, tracked.done, live, self.terms(tracked)))
-                if isinstance(decision, Adopted) and not self.simulates:
-                    self._add(tracked, Event.ADOPTED, evidence=decision.evidence)
-                    continue
-                if not isinstance(decision, Do) or self.simulates or self.stopping():
-                    return self._settled(tracked, decision, steps)
-                failure = self._do(tracked, decision.step, live, hands)
-                if failure is not None:
-                    return Outcome(item, Standing.FAILED, failure, tuple(steps))
-                if self._tracked(item).intent is None:
-                    steps.append(decision.step)
+                    outcome = self._see_to(tracked, tracked.intent, hands, is_new=tracked.intent.number > begun)
+                else:
+                    outcome = self._go_on(tracked, hands, steps)
+                if outcome is not None:
+                    return replace(outcome, steps=tuple(steps))
         except AwsFailure as failure:
-            return Outcome(item, Standing.FAILED, str(failure), tuple(steps))
+            who = "nobody" if failure.may_pass else "whoever can let it be read"
+            return replace(self.pass_over(item, str(failure), who), standing=Standing.FAILED, steps=tuple(steps))
         return Outcome(item, Standing.NEEDS_PERSON, "it does not come to an end; look at the journal", tuple(steps))
+
+    def _see_to(self, tracked: Tracked, intent: Row, hands: Hands, *, is_new: bool) -> Outcome | None:
+        """Settle what was begun; None where the item goes on. What is new and failed is not tried twice at a time."""
+        waiting = self._heal(tracked, hands)
+        if waiting is not None:
+            return self._settled(tracked, waiting)
+        healed = self._tracked(tracked.item)
+        is_over = healed.ended is not None and healed.intent is None
+        if healed.failed is not None and (is_new or is_over):
+            return Outcome(tracked.item, Standing.FAILED, f"{intent.told['step']}: {healed.failed}")
+        return Outcome(tracked.item, Standing.DONE, str(healed.ended)) if is_over else None
+
+    def _go_on(self, tracked: Tracked, hands: Hands, steps: list[Step]) -> Outcome | None:
+        """Decide what comes next, and do it; None where more may come."""
+        item, live = tracked.item, hands.look()
+        decision = self._bounded(item, decide(item, tracked.done, live, self.terms(tracked)))
+        if isinstance(decision, Adopted) and not self.simulates:
+            self._add(tracked, Event.ADOPTED, evidence=decision.evidence)
+            return None
+        if not isinstance(decision, Do) or self.simulates or self.stopping():
+            return self._settled(tracked, decision)
+        failure = self._do(tracked, decision.step, live, hands)
+        if failure is not None:
+            return Outcome(item, Standing.FAILED, failure)
+        if self._tracked(item).intent is None:
+            steps.append(decision.step)
+        return None
+
+    def pass_over(self, item: Item, reason: str, who: str) -> Outcome:
+        """Do nothing about an item that cannot be looked at, and write down why.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
+        tracked, told = self._tracked(item), {"reason": reason, "who": who}
+        is_known = tracked.passed_over is not None and dict(tracked.passed_over.told) == told
+        if not (self.simulates or is_known):
+            self._add(tracked, Event.PASSED_OVER, **told)
+        return Outcome(item, Standing.WAITS, reason, who=who)
 
     def _bounded(self, item: Item, decision: Decision) -> Decision:
         is_counted = isinstance(decision, Do) and _is_counted(item, decision.step)
@@ -185,9 +209,9 @@ class Engine:
             )
         return decision
 
-    def _settled(self, tracked: Tracked, decision: Decision, steps: Sequence[Step]) -> Outcome:
+    def _settled(self, tracked: Tracked, decision: Decision) -> Outcome:
         """The end of the item's turn, written down where it is news."""
-        outcome = Outcome(tracked.item, Standing.WAITS, "", tuple(steps))
+        outcome = Outcome(tracked.item, Standing.WAITS, "")
         match decision:
             case Announce(step, due):
                 return self._announced(tracked, step, due, outcome)
@@ -229,7 +253,8 @@ class Engine:
     def _note(self, tracked: Tracked, event: Event, **told: str | None) -> None:
         """Written down unless it is what was written down last."""
         last = tracked.waiting
-        if self.simulates or (last is not None and last.event is event and dict(last.told) == told):
+        is_known = last is not None and last.event is event and dict(last.told) == told
+        if self.simulates or (is_known and tracked.passed_over is None):
             return
         self._add(tracked, event, **told)
 
@@ -369,7 +394,8 @@ class Engine:
 
     def _discard(self, tracked: Tracked, key_id: str, hands: Hands, why: str) -> Decision | None:
         """Delete a key that we made and nobody can use; switched off where it cannot be deleted."""
-        intent = str(tracked.intent.told["intent"]) if tracked.intent else ""
+        begun = tracked.begun_as(Step.CREATE)
+        intent = str(begun.told["intent"]) if begun else ""
         if tracked.made is None:  # once it is deleted, nothing shows any more that it was ours
             self._add(tracked, Event.MADE, key=key_id)
         try:

@@ -30,7 +30,8 @@ from auditor.aws.parameter_store import ParameterStore
 from auditor.aws.secret_stores import SecretsManager, SecretStore, key_in
 from auditor.aws.ses import smtp_password
 from auditor.model import KeyStatus, LiveKey
-from auditor.remediation.lifecycle import Live, sentinel_of, version_of
+from auditor.remediation.decision import Live
+from auditor.remediation.lifecycle import sentinel_of, version_of
 from auditor.remediation.plan import Delivery, Item
 from auditor.remediation.protection import CadenceError, Person, Protection, cadence_of
 from auditor.secret import Secret

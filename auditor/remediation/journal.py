@@ -42,8 +42,12 @@ class Event(StrEnum):
     CONFIRMED = "confirmed"
     ENDED = "ended"
     TOLD = "told"
+    PASSED_OVER = "passed over"
+    """An item could not be looked at, so that nothing was decided about it."""
+    SWITCHING_ON = "switching on"
+    """A key of which no plan tells is about to be switched on again, by hand."""
     SWITCHED_ON = "switched on"
-    """A key of which no plan tells was switched on again, by hand."""
+    """What came of that."""
 
 
 @dataclass(frozen=True, slots=True)

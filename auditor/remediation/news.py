@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from auditor.remediation.decision import Step
 from auditor.remediation.journal import Event, Row
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Item, days
 from auditor.remediation.progress import WELL, Ledger, Tracked
 
@@ -58,7 +58,7 @@ def _questions(rows: Iterable[Row]) -> dict[int, str]:
         if row.event is Event.ASKED:
             code = str(row.told["code"])
             found[row.number] = f"{row.item}/{code}/{standing.setdefault((row.item, code), row.number)}"
-        elif row.event is not Event.TOLD:
+        elif row.event not in {Event.TOLD, Event.PASSED_OVER}:
             standing = {key: number for key, number in standing.items() if key[0] != row.item}
     return found
 

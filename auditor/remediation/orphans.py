@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from auditor.aws.failures import AwsFailure
+from auditor.remediation.decision import Step
 from auditor.remediation.hands import Hands
 from auditor.remediation.lifecycle import is_others_use
 from auditor.remediation.plan import Item
@@ -28,7 +29,7 @@ def find_orphans(tracked: Iterable[Tracked], hands: Callable[[Item], Hands]) -> 
     tracked = list(tracked)
     made = {one.done.new_key for one in tracked}
     for one in tracked:
-        is_creating = one.intent is not None and one.intent.told["step"] == "create"
+        is_creating = one.begun_as(Step.CREATE) is not None
         if not is_creating and one.done.new_key is None:
             continue
         try:
@@ -41,14 +42,15 @@ def find_orphans(tracked: Iterable[Tracked], hands: Callable[[Item], Hands]) -> 
 
 def _unfinished(tracked: Tracked, hands: Hands, made: Collection[str | None]) -> list[Orphan]:
     """Keys that appeared since one was to be made of which no result is known, and that are no other item's."""
-    assert tracked.intent is not None
-    others = {*tracked.intent.told["keys"], *made}
+    intent = tracked.begun_as(Step.CREATE)
+    assert intent is not None
+    others = {*intent.told["keys"], *made}
     appeared = [
         key.access_key_id
         for key in hands.look().keys
         if key.access_key_id not in others and not is_others_use(key.last_used)  # whoever uses it has its secret
     ]
-    why = f"it appeared after {tracked.intent.at:%Y-%m-%d %H:%M}Z, when a key was to be made, and no secret is known"
+    why = f"it appeared after {intent.at:%Y-%m-%d %H:%M}Z, when a key was to be made, and no secret is known"
     step = "`auditor remediate tick` deletes it where it is proved to be ours, and else says what to do."
     if tracked.ended is not None:
         step = "Find out whose it is, and delete it if it is nobody's: its item was closed, so that nothing here will."

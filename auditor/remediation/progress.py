@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from auditor.remediation.decision import Progress, Step
 from auditor.remediation.journal import Event, Row, understood
-from auditor.remediation.lifecycle import Progress, Step
 from auditor.remediation.plan import Item, Kind, Plan
 
 
@@ -20,17 +20,30 @@ class Tracked:
     approved: Kind | None = None
     """As the journal says; what decides is what of it can be proved (`auditor.remediation.kept_approvals`)."""
     done: Progress = field(default_factory=Progress)
-    intent: Row | None = None
-    """What was begun and of which no result is known."""
+    begun: tuple[Row, ...] = ()
+    """What was begun and of which no result is known, in that order; of one step, the last."""
     made: str | None = None
-    """The id of a key that was made for the open intent."""
+    """The id of a key that was made and of whose secret it is not known that it is stored."""
     discarded: str | None = None
     """What was done to that key, which nobody can use: deleted, or inactive."""
     ended: str | None = None
+    ended_by: int = 0
+    """The number of the row that ended it."""
     waiting: Row | None = None
     """What it waits for, and since when."""
+    passed_over: Row | None = None
+    """Why it could not be looked at lately, and since when."""
     failed: str | None = None
     """Why the last step that was tried did not come off."""
+
+    @property
+    def intent(self) -> Row | None:
+        """What is to be settled next of what was begun; of an item at its end, what a rollback began after that."""
+        return next((row for row in self.begun if self.ended is None or row.number > self.ended_by), None)
+
+    def begun_as(self, step: Step) -> Row | None:
+        """The intent of this step, of which no result is known."""
+        return next((row for row in self.begun if row.told["step"] == step), None)
 
     @property
     def state(self) -> str:
@@ -51,7 +64,7 @@ class Tracked:
     def is_untouched(self) -> bool:
         """Whether nothing was begun about it yet."""
         done = self.done
-        return self.intent is None and not (done.prepared_at or done.new_key or done.announced or done.inactive_at)
+        return not (self.begun or done.prepared_at or done.new_key or done.announced or done.inactive_at)
 
     @property
     def who(self) -> str:
@@ -60,20 +73,28 @@ class Tracked:
             return ""
         if self.done.held is not None:
             return "whoever held it, with `release`"
-        if self.waiting is not None:
-            is_asked = self.waiting.event is Event.ASKED
-            return str(self.waiting.told.get("who") or ("whoever runs auditor" if is_asked else ""))
+        if self.waits_by is not None:
+            is_asked = self.waits_by.event is Event.ASKED
+            return str(self.waits_by.told.get("who") or ("whoever runs auditor" if is_asked else ""))
         return "nobody: the next tick tries again" if self.failed else ""
+
+    @property
+    def waits_by(self) -> Row | None:
+        """What says what it waits for, and since when: a person, or to be looked at, or what it did when it was."""
+        return self.passed_over if self.passed_over is not None and not self.needs_person else self.waiting
 
     @property
     def waits_for(self) -> str | None:
         """In words; None where nothing is known of it."""
-        return str(self.waiting.told["reason"]) if self.waiting else None
+        if self.waits_by is None:
+            return None
+        reason = str(self.waits_by.told["reason"])
+        return f"it could not be looked at: {reason}" if self.waits_by is self.passed_over else reason
 
     @property
     def until(self) -> datetime | None:
         """Until when it waits at least; None where no time ends it."""
-        said = self.waiting.told.get("until") if self.waiting else None
+        said = self.waits_by.told.get("until") if self.waits_by else None
         return datetime.fromisoformat(said) if said else None
 
     @property
@@ -93,15 +114,20 @@ NEEDED: Mapping[Event, frozenset[str]] = {
     Event.ANNOUNCED: frozenset({"reason"}),
     Event.ADOPTED: frozenset({"evidence"}),
     Event.WAITING: frozenset({"reason"}),
+    Event.PASSED_OVER: frozenset({"reason", "who"}),
     Event.REFUSED: frozenset({"how"}),
     Event.ASKED: frozenset({"code", "reason"}),
     Event.HELD: frozenset({"reason"}),
     Event.CONFIRMED: frozenset({"by"}),
     Event.ENDED: frozenset({"how"}),
     Event.TOLD: frozenset({"key"}),
+    Event.SWITCHING_ON: frozenset({"account_id", "user", "key", "intent"}),
     Event.SWITCHED_ON: frozenset({"account_id", "user", "key"}),
 }
 """What each row tells at least."""
+
+OF_NO_ITEM = frozenset({Event.TOLD, Event.SWITCHING_ON, Event.SWITCHED_ON})
+"""Rows that change nothing about how an item stands."""
 
 WELL = frozenset({"rotated", "inactive", "deleted"})
 """How an item ends that came to where it was to go."""
@@ -119,6 +145,10 @@ class Ledger:
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
         return [tracked for tracked in self.items.values() if tracked.ended is None]
+
+    def due(self) -> list[Tracked]:
+        """Items that a tick has to see to: the open ones, and of those at their end what a rollback left open."""
+        return [tracked for tracked in self.items.values() if tracked.ended is None or tracked.intent is not None]
 
     @property
     def done_well(self) -> int:
@@ -153,7 +183,9 @@ class Ledger:
             self.approvals.setdefault(row.plan, []).append(row)
             for item_id, kind in row.told["through"].items():
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
-        elif row.event not in {Event.TOLD, Event.SWITCHED_ON}:
+        elif row.event is Event.PASSED_OVER:
+            self.items[row.item] = replace(self.items[row.item], passed_over=row)
+        elif row.event not in OF_NO_ITEM:
             self.items[row.item] = _told(self.items[row.item], row)
 
 
@@ -167,11 +199,12 @@ def fold(rows: Iterable[Row]) -> Ledger:
 
 def _told(tracked: Tracked, row: Row) -> Tracked:
     done, told = tracked.done, row.told
-    changes: dict[str, Any] = {"waiting": None}
+    is_held = done.held is not None and row.event in {Event.INTENT, Event.RESULT}  # by a rollback, and for its reason
+    changes: dict[str, Any] = {"waiting": tracked.waiting if is_held else None, "passed_over": None}
     match row.event:
         case Event.INTENT:
-            is_kept = _is_kept_open(tracked, Step(told["step"]))
-            changes |= {} if is_kept else {"intent": row, "made": None, "discarded": None}
+            step = Step(told["step"])
+            changes |= {"begun": (*_others(tracked, step), row), **(UNMADE if step is Step.CREATE else {})}
         case Event.MADE | Event.DISCARDED:
             changes |= {"made": told["key"], "discarded": told.get("how")}
         case Event.RESULT:
@@ -187,15 +220,20 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case Event.RELEASED:
             changes |= {"done": replace(done, held=None, announced=None, **_accepted(tracked, row))}
         case Event.WAITING | Event.ASKED:
-            changes |= {"waiting": row}
+            last = tracked.waiting
+            is_same = last is not None and (last.event, last.told) == (row.event, row.told)
+            changes |= {"waiting": last if is_same else row}  # it waits for it since then
         case _:
-            changes |= {"ended": told["how"]}
+            changes |= {"ended": told["how"], "ended_by": row.number}
     return replace(tracked, **changes)
 
 
-def _is_kept_open(tracked: Tracked, step: Step) -> bool:
-    """Whether what is open stays so: to switch a key on again settles nothing about one that may have been made."""
-    return step is Step.REACTIVATE and tracked.intent is not None and tracked.intent.told["step"] != step.value
+UNMADE: Mapping[str, Any] = {"made": None, "discarded": None}
+
+
+def _others(tracked: Tracked, step: Step) -> tuple[Row, ...]:
+    """What else was begun: to take a key back settles nothing about one that may have been made or switched off."""
+    return tuple(row for row in tracked.begun if row.told["step"] != step)
 
 
 def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
@@ -213,7 +251,7 @@ def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
 def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     done, step, told = tracked.done, Step(row.told["step"]), row.told
     changes: dict[str, Any] = {"wrote_at": row.at}
-    failed = None
+    failed, ended = None, tracked.ended
     if told["outcome"] != "done":
         failed = told["why"]
         if step is Step.CREATE:
@@ -221,8 +259,9 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     else:
         is_taken_back = step in {Step.REACTIVATE, Step.RESTORE}
         changes |= {"was_begun": done.was_begun or not is_taken_back, **_after(step, row.at, told)}
-    ended = "switched on again" if tracked.ended and step is Step.REACTIVATE else tracked.ended
-    settled = {} if _is_kept_open(tracked, step) else {"intent": None, "made": None, "discarded": None}
+        if ended is not None and step is Step.REACTIVATE:
+            ended = "switched on again"
+    settled = {"begun": _others(tracked, step), **(UNMADE if step is Step.CREATE else {})}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
 
 

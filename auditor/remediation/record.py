@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from auditor.remediation.decision import Step
 from auditor.remediation.journal import START, Event, Row, encode_rows
 from auditor.remediation.kept_approvals import approvers_of
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Kind
 from auditor.remediation.progress import Ledger, Tracked
 from auditor.tables import ACTIONS, PENDING, table
@@ -52,7 +52,7 @@ def record(rows: Sequence[Row], as_of: datetime) -> Record:
     """
     last = max((place for place, row in enumerate(rows, 1) if row.at <= as_of), default=0)
     known, story = rows[:last], _Story()
-    actions = [action for row in known for action in story.take(row)]
+    actions = [*(action for row in known for action in story.take(row)), *story.unknown()]
     pending = [_pending(tracked) for tracked in story.ledger.open()]
     return Record(
         table(ACTIONS, ([action.get(name) for name in ACTIONS] for action in actions)),
@@ -70,6 +70,13 @@ class _Story:
     ledger: Ledger = field(default_factory=Ledger)
     shown: dict[str, str] = field(default_factory=dict)
     """What showed that an item's old key can be switched off."""
+    begun: dict[str, Row] = field(default_factory=dict)
+    """Keys of no plan that were to be switched on, by intent, of which it is not known what came of it."""
+
+    def unknown(self) -> Iterator[dict[str, Any]]:
+        """What may have been done, of which nothing else tells."""
+        for row in self.begun.values():
+            yield {**_switched_on(row), "detail": "whether it was done is not known"}
 
     def take(self, row: Row) -> Iterator[dict[str, Any]]:
         """The actions that a row tells of."""
@@ -80,8 +87,12 @@ class _Story:
                 self.shown[row.item] = str(row.told["evidence"])
             case Event.CONFIRMED:
                 self.shown[row.item] = f"confirmed by {row.told['by']}"
+            case Event.SWITCHING_ON:
+                self.begun[str(row.told["intent"])] = row
             case Event.SWITCHED_ON:
-                yield _switched_on(row)
+                self.begun.pop(str(row.told.get("intent")), None)
+                if row.told.get("outcome", "done") == "done":
+                    yield _switched_on(row)
             case Event.DISCARDED if before is not None:
                 what = _discarded(row)
                 yield {**what, **self._why(before, row, what["action"], is_ours=True)}
@@ -95,7 +106,8 @@ class _Story:
     def _why(self, tracked: Tracked, row: Row, action: str, *, is_ours: bool = False) -> dict[str, Any]:
         """Who and what an action rests on; of a key that was ours alone nobody had to approve anything."""
         item, plan = tracked.item, self.ledger.plans[tracked.plan_id]
-        intent = tracked.intent.told if tracked.intent else {}
+        begun = tracked.begun_as(Step(row.told.get("step", Step.CREATE)))  # what is discarded was to be made
+        intent = begun.told if begun else {}
         kind, rows = None if is_ours else APPROVED_AS.get(action), self.ledger.approvals.get(plan.id, ())
         approvers = approvers_of(plan, rows, item.id, kind) if kind is not None else ()
         return {
@@ -162,7 +174,7 @@ def _discarded(row: Row) -> dict[str, Any]:
 
 
 def _pending(tracked: Tracked) -> dict[str, Any]:
-    item, waiting = tracked.item, tracked.waiting
+    item, waiting = tracked.item, tracked.waits_by
     return {
         "item_id": item.id,
         "plan_id": tracked.plan_id,

@@ -4,8 +4,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from auditor.aws.calls import Caller
@@ -15,11 +15,11 @@ from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
 from auditor.errors import ApprovalError, OutputError, UsageError
 from auditor.model import KeyStatus, UnknownUse
+from auditor.remediation.decision import Step
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
-from auditor.remediation.lifecycle import Step, is_others_use
+from auditor.remediation.lifecycle import is_others_use
 from auditor.remediation.orphans import Orphan, find_orphans
-from auditor.remediation.plan import Item
 from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remediation.protection import Protection
 from auditor.remedy.accounts import Accounts
@@ -51,9 +51,9 @@ def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Track
         if event is Event.CONFIRMED and tracked.done.published_at is None:
             step = "`auditor remediate status` says how far it is."
             raise UsageError("There is no new key yet that an application could use.", where=item_id, next_step=step)
-        if event is Event.RELEASED and tracked.intent is not None and _is_suspect(tracked):
-            step = str(tracked.intent.told["step"])
-            journal.add(tracked.plan_id, item_id, Event.RESULT, step=step, outcome="failed", why="settled by hand")
+        if event is Event.RELEASED and _is_suspect(tracked):
+            told_by_hand = {"step": Step.CREATE.value, "outcome": "failed", "why": "settled by hand"}
+            journal.add(tracked.plan_id, item_id, Event.RESULT, **told_by_hand)
         journal.add(tracked.plan_id, item_id, event, **told)
         return _item(fold(journal.rows), item_id)
 
@@ -85,53 +85,156 @@ def close_item(means: Means, item_id: str, reason: str, by: str, *, unsettled: b
 def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], reason: str) -> str:
     """Switch a key on again, which needs no approval; the key's id.
 
+    The journal is told before, where it is there and nobody is at work with it; else as soon as it can be told.
     Of an item whose new key nobody uses yet, applications read the old key's secret again, where that is stored.
 
     Args:
         means: what it is done with.
         name: an item, whose old key it is; or a key's id, of which the journal tells or `whose` it is.
-        whose: the key's account and user, for which the journal is not needed; it is told all the same where it can be.
+        whose: the key's account and user, for which the journal is not needed.
         reason: why, for the journal.
 
     Raises:
         UsageError: which key is meant is not known.
         AwsFailure: it cannot be switched on.
     """
-    account_id, user = whose
-    if account_id is not None and user is not None:  # the journal may be lost, or changed
-        operator = means.operator
-        accounts = means.accounts([means.account(account_id, operator.who.partition)])
-        caller = accounts.restoring(account_id, own=operator.is_user(account_id, user))
-        caller = replace(caller, intent=uuid4().hex)
-        run(set_key_status(caller, user, name, KeyStatus.ACTIVE))
+    with ExitStack() as stack:
+        opened = _opened_at_once(stack, means)
+        key = _key_meant(means, opened[1] if opened else None, name, whose)
+        entry = _Entry(key, uuid4().hex, means.operator.who.arn, reason)
+        caller = replace(key.accounts.restoring(key.account_id, own=key.is_own), intent=entry.intent)
+        journal = opened[0] if opened and _is_told(entry, opened[0]) else None
+        if journal is None:
+            stack.close()
         try:
-            ledger = means.ledger()
-            tracked = _last_of(ledger, name)
-            if tracked is not None and (tracked.item.account_id, tracked.item.user) == (account_id, user):
-                _tell_of(means, means.accounts_of(ledger), tracked, caller, reason)
-            elif means.has_journal:
-                told = {"account_id": account_id, "user": user, "key": name, "reason": reason, "intent": caller.intent}
-                with ExitStack() as stack:
-                    journal = _journal_when_free(stack, means, lambda: None)
-                    journal.add("", "", Event.SWITCHED_ON, **told, by=operator.who.arn)
+            run(set_key_status(caller, key.user, key.id, KeyStatus.ACTIVE))
+        except AwsFailure as failure:
+            if journal is not None and is_definite(failure):
+                with suppress(OutputError, ApprovalError):  # then the next tick finds out
+                    entry.end(journal, outcome="failed", why=str(failure))
+            raise
+        try:
+            _told_after(stack, means, entry, caller, journal)
         except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
-            log.warning("%s was switched on, which the journal may not tell: %s", name, error)
-        return name
-    ledger = means.ledger()
-    tracked = ledger.items.get(name) or _last_of(ledger, name)
-    if tracked is None:
-        step = "Give the id of an item, or a key id with --account and --user."
-        raise UsageError(f"There is no item {name}.", next_step=step)
-    item = tracked.item
-    accounts = means.accounts_of(ledger)
-    caller = replace(accounts.restoring(item.account_id, own=accounts.is_own(item)), intent=uuid4().hex)
-    run(set_key_status(caller, item.user, item.key.id, KeyStatus.ACTIVE))
+            if None in whose:
+                error.add_note(f"{key.id} was switched on all the same; look whether it still is when others are done.")
+                raise
+            log.warning("%s was switched on, which the journal may not tell: %s", key.id, error)
+        return key.id
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key that is to be switched on again, and by which callers."""
+
+    id: str
+    account_id: str
+    user: str
+    is_own: bool
+    accounts: Accounts
+    tracked: Tracked | None = None
+    """The item that it is the old key of, as far as the journal could be read."""
+
+
+def _key_meant(means: Means, ledger: Ledger | None, name: str, whose: tuple[str | None, str | None]) -> _Key:
+    """Which key that is; raises as `switch_on`, and where the journal is needed for it, what that raises."""
+    account_id, user = whose
+    if account_id is None or user is None:
+        ledger = means.ledger() if ledger is None else ledger
+        tracked = ledger.items.get(name) or _last_of(ledger, name)
+        if tracked is None:
+            step = "Give the id of an item, or a key id with --account and --user."
+            raise UsageError(f"There is no item {name}.", next_step=step)
+        accounts, item = means.accounts_of(ledger), tracked.item
+        return _Key(item.key.id, item.account_id, item.user, accounts.is_own(item), accounts, tracked)
+    operator = means.operator
+    accounts = means.accounts([means.account(account_id, operator.who.partition)])
+    key = _Key(name, account_id, user, operator.is_user(account_id, user), accounts)
+    return replace(key, tracked=_item_about(key, ledger)) if ledger is not None else key
+
+
+def _item_about(key: _Key, ledger: Ledger) -> Tracked | None:
+    """The last item about a key of this user; None where there is none."""
+    found = _last_of(ledger, key.id)
+    is_theirs = found is not None and (found.item.account_id, found.item.user) == (key.account_id, key.user)
+    return found if is_theirs else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the journal is told of a key that is switched on by hand."""
+
+    key: _Key
+    intent: str
+    by: str
+    reason: str
+
+    def begin(self, journal: Journal) -> None:
+        """It is about to be done, and nothing else is to be done about its item; raises as `Journal.add`."""
+        key, tracked = self.key, self.key.tracked
+        if tracked is None:
+            journal.add("", "", Event.SWITCHING_ON, **self._of_no_item())
+            return
+        if tracked.ended is None:
+            journal.add(tracked.plan_id, tracked.item.id, Event.HELD, reason=self.reason, by=_os_user())
+        told = {"step": Step.REACTIVATE.value, "intent": self.intent, "by": self.by, "keys": [key.id]}
+        journal.add(tracked.plan_id, tracked.item.id, Event.INTENT, **told, reason=self.reason)
+
+    def end(self, journal: Journal, **outcome: str) -> None:
+        """What came of it; raises as `Journal.add`."""
+        tracked = self.key.tracked
+        if tracked is None:
+            journal.add("", "", Event.SWITCHED_ON, **self._of_no_item(), **outcome)
+            return
+        journal.add(tracked.plan_id, tracked.item.id, Event.RESULT, step=Step.REACTIVATE.value, **outcome)
+
+    def _of_no_item(self) -> dict[str, str]:
+        key = self.key
+        whose = {"account_id": key.account_id, "user": key.user, "key": key.id}
+        return {**whose, "reason": self.reason, "intent": self.intent, "by": self.by}
+
+
+def _is_told(entry: _Entry, journal: Journal) -> bool:
+    """Whether the journal has it; where not, it is done all the same."""
     try:
-        _tell_of(means, accounts, tracked, caller, reason)
-    except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
-        error.add_note(f"{item.key.id} was switched on all the same; look whether it still is when others are done.")
-        raise
-    return item.key.id
+        entry.begin(journal)
+    except (OutputError, ApprovalError) as error:
+        log.debug("%s is switched on before the journal is told: %s", entry.key.id, error)
+        return False
+    return True
+
+
+def _told_after(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, journal: Journal | None) -> None:
+    """Write down that a key was switched on; of an item: see that its key stays on, and is read again.
+
+    Args:
+        stack: where a journal stays open.
+        means: what it is done with.
+        entry: of the key.
+        caller: who switched it on.
+        journal: where it stands that it was begun; None where nothing was told yet.
+
+    Raises:
+        ApprovalError: somebody else is at work with the journal for long.
+        OutputError: it cannot be written.
+        AwsFailure: what applications read cannot be moved back.
+    """
+    key = entry.key
+    if journal is None:
+        if not means.has_journal:
+            return
+        journal = _journal_when_free(stack, means, lambda: _keep_on(key, caller))
+        ledger = fold(journal.rows)  # whoever was at work with it may have gone on
+        key = replace(key, tracked=ledger.items[key.tracked.item.id] if key.tracked else _item_about(key, ledger))
+        entry = replace(entry, key=key)
+        entry.begin(journal)
+    entry.end(journal, outcome="done")
+    tracked = key.tracked
+    if tracked is None:
+        return
+    _keep_on(key, caller)
+    hands = Hands(tracked.item, means.accounts_of(fold(journal.rows)), Protection())
+    _move_back(journal, hands, tracked, {"by": entry.by, "reason": entry.reason})
 
 
 def _last_of(ledger: Ledger, key_id: str) -> Tracked | None:
@@ -139,25 +242,19 @@ def _last_of(ledger: Ledger, key_id: str) -> Tracked | None:
     return next((one for one in reversed(ledger.items.values()) if one.item.key.id == key_id), None)
 
 
-def _tell_of(means: Means, accounts: Accounts, tracked: Tracked, caller: Caller, reason: str) -> None:
-    """Write down that an item's key was switched on by this caller, hold the item, and see that it stays on.
-
-    Raises:
-        ApprovalError: somebody else is at work with the journal for long.
-        OutputError: it cannot be written.
-        AwsFailure: what applications read cannot be moved back.
-    """
-    item, step, by = tracked.item, Step.REACTIVATE.value, means.operator.who.arn
-    told = {"step": step, "intent": caller.intent, "by": by, "keys": [item.key.id], "reason": reason}
-    with ExitStack() as stack:
-        journal = _journal_when_free(stack, means, lambda: _keep_on(accounts, item, caller))
-        tracked = fold(journal.rows).items[item.id]  # whoever was at work with it may have gone on
-        journal.add(tracked.plan_id, item.id, Event.INTENT, **told)
-        journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
-        if tracked.ended is None:
-            journal.add(tracked.plan_id, item.id, Event.HELD, reason=reason, by=_os_user())
-        _keep_on(accounts, item, caller)
-        _move_back(journal, Hands(item, accounts, Protection()), tracked, {"by": by, "reason": reason})
+def _opened_at_once(stack: ExitStack, means: Means) -> tuple[Journal, Ledger] | None:
+    """The journal, and what it tells; None where there is none, it cannot be used, or somebody else has it."""
+    if not means.has_journal:
+        return None
+    try:
+        with ExitStack() as opening:
+            journal = opening.enter_context(means.journal(attempts=1))
+            ledger = fold(journal.rows)
+            stack.push(opening.pop_all())
+            return journal, ledger
+    except (OutputError, ApprovalError, UsageError) as error:
+        log.debug("the journal is not told before: %s", error)
+        return None
 
 
 def _journal_when_free(stack: ExitStack, means: Means, meanwhile: Callable[[], None]) -> Journal:
@@ -177,15 +274,15 @@ def _journal_when_free(stack: ExitStack, means: Means, meanwhile: Callable[[], N
     raise AssertionError
 
 
-def _keep_on(accounts: Accounts, item: Item, caller: Caller) -> None:
+def _keep_on(key: _Key, caller: Caller) -> None:
     """A tick that was at work when the key was switched on may have switched it off after that; now none is."""
     try:
-        keys = run(look_up_user(accounts.reading(item), item.user)).keys
+        keys = run(look_up_user(key.accounts.caller(key.account_id, None, own=key.is_own), key.user)).keys
     except AwsFailure as failure:  # whoever may only switch keys on did that
-        log.warning("%s: whether the key stayed active cannot be read: %s", item.where, failure)
+        log.warning("%s/%s: whether the key stayed active cannot be read: %s", key.account_id, key.user, failure)
         return
-    if any(key.access_key_id == item.key.id and key.status is KeyStatus.INACTIVE for key in keys):
-        run(set_key_status(caller, item.user, item.key.id, KeyStatus.ACTIVE))
+    if any(one.access_key_id == key.id and one.status is KeyStatus.INACTIVE for one in keys):
+        run(set_key_status(caller, key.user, key.id, KeyStatus.ACTIVE))
 
 
 def _move_back(journal: Journal, hands: Hands, tracked: Tracked, why: Mapping[str, str]) -> None:

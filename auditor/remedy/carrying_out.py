@@ -22,12 +22,13 @@ from auditor.remediation.approval import (
     counts,
     is_over,
 )
-from auditor.remediation.engine import Engine, Outcome, Standing
+from auditor.remediation.decision import Terms
+from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.kept_approvals import Proof, approvals_of, furthest, pinned, proof
-from auditor.remediation.lifecycle import SHARED, Terms
+from auditor.remediation.lifecycle import SHARED
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.progress import Ledger, Tracked, fold
@@ -199,12 +200,12 @@ def advance(
         most = means.config.remediation.max_disruptions_per_tick
         to = Channels() if simulates else channels(means)
         engine = Engine(journal, hands, terms, telling(to, tell), most, stopping, simulates, operator.who.arn)
-        named = chosen.items if isinstance(chosen, Plan) else [chosen] if chosen else [it.item for it in ledger.open()]
+        named = chosen.items if isinstance(chosen, Plan) else [chosen] if chosen else [it.item for it in ledger.due()]
         ids = {item.id for item in named if _is_theirs(item, operator)}
-        lost = [it.item for it in ledger.open() if it.item.id in ids and _is_lost_here(it.item)]
+        lost = [it.item for it in ledger.due() if it.item.id in ids and _is_lost_here(it.item)]
         for item in lost:
             why = "its new key is a file, which would be gone after this job"
-            yield Outcome(item, Standing.WAITS, why, who="whoever ticks where the file stays")
+            yield engine.pass_over(item, why, "whoever ticks where the file stays")
         yield from engine.tick(ids - {item.id for item in lost})
         catch_up(journal, to, means)
 

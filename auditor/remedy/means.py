@@ -95,10 +95,10 @@ class Means:
             raise ApprovalError(what, next_step="Set the clock: expiry, age and waiting depend on it.")
         return self.operator
 
-    def own_caller(self) -> Caller:
+    def own_caller(self, attempts: int = ATTEMPTS) -> Caller:
         """With the operator's own rights; raises AwsFailure where AWS does not know the caller."""
         clients = shared_clients(self.connection)
-        return Caller(clients, clients.ambient(), self.operator.who.partition, self.timing, ATTEMPTS)
+        return Caller(clients, clients.ambient(), self.operator.who.partition, self.timing, attempts)
 
     def accounts(self, found: Iterable[Account], *, reads_only: bool = False) -> Accounts:
         """Callers in these accounts; raises as `operator`."""
@@ -197,8 +197,8 @@ class Means:
             return record(journal.rows, as_of)
 
     @contextmanager
-    def journal(self, *, writes: bool = True) -> Iterator[Journal]:
-        """The journal; who writes has it alone.
+    def journal(self, *, writes: bool = True, attempts: int = ATTEMPTS) -> Iterator[Journal]:
+        """The journal; who writes has it alone. `attempts` is how often a table of AWS is asked for one thing.
 
         Raises:
             ApprovalError: somebody else is at work.
@@ -207,7 +207,7 @@ class Means:
         """
         shared = self.config.remediation.journal
         if shared.table is not None:
-            caller = replace(self.own_caller(), region=shared.region)
+            caller = replace(self.own_caller(attempts), region=shared.region)
             with open_shared_journal(caller, shared.table, shared.name, self.timing.now, writes=writes) as journal:
                 yield journal
             return

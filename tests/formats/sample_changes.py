@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from auditor.model import JournalCopy, KeyStatus
+from auditor.remediation.decision import Step
 from auditor.remediation.journal import Event
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, PlannedKey, Use, Waits
 from auditor.remediation.record import record
 from auditor.tables import Run

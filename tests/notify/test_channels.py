@@ -86,6 +86,14 @@ def test_what_slack_did_not_take_is_said(slack: Slack, faults: list[str], why: s
     assert len(slack.messages) == 1
 
 
+def test_what_another_program_posted_is_not_taken_for_ours(slack: Slack) -> None:
+    """It could say that somebody was told who never was."""
+    channel(slack).send(MESSAGE)
+    slack.messages[0]["bot_id"] = "B9"
+    channel(slack).send(MESSAGE)
+    assert [one["bot_id"] for one in slack.messages] == ["B9", "B1"]
+
+
 def test_without_the_right_to_look_it_is_sent_all_the_same(slack: Slack) -> None:
     """Twice rather than never."""
     slack.may_look = False

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from auditor.remediation.decision import Step
 from auditor.remediation.journal import Event, Fields, Journal, Row
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Item, Kind, Plan
 from tests.remediation.signing import person, told_of
 

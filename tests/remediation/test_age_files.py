@@ -18,8 +18,8 @@ from auditor.config import parse_config
 from auditor.demo import Call, ErrorFault, Fault
 from auditor.errors import UsageError
 from auditor.model import UsedAt
+from auditor.remediation.decision import Step
 from auditor.remediation.engine import Standing
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.planning import Candidate
 from auditor.remedy.means import Means

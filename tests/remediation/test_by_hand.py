@@ -24,10 +24,11 @@ from auditor.errors import ApprovalError, UsageError
 from auditor.model import KeyStatus, UsedAt
 from auditor.notify import Channels, Message, NotSentError
 from auditor.remediation.approval import Approvers
+from auditor.remediation.decision import Step
 from auditor.remediation.engine import Outcome
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import FILE, open_journal
-from auditor.remediation.lifecycle import Step, sentinel_of
+from auditor.remediation.lifecycle import sentinel_of
 from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
 from auditor.remediation.progress import fold
 from auditor.remediation.record import record
@@ -521,3 +522,37 @@ def test_a_rollback_beside_a_tick_that_is_at_work_holds_when_that_is_done(world:
     switched_on_beside(world, tmp_path, item, tick_does)
     assert world.keys("user-28") == {item.key.id: "Active"}
     assert means_of(world, tmp_path).ledger().items[item.id].done.held == "needed"
+
+
+def test_what_cannot_be_looked_at_says_so_until_it_can(world: World, tmp_path: Path) -> None:
+    """Since when, and who can change it; what a person was asked about before stays a question."""
+    item = due_item(world, "user-51", Kind.DEACTIVATE)
+    claim_signed(world, tmp_path, item)
+    means = means_of(world, tmp_path)
+
+    def ticked(*, is_readable: bool) -> tuple[str | None, str, str | None]:
+        world.fault = lambda call: ErrorFault(403, "AccessDenied") if call.action == "GetUser" else None
+        if is_readable:
+            world.fault = lambda _call: None
+        list(advance(means, lambda _: None))
+        world.clock.pass_(hours=1)
+        state = means.ledger().items[item.id]
+        return state.waits_for, state.who, state.waits_by.at.isoformat() if state.waits_by else None
+
+    first = ticked(is_readable=True)
+    unread = ticked(is_readable=False)
+    assert unread[:2] == (
+        "it could not be looked at: iam:GetUser: AccessDenied (Injected)",
+        "whoever can let it be read",
+    )
+    assert ticked(is_readable=False) == unread, "since the first time"
+    kept = means.record(world.clock.now)
+    assert kept is not None
+    (pending,) = records_of(kept.pending)
+    assert (pending["waits_for"], pending["who"], pending["needs_person"]) == (*unread[:2], False)
+    assert ticked(is_readable=True) == first, "it waits for that since then"
+    iam_backends[OTHER]["aws"].update_access_key("user-51", item.key.id, "Inactive")
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add("plan-1", item.id, Event.ASKED, code="STILL_USED", reason="who uses it?", who="ann")
+    assert ticked(is_readable=False)[:2] == ("who uses it?", "ann")
+    assert means.ledger().items[item.id].needs_person

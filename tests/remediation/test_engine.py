@@ -21,11 +21,11 @@ from auditor.aws.ses import smtp_password
 from auditor.aws.spending import Ledger as Spending
 from auditor.demo import Call, ErrorFault, Fault, LostFault
 from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.decision import Live, Step
 from auditor.remediation.engine import NotToldError, Outcome, Standing
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
-from auditor.remediation.lifecycle import Live, Step
 from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.protection import Protection
 from auditor.remediation.record import record

@@ -10,10 +10,10 @@ import pytest
 from auditor.config import load_config
 from auditor.errors import ApprovalError
 from auditor.remediation.approval import Answer, Approval
+from auditor.remediation.decision import Step
 from auditor.remediation.engine import Outcome, Standing
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.record import record
 from auditor.remedy.by_hand import switch_on

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from auditor.demo import Call, ErrorFault, Fault, LostFault
+from auditor.remediation.decision import Step
 from auditor.remediation.engine import Standing
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Item
 from tests.remediation.world import Death, World, claim, item_of, plan_of, tick, tracked
 

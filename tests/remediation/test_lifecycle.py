@@ -14,7 +14,8 @@ import pytest
 
 from auditor.model import KeyStatus, LiveKey, NeverUsed, StoredSecret, UnknownUse, UsedAt
 from auditor.remediation import lifecycle
-from auditor.remediation.lifecycle import Decision, Do, Live, Progress, Step, Terms, Wait, decide, sentinel_of
+from auditor.remediation.decision import Decision, Do, Live, Progress, Step, Terms, Wait
+from auditor.remediation.lifecycle import decide, sentinel_of
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, PlannedKey, Use, Waits
 from auditor.remediation.protection import Stopped
 from tests.builders import AS_OF, ago

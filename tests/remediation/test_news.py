@@ -3,8 +3,8 @@
 import pytest
 
 from auditor.model import KeyStatus
+from auditor.remediation.decision import Step
 from auditor.remediation.journal import Event
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.news import Notice, untold
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, PlannedKey, Use, Waits
 from auditor.remediation.progress import fold

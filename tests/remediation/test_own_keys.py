@@ -221,14 +221,19 @@ VALUES = st.text("abc/+=%#;$ 1", max_size=12).map(str.strip)
 SECTIONS = st.dictionaries(NAMES, st.dictionaries(st.sampled_from(["region", "role_arn", "x"]), VALUES), max_size=4)
 
 
-@given(sections=SECTIONS, secret=st.text("abcdefgh/+=0123456789", min_size=1, max_size=40))
+@given(
+    sections=SECTIONS,
+    secret=st.text("abcdefgh/+=0123456789", min_size=1, max_size=40),
+    ends=st.sampled_from(["\n", "\r\n"]),
+)
 def test_only_the_profile_changes(
-    tmp_path_factory: pytest.TempPathFactory, sections: dict[str, dict[str, str]], secret: str
+    tmp_path_factory: pytest.TempPathFactory, sections: dict[str, dict[str, str]], secret: str, ends: str
 ) -> None:
     """Whatever else is in the file, AWS's tools read it as before, and the profile with its new key."""
     path = tmp_path_factory.mktemp("file") / "credentials"
     text = "".join(f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in told.items()) for name, told in sections.items())
-    path.write_text(f"; top\n{text}[app]\naws_access_key_id=AKIAOLD\naws_secret_access_key=x\n# end\n")
+    whole = f"; top\n{text}[app]\naws_access_key_id=AKIAOLD\naws_secret_access_key=x\n# end\n"
+    path.write_bytes(whole.replace("\n", ends).encode())
     before = configparser.RawConfigParser()
     before.read_string(path.read_text())
     store = CredentialsFile(path, "app")
@@ -247,7 +252,8 @@ def test_only_the_profile_changes(
     assert after["app"]["aws_secret_access_key"] == secret
     after["app"] = before["app"]
     assert {name: dict(after[name]) for name in after} == {name: dict(before[name]) for name in before}
-    assert "; top" in path.read_text()
+    assert path.read_bytes().startswith(f"; top{ends}".encode())
+    assert path.read_bytes().count(b"\r") == (path.read_bytes().count(b"\n") if ends == "\r\n" else 0)
     assert [one.name for one in path.parent.iterdir()] == ["credentials"]
 
 

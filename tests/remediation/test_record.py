@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from auditor.errors import OutputError
 from auditor.model import KeyStatus
+from auditor.remediation.decision import Step
 from auditor.remediation.journal import Event, decode_rows, encode_rows
-from auditor.remediation.lifecycle import Step
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, PlannedKey, Use, Waits
 from auditor.remediation.record import Record, record
 from auditor.tables import ACTIONS, PENDING, records_of

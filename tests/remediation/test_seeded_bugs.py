@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from auditor.remediation import lifecycle
+from auditor.remediation.decision import Decision, Live, Progress, Terms
 from auditor.remediation.engine import Engine
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal, Row
-from auditor.remediation.lifecycle import Decision, Live, Progress, Terms
 from auditor.remediation.plan import Item
 from auditor.remediation.progress import Tracked
 from tests.remediation.test_engine import (

@@ -13,12 +13,12 @@ from auditor.aws.clients import shared_clients
 from auditor.aws.permissions import SHARING, journal_policy
 from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, ErrorFault, Fault, LostFault, OrganisationSeed
 from auditor.errors import ApprovalError, OutputError
+from auditor.remediation.decision import Terms
 from auditor.remediation.engine import Engine, Standing
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.journal_table import open_shared_journal
-from auditor.remediation.lifecycle import Terms
 from auditor.remediation.plan import Kind
 from auditor.remediation.progress import Tracked, fold
 from auditor.remediation.protection import Protection

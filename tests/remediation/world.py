@@ -17,11 +17,11 @@ from auditor.aws.identity import RoleSession
 from auditor.aws.timing import Timing
 from auditor.demo import Call, EmbeddedOrganisation, Fault, KeySeed, UserSeed
 from auditor.model import Account, KeyStatus, UsedAt
+from auditor.remediation.decision import Terms
 from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal, Row
 from auditor.remediation.journal_file import open_journal
-from auditor.remediation.lifecycle import Terms
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import (
     Author,

@@ -137,7 +137,7 @@ def close(
     if new is not None:
         is_read = "" if closed.done.was_published else " that no application read yet: delete it, or it is in the way"
         say(f"So does {new}, which was made for it; its secret is in {held.place if held else '-'}{is_read}.")
-    elif closed.intent is not None and closed.intent.told["step"] == "create":
+    elif any(row.told["step"] == "create" for row in closed.begun):
         say(f"There may be a key of which nobody has the secret: {made or 'look at what keys the user has'}.")
 
 

@@ -38,14 +38,14 @@ def status(
         say(f"{told['item']}  {tracked.item.where}  {told['key']}  {told['state']}", "bold")
         if told["waits_for"]:
             until = f", not before {minute(tracked.until)}Z" if tracked.until else ""
-            since = f"since {minute(tracked.waiting.at)}Z" if tracked.waiting else ""
+            since = f"since {minute(tracked.waits_by.at)}Z" if tracked.waits_by else ""
             say(f"{told['waits_for']}, {since}{until}{whose_turn(told['who'])}", indent=4)
         if told["failed"]:
             say(f"the last step failed: {told['failed']}", indent=4)
 
 
 def _status_document(tracked: "Tracked") -> dict[str, Any]:
-    waiting = tracked.waiting
+    waiting = tracked.waits_by
     return {
         "item": tracked.item.id,
         "plan": tracked.plan_id,
@@ -58,7 +58,7 @@ def _status_document(tracked: "Tracked") -> dict[str, Any]:
         "approved": tracked.approved.value if tracked.approved else None,
         "state": tracked.state,
         "ended": tracked.ended is not None,
-        "open_intent": tracked.intent.told["step"] if tracked.intent else None,
+        "open_intent": tracked.begun[0].told["step"] if tracked.begun else None,
         "waits_for": tracked.waits_for,
         "since": waiting.at.isoformat() if waiting else None,
         "until": tracked.until.isoformat() if tracked.until else None,
