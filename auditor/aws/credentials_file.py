@@ -113,7 +113,7 @@ class CredentialsFile:
                 found = self._read()
                 yield found
                 content = str(found).encode()
-                if b"\r\n" in before:  # as its owner's editor ends lines
+                if b"\n" in before and before.count(b"\r\n") == before.count(b"\n"):  # as its owner's editor ends lines
                     content = content.replace(b"\n", b"\r\n")
                 partial = put_beside(target, content, alone=True)
                 there = target.stat()

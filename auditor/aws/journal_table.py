@@ -79,9 +79,11 @@ class JournalTable:
         try:
             await self._call("put_item", Item=item, ConditionExpression=TAKE, ExpressionAttributeValues=values)
         except AwsFailure as failure:
-            if failure.code not in FAILED_CONDITION:
+            there = await self.lease() if failure.code in FAILED_CONDITION or failure.may_be_done else None
+            if failure.code in FAILED_CONDITION:
+                raise HeldError(there) from failure
+            if there != lease:
                 raise
-            raise HeldError(await self.lease()) from failure
         return lease
 
     async def give_back(self, lease: Lease) -> None:

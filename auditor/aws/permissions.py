@@ -68,7 +68,13 @@ READING = (
 
 REMEDIATING: Mapping[str, Sequence[tuple[str, Sequence[str]]]] = {
     "remediate": (
-        ("ReadUsers", ("iam:GetUser", "iam:ListGroupsForUser", "iam:ListAccessKeys", "iam:ListUserTags")),
+        (
+            "ReadUsers",
+            (
+                *("iam:GetUser", "iam:ListAccessKeys", "iam:ListAttachedUserPolicies", "iam:ListGroupsForUser"),
+                "iam:ListUserTags",
+            ),
+        ),
         ("ReadLastUse", ("iam:GetAccessKeyLastUsed",)),
         ("ReadTrail", ("cloudtrail:LookupEvents",)),
     ),

@@ -6,7 +6,7 @@ from datetime import timedelta
 from auditor.cli.output import say
 from auditor.formats.plan_page import Change, NotPlanned, PlannedItem, PlanPage
 from auditor.formats.words import counted, minute
-from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION
+from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION, SHARED
 from auditor.remediation.plan import Among, Item, Kind, Plan
 from auditor.remediation.plan_facts import destination, reader, waits
 
@@ -131,7 +131,10 @@ def _changes(item: Item) -> Iterator[Change]:
         mail = (
             f", with SMTP passwords for {', '.join(item.delivery.smtp_regions)}" if item.delivery.smtp_regions else ""
         )
-        yield Change("+", f"a second key is made, its secret kept as {place}{mail}, and proved")
+        made = f"when it is applied, a second key is made, its secret kept as {place}{mail}, and proved"
+        is_read_again = item.delivery.current is not None and item.delivery.store in SHARED
+        undo = f"auditor remediate rollback {item.id} --reason TEXT" if is_read_again else None
+        yield Change("+", f"{made}; {key} works on{'' if undo else ', so there is nothing to undo'}", undo or "")
     if item.covers(Kind.DEACTIVATE):
         moved = f"when the new one is in use, {waits.grace_days} days later at the earliest, and "
         because = f" ({waits.why})" if waits.why else ""

@@ -202,7 +202,7 @@ class OutputConfig(Section):
     """What the findings in the PDF are grouped by."""
     pdf_max_rows: int = Field(default=1000, ge=1, le=100_000)
     """The most findings that the PDF's table shows; the other formats have all of them."""
-    actions_days: int = Field(default=31, ge=1, le=3660)
+    actions_days: int = Field(default=35, ge=1, le=3660)
     """The days before the run of which the reports show what was done to keys; the run's tables have all of it."""
     mask_key_ids: bool = False
     """Whether HTML, PDF and calendar show key ids as AKIA…7Q2X; CSV, JSON and the raw answers have them whole."""

@@ -9,7 +9,8 @@ from typing import Any
 from auditor.formats import words
 from auditor.tables import Run, records_of
 
-A_MONTH = timedelta(days=31)
+LATELY = timedelta(days=35)
+"""Runs of every first Monday are up to five weeks apart."""
 
 DONE: Mapping[str, str] = {
     "created": "New key made",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from auditor.formats import words
-from auditor.formats.actions import A_MONTH, RemediationView, remediation_view
+from auditor.formats.actions import LATELY, RemediationView, remediation_view
 from auditor.formats.forecast import NO_OWNER, ForecastView, forecast_view
 from auditor.formats.standing import (
     ExemptionView,
@@ -243,7 +243,7 @@ def build_view(
     *,
     printed_rows: int = PRINTED_ROWS,
     group_by: Grouping = Grouping.SEVERITY,
-    actions_of: timedelta = A_MONTH,
+    actions_of: timedelta = LATELY,
 ) -> ReportView:
     """Work out everything that any report of this finished run says.
 

@@ -37,6 +37,8 @@ class Live:
     stored: StoredSecret | None = None
     stopped: Stopped | None = None
     """Why nothing may be done to the user: protected, exempt, held by a tag; or that cannot be read."""
+    exposed: Stopped | None = None
+    """Why the user's keys are not rotated: AWS put it in quarantine; or that cannot be read."""
     cadence: int | str | None = None
     """The days between two uses of its keys, as the user's tag says now; words where it says something else."""
     is_taken: bool = False
@@ -68,6 +70,8 @@ class Progress:
     inactive_at: datetime | None = None
     used_when_inactive: datetime | None = None
     """The old key's last use as it was when it was switched off."""
+    switched_on_at: datetime | None = None
+    """When it was switched on again by hand: what was known of it before does not count any more."""
     deleted_at: datetime | None = None
     confirmed_by: str | None = None
     held: str | None = None

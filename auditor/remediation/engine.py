@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from auditor.aws.failures import AwsFailure
 from auditor.aws.key_writes import is_definite
+from auditor.errors import ApprovalError, OutputError
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.decision import (
     DISRUPTIVE,
@@ -34,7 +35,7 @@ from auditor.remediation.journal import Event, Journal, Row
 from auditor.remediation.lifecycle import SETTLES, decide, is_at_once, version_of
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item
-from auditor.remediation.progress import Ledger, Tracked
+from auditor.remediation.progress import UNKNOWN, Ledger, Tracked
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,8 @@ class Engine:
             known = len(self.journal.rows)
             outcome = self._advance(tracked.item)
             has_tried = any(row.event is Event.RESULT for row in self.journal.rows[known:])  # else it is but unreadable
-            if (outcome.standing is Standing.FAILED and has_tried) or self._tracked(tracked.item).intent is not None:
+            is_open = tracked.ended is None and self._tracked(tracked.item).intent is not None
+            if (outcome.standing is Standing.FAILED and has_tried and tracked.ended is None) or is_open:
                 failed.setdefault(tracked.plan_id, tracked.item)
             yield outcome
 
@@ -281,6 +283,11 @@ class Engine:
                 return None  # there is a key whose secret is not stored
             self._add(tracked, Event.RESULT, step=step.value, outcome="failed", why=str(failure))
             return str(failure)
+        except Exception:
+            with suppress(AwsFailure, OutputError, ApprovalError):  # a key that nobody has the secret of does not stay
+                if step is Step.CREATE:
+                    self._heal(self._tracked(tracked.item), hands)
+            raise
         outcome = "failed" if "why" in result else "done"
         self._add(tracked, Event.RESULT, step=step.value, outcome=outcome, **told, **result)
         return result.get("why")
@@ -355,6 +362,8 @@ class Engine:
         told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
         why = "what came of it was not known, and AWS shows that it was not done"
         outcome = {"outcome": "done"} if is_done else {"outcome": "failed", "why": why}
+        if not is_done and step is Step.DEACTIVATE and tracked.was_switched_on_after(intent):
+            outcome = {"outcome": UNKNOWN, "why": "whether it was switched off is not known: it was switched on since"}
         self._add(tracked, Event.RESULT, step=step.value, **outcome, **told)
         return None
 

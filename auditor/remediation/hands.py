@@ -5,7 +5,7 @@ that what is stored works. Nowhere else.
 """
 
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,13 +27,14 @@ from auditor.aws.key_writes import (
 from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
 from auditor.aws.parameter_store import ParameterStore
+from auditor.aws.permissions import QUARANTINE_POLICY
 from auditor.aws.secret_stores import SecretsManager, SecretStore, key_in
 from auditor.aws.ses import smtp_password
 from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.decision import Live
 from auditor.remediation.lifecycle import sentinel_of, version_of
 from auditor.remediation.plan import Delivery, Item
-from auditor.remediation.protection import CadenceError, Person, Protection, cadence_of
+from auditor.remediation.protection import CadenceError, Person, Protection, cadence_of, exposed
 from auditor.secret import Secret
 
 PATIENCE = 60.0
@@ -59,8 +60,8 @@ class Callers(Protocol):
         ...
 
 
-async def see(
-    caller: Caller, account_id: str, user: str, *, with_groups: bool, own: bool = False
+async def see(  # noqa: PLR0913 - whom, and what of it
+    caller: Caller, account_id: str, user: str, *, with_groups: bool, rotates: bool = False, own: bool = False
 ) -> tuple[Person, tuple[LiveKey, ...]] | None:
     """A user as it is now, and its keys; None where it is gone.
 
@@ -69,11 +70,13 @@ async def see(
         account_id: the account's.
         user: the user's name.
         with_groups: whether the user's groups are read.
+        rotates: whether it is read if AWS put the user in quarantine; never of a caller's own, whom that policy itself
+            forbids to make keys.
         own: the caller is that user, who may do no more than AWS's policy for one's own keys says: that has no
             iam:ListUserTags, and GetUser tells the tags as well (IAM API reference, User).
 
     Raises:
-        AwsFailure: the user or its keys cannot be read. Tags and groups that cannot are None in what is returned.
+        AwsFailure: the user or its keys cannot be read. What else cannot is None in what is returned.
     """
     try:
         told = (await caller.call("iam", "get_user", UserName=user))["User"]
@@ -87,19 +90,25 @@ async def see(
     found = await look_up_user(caller, user)
     if found.failed is not None:
         raise AwsFailure(Kind.OTHER, "iam:ListAccessKeys", "LookUpFailed", found.failed)
-    groups: list[str] | None = []
-    if with_groups:
-        try:
-            listed = caller.pages("list_groups_for_user", "Groups", UserName=user)
-            groups = [str(group["GroupName"]) async for group in listed]
-        except AwsFailure as failure:
-            raise_if_over(failure)
-            groups = None
+    groups = await _names(caller, "list_groups_for_user", "Groups", "GroupName", user) if with_groups else ()
+    policies: Sequence[str] | None = ()
+    if rotates and not own:
+        policies = await _names(caller, "list_attached_user_policies", "AttachedPolicies", "PolicyName", user)
+    held = None if policies is None else [name for name in policies if name.startswith(QUARANTINE_POLICY)]
     tags = None if found.tags_failed else found.tags
     if own and tags is None:
         tags = {str(tag["Key"]): str(tag["Value"]) for tag in told.get("Tags", ())}
     name = str(told["UserName"])  # as it is written, in whatever case it was asked for
-    return Person(account_id, name, str(told["UserId"]), str(told["Arn"]), tags, groups), found.keys
+    return Person(account_id, name, str(told["UserId"]), str(told["Arn"]), tags, groups, held), found.keys
+
+
+async def _names(caller: Caller, method: str, listed: str, name: str, user: str) -> Sequence[str] | None:
+    """What a list about a user names; None where it cannot be read."""
+    try:
+        return [str(one[name]) async for one in caller.pages(method, listed, UserName=user)]
+    except AwsFailure as failure:
+        raise_if_over(failure)
+        return None
 
 
 STORES: Mapping[str, type[SecretsManager] | type[ParameterStore]] = {
@@ -168,8 +177,8 @@ class Hands:
 
     async def _look(self, reading: Caller, store: SecretStore | AgeFiles | None) -> Live:
         item = self.item
-        groups = bool(self.protection.groups)
-        seen = await see(reading, item.account_id, item.user, with_groups=groups, own=item.own)
+        asked = {"with_groups": bool(self.protection.groups), "rotates": item.makes_key, "own": item.own}
+        seen = await see(reading, item.account_id, item.user, **asked)
         if seen is None:
             return Live(None)
         person, keys = seen
@@ -181,7 +190,7 @@ class Hands:
         except CadenceError as error:
             cadence = str(error)
         is_taken = isinstance(store, AgeFiles) and store.is_taken()
-        return Live(person.id, keys, stored, stopped, cadence, is_taken)
+        return Live(person.id, keys, stored, stopped, exposed(person), cadence, is_taken)
 
     def _store(self) -> SecretStore | AgeFiles:
         delivery = self.item.delivery

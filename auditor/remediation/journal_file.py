@@ -68,7 +68,7 @@ def open_journal(folder: Path, now: Callable[[], datetime], *, writes: bool = Tr
         if writes:
             _take(lock, folder)
         path = folder / FILE
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        _make(path)
         database = sqlite3.connect(path, isolation_level="IMMEDIATE")
         try:
             database.execute("PRAGMA journal_mode = WAL")
@@ -83,6 +83,15 @@ def open_journal(folder: Path, now: Callable[[], datetime], *, writes: bool = Tr
             database.close()
     finally:
         os.close(lock)
+
+
+def _make(path: Path) -> None:
+    """The file, for its owner alone, where there is none."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        step = "Run it as the user who keeps the journal."
+        raise OutputError(f"The journal cannot be used: {error.strerror}.", where=str(path), next_step=step) from error
 
 
 def _take(lock: int, folder: Path) -> None:

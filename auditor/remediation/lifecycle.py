@@ -99,6 +99,9 @@ def _begin(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Dec
     if item.key.id in terms.own_keys and not item.own:
         yield Refuse("SELF", "the key signs the auditor's own calls")
     yield from _changed(item, live)
+    yield from _exposed(live)
+    if live.exposed is not None:
+        yield Wait(live.exposed.why, who="whoever can let it be read")
     if len(live.keys) > 1:
         yield Refuse("TWO_KEYS", "the user has another key, and AWS allows two; no key is removed to make room")
     yield from _unusable(item, live)
@@ -122,6 +125,12 @@ def _unusable(item: Item, live: Live) -> Iterator[Refuse]:
         yield Refuse("SECRET_CHANGED", "another version of the secret is current than when the plan was made")
 
 
+def _exposed(live: Live) -> Iterator[Ask]:
+    """Others have the old key, which is switched off at once, and not rotated."""
+    if live.exposed is not None and live.exposed.is_sure:
+        yield Ask("QUARANTINED", f"{live.exposed.why}: `auditor key deactivate --leaked` switches the key off")
+
+
 def _changed(item: Item, live: Live) -> Iterator[Refuse]:
     """Why the key is not any more what the plan saw."""
     key = live.key(item.key.id)
@@ -134,6 +143,7 @@ def _changed(item: Item, live: Live) -> Iterator[Refuse]:
 def _bring(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
     """Until the new key is where its application reads it."""
     yield from _new_key_lost(done, live, terms)
+    yield from _exposed(live)
     stored = live.stored
     if stored is None or done.version not in stored.versions:
         if _settling(done, terms):
@@ -198,6 +208,7 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
 
 
 def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
+    yield from _exposed(live)
     if not _is_approved(Kind.DEACTIVATE, terms):
         yield Wait(f"to be switched off, which is not approved{_unproved(terms)}", who="an approver")
     if item.key.id in terms.own_keys:
@@ -318,6 +329,8 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
         yield Wait(f"to be deleted, which is not approved{_unproved(terms)}", who="approvers")
     if item.kind is Kind.DELETE and _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
+    if done.inactive_at is None and done.switched_on_at is not None:
+        yield Refuse("KEY_CHANGED", "it was switched on since it was planned, and is inactive anew: plan it anew")
     yield from _used_since(item, done, old)
     if done.published_at is not None:
         yield from _new_key_lost(done, live, terms)

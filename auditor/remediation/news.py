@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from auditor.remediation.decision import Step
 from auditor.remediation.journal import Event, Row
 from auditor.remediation.plan import Item, days
-from auditor.remediation.progress import WELL, Ledger, Tracked
+from auditor.remediation.progress import UNKNOWN, WELL, Ledger, Tracked
 
 REMINDED = (3, 7, 14)
 """Days after its new key was published on which an owner is reminded whose application goes on with the old one."""
@@ -70,6 +70,8 @@ def _receipts(rows: Iterable[Row], ledger: Ledger, questions: Mapping[int, str])
         match row.event:
             case Event.RESULT if row.told["outcome"] == "done":
                 yield from _done(key, tracked, Step(row.told["step"]))
+            case Event.RESULT if row.told["outcome"] == UNKNOWN:
+                yield Notice(key, tracked.item, f"May have been switched off: {row.told['why']}")
             case Event.ASKED:
                 told = f"A person is needed: {_reason(row)}"
                 yield Notice(questions[row.number], tracked.item, told, is_urgent=True)

@@ -17,7 +17,7 @@ from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, Store
 from auditor.remediation.caps import Count, Measures
 from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, PlannedKey, Use, Waits, days, use_of
 from auditor.remediation.progress import Tracked
-from auditor.remediation.protection import CADENCE, CadenceError, Person, Protection, cadence_of
+from auditor.remediation.protection import CADENCE, CadenceError, Person, Protection, cadence_of, exposed
 
 WANTED: Mapping[ControlId, Kind] = {
     ControlId.QUARANTINED_KEY: Kind.DEACTIVATE,
@@ -58,6 +58,7 @@ ADVICE: Mapping[str, str] = {
     "CHANGED": "Run the audit again; the key is not any more what it was.",
     "CADENCE": "Give the days between two uses, such as 92 for a job of each quarter, or take the tag away.",
     "HISTORY": "Mend or remove these runs, or say by the tag auditor:cadence how many days lie between two uses.",
+    "QUARANTINED": "Switch its keys off: `auditor key deactivate KEY --leaked`, or a plan of the next run.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
     "IN_SECRET": "Ask whose secret it is. Rotate the user's key, or switch it off with `auditor key deactivate`.",
@@ -187,6 +188,9 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     stopped = settings.protection(candidate).stops(seen.person, key.access_key_id, controls, settings.now)
     if stopped is not None:
         raise _BlockedError("PROTECTED" if stopped.is_sure else "UNREADABLE", stopped.why)
+    in_quarantine = exposed(seen.person) if candidate.kind is Kind.ROTATE else None
+    if in_quarantine is not None:
+        raise _BlockedError("QUARANTINED" if in_quarantine.is_sure else "UNREADABLE", in_quarantine.why)
     kind = candidate.kind
     is_urgent = candidate.is_urgent
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:

@@ -21,7 +21,7 @@ class Tracked:
     """As the journal says; what decides is what of it can be proved (`auditor.remediation.kept_approvals`)."""
     done: Progress = field(default_factory=Progress)
     begun: tuple[Row, ...] = ()
-    """What was begun and of which no result is known, in that order; of one step, the last."""
+    """What was begun and of which no result is known, in that order."""
     made: str | None = None
     """The id of a key that was made and of whose secret it is not known that it is stored."""
     discarded: str | None = None
@@ -31,6 +31,8 @@ class Tracked:
     """The number of the row that ended it."""
     waiting: Row | None = None
     """What it waits for, and since when."""
+    told_at: datetime | None = None
+    """When anything was last written down of it."""
     passed_over: Row | None = None
     """Why it could not be looked at lately, and since when."""
     failed: str | None = None
@@ -44,6 +46,12 @@ class Tracked:
     def begun_as(self, step: Step) -> Row | None:
         """The intent of this step, of which no result is known."""
         return next((row for row in self.begun if row.told["step"] == step), None)
+
+    def was_switched_on_after(self, intent: Row) -> bool:
+        """Whether it was switched on again by hand since that was begun, or may have been: AWS shows nothing then."""
+        later = self.begun_as(Step.REACTIVATE)
+        done = self.done.switched_on_at
+        return (later is not None and later.number > intent.number) or (done is not None and done >= intent.at)
 
     @property
     def state(self) -> str:
@@ -69,14 +77,14 @@ class Tracked:
     @property
     def who(self) -> str:
         """Who must act; empty where nobody has to, or it is not known."""
-        if self.ended is not None:
+        if self.ended is not None and self.intent is None:
             return ""
         if self.done.held is not None:
             return "whoever held it, with `release`"
         if self.waits_by is not None:
             is_asked = self.waits_by.event is Event.ASKED
             return str(self.waits_by.told.get("who") or ("whoever runs auditor" if is_asked else ""))
-        return "nobody: the next tick tries again" if self.failed else ""
+        return "nobody: the next tick goes on"
 
     @property
     def waits_by(self) -> Row | None:
@@ -85,11 +93,18 @@ class Tracked:
 
     @property
     def waits_for(self) -> str | None:
-        """In words; None where nothing is known of it."""
+        """In words; None where it is at its end."""
         if self.waits_by is None:
-            return None
+            return "the next tick" if self.ended is None or self.intent is not None else None
         reason = str(self.waits_by.told["reason"])
         return f"it could not be looked at: {reason}" if self.waits_by is self.passed_over else reason
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when it waits; None where it is at its end."""
+        if self.waits_for is None:
+            return None
+        return self.waits_by.at if self.waits_by else self.told_at
 
     @property
     def until(self) -> datetime | None:
@@ -126,8 +141,8 @@ NEEDED: Mapping[Event, frozenset[str]] = {
 }
 """What each row tells at least."""
 
-OF_NO_ITEM = frozenset({Event.TOLD, Event.SWITCHING_ON, Event.SWITCHED_ON})
-"""Rows that change nothing about how an item stands."""
+UNKNOWN = "unknown"
+"""How a step came off that AWS does not show any more."""
 
 WELL = frozenset({"rotated", "inactive", "deleted"})
 """How an item ends that came to where it was to go."""
@@ -141,6 +156,8 @@ class Ledger:
     items: dict[str, Tracked] = field(default_factory=dict)
     approvals: dict[str, list[Row]] = field(default_factory=dict)
     """Rows that tell of a plan's approvals, by its id."""
+    switched_on: dict[str, datetime] = field(default_factory=dict)
+    """When keys were last switched on again by hand, or those of no plan may have been, by their ids."""
 
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
@@ -158,8 +175,12 @@ class Ledger:
     @property
     def switched_off(self) -> Mapping[str, datetime]:
         """When keys were switched off, by their ids; but for those that were switched on again."""
-        found = [(it.item.key.id, it.done.inactive_at) for it in self.items.values()]
-        return dict(sorted(((name, at) for name, at in found if at), key=lambda one: one[1]))
+        every = self.items.values()
+        unknown = {it.item.key.id for it in every if it.begun_as(Step.REACTIVATE) is not None}
+        found = ((it.item.key.id, it.done.inactive_at) for it in every if it.item.key.id not in unknown)
+        on = self.switched_on
+        known = ((name, at) for name, at in found if at is not None and (name not in on or at > on[name]))
+        return dict(sorted(known, key=lambda one: one[1]))
 
     def take(self, row: Row) -> None:
         """Know what the journal's next row tells of.
@@ -178,15 +199,19 @@ class Ledger:
             plan = Plan.model_validate(row.told["plan"])
             self.plans[plan.id] = plan
             for item in plan.items:
-                self.items[item.id] = Tracked(item, plan.id, plan.expires_at)
+                self.items[item.id] = Tracked(item, plan.id, plan.expires_at, told_at=row.at)
         elif row.event is Event.APPROVED:
             self.approvals.setdefault(row.plan, []).append(row)
             for item_id, kind in row.told["through"].items():
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
+        elif row.event in {Event.SWITCHING_ON, Event.SWITCHED_ON}:
+            self.switched_on[str(row.told["key"])] = row.at
         elif row.event is Event.PASSED_OVER:
             self.items[row.item] = replace(self.items[row.item], passed_over=row)
-        elif row.event not in OF_NO_ITEM:
+        elif row.event is not Event.TOLD:
             self.items[row.item] = _told(self.items[row.item], row)
+            if row.event is Event.RESULT and (row.told["step"], row.told["outcome"]) == (Step.REACTIVATE, "done"):
+                self.switched_on[self.items[row.item].item.key.id] = row.at
 
 
 def fold(rows: Iterable[Row]) -> Ledger:
@@ -200,11 +225,10 @@ def fold(rows: Iterable[Row]) -> Ledger:
 def _told(tracked: Tracked, row: Row) -> Tracked:
     done, told = tracked.done, row.told
     is_held = done.held is not None and row.event in {Event.INTENT, Event.RESULT}  # by a rollback, and for its reason
-    changes: dict[str, Any] = {"waiting": tracked.waiting if is_held else None, "passed_over": None}
+    changes: dict[str, Any] = {"waiting": tracked.waiting if is_held else None, "passed_over": None, "told_at": row.at}
     match row.event:
         case Event.INTENT:
-            step = Step(told["step"])
-            changes |= {"begun": (*_others(tracked, step), row), **(UNMADE if step is Step.CREATE else {})}
+            changes |= {"begun": (*tracked.begun, row), **(UNMADE if told["step"] == Step.CREATE else {})}
         case Event.MADE | Event.DISCARDED:
             changes |= {"made": told["key"], "discarded": told.get("how")}
         case Event.RESULT:
@@ -231,9 +255,11 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
 UNMADE: Mapping[str, Any] = {"made": None, "discarded": None}
 
 
-def _others(tracked: Tracked, step: Step) -> tuple[Row, ...]:
-    """What else was begun: to take a key back settles nothing about one that may have been made or switched off."""
-    return tuple(row for row in tracked.begun if row.told["step"] != step)
+def _unsettled(tracked: Tracked, step: Step, intent: str | None) -> tuple[Row, ...]:
+    """What was begun and a result says nothing of: other steps, and other tries of the same, where it is of one try."""
+    return tuple(
+        row for row in tracked.begun if row.told["step"] != step or intent not in {None, str(row.told["intent"])}
+    )
 
 
 def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
@@ -261,7 +287,7 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
         changes |= {"was_begun": done.was_begun or not is_taken_back, **_after(step, row.at, told)}
         if ended is not None and step is Step.REACTIVATE:
             ended = "switched on again"
-    settled = {"begun": _others(tracked, step), **(UNMADE if step is Step.CREATE else {})}
+    settled = {"begun": _unsettled(tracked, step, told.get("intent")), **(UNMADE if step is Step.CREATE else {})}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
 
 
@@ -278,7 +304,13 @@ def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
             "used_when_inactive": datetime.fromisoformat(used) if used else None,
             "announced": None,
         },
-        Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, **unconfirmed},
+        Step.REACTIVATE: {
+            "switched_on_at": at,
+            "inactive_at": None,
+            "used_when_inactive": None,
+            "announced": None,
+            **unconfirmed,
+        },
         Step.RESTORE: {"published_at": None, **unconfirmed},
         Step.DELETE: {"deleted_at": at},
     }

@@ -47,6 +47,8 @@ class Person:
     arn: str
     tags: Mapping[str, str] | None
     groups: Sequence[str] | None = ()
+    quarantined_by: Sequence[str] | None = ()
+    """AWS's policies that put it in quarantine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,17 @@ class Stopped:
 
     why: str
     is_sure: bool
+
+
+def exposed(person: Person) -> Stopped | None:
+    """Why the user's keys are not rotated: AWS found one in public (managed policies AWSCompromisedKeyQuarantine)."""
+    if person.quarantined_by is None:
+        why = "whether AWS put the user in quarantine cannot be read (iam:ListAttachedUserPolicies)"
+        return Stopped(why, is_sure=False)
+    if person.quarantined_by:
+        names = ", ".join(person.quarantined_by)
+        return Stopped(f"AWS put the user in quarantine ({names}), so others have a key of it", is_sure=True)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

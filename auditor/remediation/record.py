@@ -11,7 +11,7 @@ from auditor.remediation.decision import Step
 from auditor.remediation.journal import START, Event, Row, encode_rows
 from auditor.remediation.kept_approvals import approvers_of
 from auditor.remediation.plan import Kind
-from auditor.remediation.progress import Ledger, Tracked
+from auditor.remediation.progress import UNKNOWN, Ledger, Tracked
 from auditor.tables import ACTIONS, PENDING, table
 
 DONE: Mapping[Step, str] = {
@@ -23,6 +23,8 @@ DONE: Mapping[Step, str] = {
     Step.DELETE: "deleted",
 }
 """Steps that change something, and what came of them."""
+
+NOT_KNOWN = "whether it was done is not known"
 
 APPROVED_AS = {
     "created": Kind.ROTATE,
@@ -53,7 +55,7 @@ def record(rows: Sequence[Row], as_of: datetime) -> Record:
     last = max((place for place, row in enumerate(rows, 1) if row.at <= as_of), default=0)
     known, story = rows[:last], _Story()
     actions = [*(action for row in known for action in story.take(row)), *story.unknown()]
-    pending = [_pending(tracked) for tracked in story.ledger.open()]
+    pending = [_pending(tracked) for tracked in story.ledger.due()]
     return Record(
         table(ACTIONS, ([action.get(name) for name in ACTIONS] for action in actions)),
         table(PENDING, ([item.get(name) for name in PENDING] for item in pending)),
@@ -76,7 +78,19 @@ class _Story:
     def unknown(self) -> Iterator[dict[str, Any]]:
         """What may have been done, of which nothing else tells."""
         for row in self.begun.values():
-            yield {**_switched_on(row), "detail": "whether it was done is not known"}
+            yield {**_switched_on(row), "detail": NOT_KNOWN}
+        for tracked in self.ledger.items.values():
+            for row in tracked.begun:
+                yield from self._begun(tracked, row)
+
+    def _begun(self, tracked: Tracked, row: Row) -> Iterator[dict[str, Any]]:
+        """A step that was begun; of a key that was to be made, what is known to be there."""
+        step, done = Step(row.told["step"]), tracked.done
+        what = {Step.CREATE: tracked.made, Step.PUBLISH: done.new_key}.get(step, tracked.item.key.id)
+        if step not in DONE or what is None or tracked.discarded is not None:
+            return
+        detail = "its secret is not known to be stored" if step is Step.CREATE else NOT_KNOWN
+        yield {"action": DONE[step], "access_key_id": what, "detail": detail, **self._why(tracked, row, DONE[step])}
 
     def take(self, row: Row) -> Iterator[dict[str, Any]]:
         """The actions that a row tells of."""
@@ -133,8 +147,10 @@ class _Story:
 def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
     """What was done to which key; None where nothing was changed."""
     item, step = before.item, Step(row.told["step"])
+    if row.told["outcome"] == UNKNOWN and step in DONE:
+        return {"action": DONE[step], "access_key_id": item.key.id, "detail": NOT_KNOWN}
     if row.told["outcome"] != "done":
-        if before.made is None or before.discarded == "deleted":
+        if step is not Step.CREATE or before.made is None or before.discarded == "deleted":
             return None  # that it was deleted again is told
         return {"action": "created", "access_key_id": before.made, "detail": f"not stored: {row.told['why']}"}
     if step not in DONE:
@@ -174,7 +190,7 @@ def _discarded(row: Row) -> dict[str, Any]:
 
 
 def _pending(tracked: Tracked) -> dict[str, Any]:
-    item, waiting = tracked.item, tracked.waits_by
+    item = tracked.item
     return {
         "item_id": item.id,
         "plan_id": tracked.plan_id,
@@ -188,7 +204,7 @@ def _pending(tracked: Tracked) -> dict[str, Any]:
         "approved": tracked.approved.value if tracked.approved else None,
         "state": tracked.state,
         "waits_for": tracked.waits_for,
-        "since": waiting.at if waiting else None,
+        "since": tracked.since,
         "until": tracked.until,
         "who": tracked.who or None,
         "needs_person": tracked.needs_person,

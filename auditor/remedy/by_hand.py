@@ -73,8 +73,10 @@ def close_item(means: Means, item_id: str, reason: str, by: str, *, unsettled: b
     """
     _confirm_clock(means)
     with means.journal() as journal:
-        tracked = _open_item(journal, item_id)
-        if tracked.intent is not None and not unsettled:
+        tracked = _item(fold(journal.rows), item_id)
+        if tracked.intent is None:
+            tracked = _open_item(journal, item_id)
+        elif not unsettled:
             what = f"Whether the step that was begun last, {tracked.intent.told['step']}, was made is not known."
             step = "`auditor remediate tick` finds out, or says what to do; where it cannot, add --unsettled."
             raise UsageError(what, where=item_id, next_step=step)
@@ -114,12 +116,20 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
                     entry.end(journal, outcome="failed", why=str(failure))
             raise
         try:
-            _told_after(stack, means, entry, caller, journal)
+            try:
+                _told_after(stack, means, entry, caller, journal)
+            except (OutputError, ApprovalError):
+                if journal is None:
+                    raise
+                stack.close()  # a table that was asked but once, or is another's by now
+                _told_after(stack, means, entry, caller, None)
         except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
             if None in whose:
                 error.add_note(f"{key.id} was switched on all the same; look whether it still is when others are done.")
                 raise
-            log.warning("%s was switched on, which the journal may not tell: %s", key.id, error)
+            is_aws = isinstance(error, AwsFailure)
+            left = "what applications read may not be moved back" if is_aws else "the journal may not tell of it"
+            log.warning("%s was switched on, but %s: %s", key.id, left, error)
         return key.id
 
 
@@ -147,6 +157,8 @@ def _key_meant(means: Means, ledger: Ledger | None, name: str, whose: tuple[str 
             raise UsageError(f"There is no item {name}.", next_step=step)
         accounts, item = means.accounts_of(ledger), tracked.item
         return _Key(item.key.id, item.account_id, item.user, accounts.is_own(item), accounts, tracked)
+    if name != name.upper():
+        raise UsageError(f"{name} is no access key id.", next_step="An item needs neither --account nor --user.")
     operator = means.operator
     accounts = means.accounts([means.account(account_id, operator.who.partition)])
     key = _Key(name, account_id, user, operator.is_user(account_id, user), accounts)
@@ -186,7 +198,8 @@ class _Entry:
         if tracked is None:
             journal.add("", "", Event.SWITCHED_ON, **self._of_no_item(), **outcome)
             return
-        journal.add(tracked.plan_id, tracked.item.id, Event.RESULT, step=Step.REACTIVATE.value, **outcome)
+        told = {"step": Step.REACTIVATE.value, "intent": self.intent, **outcome}
+        journal.add(tracked.plan_id, tracked.item.id, Event.RESULT, **told)
 
     def _of_no_item(self) -> dict[str, str]:
         key = self.key
@@ -228,11 +241,12 @@ def _told_after(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, j
         key = replace(key, tracked=ledger.items[key.tracked.item.id] if key.tracked else _item_about(key, ledger))
         entry = replace(entry, key=key)
         entry.begin(journal)
-    entry.end(journal, outcome="done")
     tracked = key.tracked
+    if tracked is not None:
+        _keep_on(key, caller)
+    entry.end(journal, outcome="done")
     if tracked is None:
         return
-    _keep_on(key, caller)
     hands = Hands(tracked.item, means.accounts_of(fold(journal.rows)), Protection())
     _move_back(journal, hands, tracked, {"by": entry.by, "reason": entry.reason})
 
@@ -293,15 +307,17 @@ def _move_back(journal: Journal, hands: Hands, tracked: Tracked, why: Mapping[st
     item, done = tracked.item, tracked.done
     before = item.delivery.current if item.delivery else None
     # a file has nothing but the key that it holds now
-    if item.delivery is None or item.delivery.store == "profile" or before is None or done.published_at is None:
+    if item.delivery is None or item.delivery.store == "profile" or before is None or done.version is None:
         return
     live = hands.look()
     new = live.key(done.new_key)
     used = new.last_used if new is not None else UnknownUse("it is gone")
     is_unused = not (isinstance(used, UnknownUse) or is_others_use(used))
     is_read = live.stored is not None and live.stored.current == done.version
-    if not (is_unused and is_read and done.version is not None and hands.stored_key(before) == item.key.id):
+    if not (is_unused and is_read and hands.stored_key(before) == item.key.id):
         return
+    if tracked.begun_as(Step.PUBLISH) is not None:  # it came off, which nothing shows once it is taken back
+        journal.add(tracked.plan_id, item.id, Event.RESULT, step=Step.PUBLISH.value, outcome="done")
     step, keys = Step.RESTORE.value, [key.access_key_id for key in live.keys]
     journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=uuid4().hex, keys=keys, **why)
     try:

@@ -52,6 +52,8 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
     begun = _begun(means, plan, approvals)
     _granted(means, begun, plan, approvals, answers)
     _may_begin(begun, plan, now)
+    if _is_at_its_end(means, plan):
+        return {}
     with means.journal() as journal:
         ledger = fold(journal.rows)
         known = ledger.plans.get(plan.id)
@@ -137,6 +139,14 @@ def _may_begin(ledger: Ledger, plan: Plan, now: datetime) -> None:
         raise ApprovalError("The plan has expired.", where=plan.id, next_step=step)
 
 
+def _is_at_its_end(means: Means, plan: Plan) -> bool:
+    """Whether a plan was carried out to its end: nothing can be approved, nor done, about it any more."""
+    ledger = means.ledger()
+    known = ledger.plans.get(plan.id)
+    due = {tracked.item.id for tracked in ledger.due()}
+    return known is not None and known.digest == plan.digest and not due & {item.id for item in plan.items}
+
+
 def _is_further(kind: Kind, before: Kind | None) -> bool:
     return before is None or kind.rank > before.rank
 
@@ -177,6 +187,8 @@ def advance(
         AwsFailure: AWS does not know the caller.
     """
     operator = means.operator_on_time()
+    if isinstance(chosen, Plan) and not simulates and _is_at_its_end(means, chosen):
+        return
     simulated = chosen if simulates and isinstance(chosen, Plan) and not _is_begun(means, chosen) else None
     with _journal(means, simulated, writes=not simulates) as journal:
         ledger = fold(journal.rows)

@@ -83,7 +83,8 @@ def look(
     """
     groups = bool(means.config.remediation.protected.groups)
     reading = accounts.caller(candidate.account_id, None, own=candidate.is_own)
-    found = run(see(reading, candidate.account_id, candidate.user, with_groups=groups, own=candidate.is_own))
+    asked = {"with_groups": groups, "rotates": candidate.kind is Kind.ROTATE, "own": candidate.is_own}
+    found = run(see(reading, candidate.account_id, candidate.user, **asked))
     if found is None:
         return None
     stored = None

@@ -35,13 +35,13 @@ log = logging.getLogger(__name__)
 
 CLOCK_MAY_BE_OFF = timedelta(seconds=60)
 
-IN_CI = frozenset({"1", "true", "yes"})
-"""What the variable CI says in a job of a pipeline."""
+NOT_IN_CI = frozenset({"", "0", "false", "no", "off"})
+"""What the variable CI says outside a pipeline; inside of one some say true, and some their own name."""
 
 
 def is_in_ci() -> bool:
     """Whether this is a job of a pipeline, whose files are gone afterwards."""
-    return os.environ.get("CI", "").lower() in IN_CI
+    return os.environ.get("CI", "").strip().lower() not in NOT_IN_CI
 
 
 def confirm_files_stay(next_step: str) -> None:
@@ -180,7 +180,12 @@ class Means:
     @property
     def has_journal(self) -> bool:
         """Whether anything was ever written down, as far as can be told without AWS."""
-        return self.config.remediation.journal.table is not None or (self.folder / FILE).exists()
+        if self.config.remediation.journal.table is not None:
+            return True
+        try:
+            return (self.folder / FILE).exists()
+        except OSError:  # a folder of somebody else's; that it cannot be read is told by whoever opens it
+            return True
 
     def ledger(self) -> Ledger:
         """All that was ever claimed, and how it stands; nothing where there is no journal yet."""

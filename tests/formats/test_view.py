@@ -291,7 +291,7 @@ def test_changes_of_the_window_are_told_the_latest_first() -> None:
     assert all_of_it is not None
     assert (all_of_it.earlier, len(all_of_it.actions)) == (0, len(told.actions) + 8)
     assert told.sentence == (
-        "By auditor in the 31 days before, keys: 1 rotated, 3 switched off, 1 switched on again, 1 deleted. "
+        "By auditor in the 35 days before, keys: 1 rotated, 3 switched off, 1 switched on again, 1 deleted. "
         "5 changes are under way; 2 wait for a person."
     )
     assert told.sentence in build_view(run).sentences
@@ -310,4 +310,4 @@ def test_a_journal_that_could_not_be_read_is_not_an_empty_one() -> None:
     quiet = replace(run, manifest=replace(run.manifest, journal=JournalCopy(0, "0" * 64)))
     view = build_view(quiet).remediation
     assert view is not None
-    assert view.sentence == "By auditor in the 31 days before, no key was changed."
+    assert view.sentence == "By auditor in the 35 days before, no key was changed."

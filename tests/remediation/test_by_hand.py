@@ -133,6 +133,7 @@ def test_what_cannot_be_moved_back_leaves_the_item_held(world: World, tmp_path: 
     item = item_of(world, "user-8", through=Kind.DELETE).model_copy(update={"delivery": delivery})
     claim(world, tmp_path, plan_of(item, at=world.clock.now))
     with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add("plan-1", item.id, Event.RESULT, step="create", outcome="done", key="AKIANEW", version="after")
         journal.add("plan-1", item.id, Event.RESULT, step="publish", outcome="done")
     world.fault = lambda call: ErrorFault(403, "AccessDenied") if call.action == "DescribeSecret" else None
     with pytest.raises(AwsFailure) as failure:
@@ -249,7 +250,7 @@ def test_what_was_switched_on_without_the_journal_stands_in_it_where_it_can(
             journal.execute("UPDATE log SET told = '{}' WHERE number = 1")
     assert switch_on(means_of(world, tmp_path), item.key.id, (OTHER, "user-29"), "now") == item.key.id
     assert world.keys("user-29") == {item.key.id: "Active"}
-    assert ("the journal may not tell" in caplog.text) is not is_readable
+    assert ("the journal may not tell of it" in caplog.text) is not is_readable
     if is_readable:
         kept = means_of(world, tmp_path).record(world.clock.now)
         assert kept is not None
@@ -368,6 +369,10 @@ def test_an_item_of_which_a_step_is_open_is_closed_only_where_that_is_said(world
     assert orphan.key in world.keys("user-31").keys() - {item.key.id}
     assert "nothing here will" in orphan.next_step
     world.cloud.record_use(str(orphan.key), UsedAt(world.clock.now, "s3", "eu-west-1"))
+    before = len(world.cloud.call_log)
+    world.clock.pass_(hours=1)
+    assert list(advance(means, lambda _: None)) == [], "nothing more is done about what was closed"
+    assert {call.action for call in world.cloud.call_log[before:]} <= {"GetCallerIdentity"}
     assert orphans_in(means) == [], "whoever uses it has its secret"
 
 

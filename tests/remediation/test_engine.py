@@ -500,6 +500,7 @@ def test_a_simulation_writes_nothing(world: World, tmp_path: Path) -> None:
     assert outcome.told == "would prepare"
     assert {call.action for call in world.cloud.call_log} <= {
         *("AssumeRole", "GetUser", "ListAccessKeys", "GetAccessKeyLastUsed", "ListUserTags", "DescribeSecret"),
+        "ListAttachedUserPolicies",
     }
     assert tracked(world, tmp_path, item).done.prepared_at is None
 

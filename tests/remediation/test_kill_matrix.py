@@ -106,6 +106,7 @@ def test_every_fault_at_every_place_has_the_same_end(
     calls, commits = Death(), Death()
     rotation(world, item, tmp_path / "clean", calls, commits)
     ends_well(world, item, tmp_path / "clean")
+    assert calls.counted == len(world.cloud.call_log)  # so that what goes wrong by number does so at every one
     places, what = (calls.counted, "calls") if kind in CALLS else (commits.counted, "commits")
     faults = {}
     for at in range(places):

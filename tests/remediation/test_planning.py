@@ -81,6 +81,20 @@ def test_who_sends_mail_by_smtp_is_known_by_the_last_use_or_by_the_consoles_name
 
 
 @pytest.mark.parametrize(
+    ("policies", "code"), [(None, "UNREADABLE"), (("AWSCompromisedKeyQuarantineV3",), "QUARANTINED"), ((), None)]
+)
+def test_a_user_in_quarantine_has_no_key_rotated(policies: tuple[str, ...] | None, code: str | None) -> None:
+    """Others have its key: that is switched off; where quarantine cannot be read, nothing is rotated either."""
+    found = seen("app", key())
+    found = replace(found, person=replace(found.person, quarantined_by=policies))
+    _, blocked = plan_items([candidate("app")], lambda _one: found, SETTINGS)
+    assert [one.code for one in blocked] == ([code] if code else [])
+    urgent = replace(candidate("app"), kind=Kind.DEACTIVATE, is_urgent=True)
+    items, blocked = plan_items([urgent], lambda _one: found, SETTINGS)
+    assert (len(items), blocked) == (1, ())
+
+
+@pytest.mark.parametrize(
     ("keys", "code"),
     [
         ((key(0), key(1)), "AMBIGUOUS"),

@@ -8,17 +8,19 @@ from moto.iam.models import iam_backends
 
 from auditor.aws.failures import AwsFailure
 from auditor.demo import Call, ErrorFault, Fault, LostFault
+from auditor.errors import OutputError, UsageError
 from auditor.remediation.decision import Step
 from auditor.remediation.engine import Standing
 from auditor.remediation.journal import Event, Row
-from auditor.remediation.journal_file import open_journal
+from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.progress import Tracked
-from auditor.remedy.by_hand import switch_on
+from auditor.remedy.by_hand import close_item, switch_on
 from auditor.remedy.carrying_out import advance
 from auditor.tables import records_of
+from tests.remediation.journal_tables import TABLE, make_table
 from tests.remediation.test_by_hand import claim_signed, means_of
-from tests.remediation.world import OTHER, World, due_item, item_of
+from tests.remediation.world import OTHER, Death, World, due_item, engine, item_of
 
 NOBODYS = (None, None)
 
@@ -110,14 +112,15 @@ def test_what_is_refused_leaves_the_item_held(world: World, tmp_path: Path) -> N
     assert (state.waits_for, state.who) == ("needed", "whoever held it, with `release`")
 
 
+@pytest.mark.parametrize("variable", ["true", "woodpecker"])
 def test_a_journal_that_cannot_be_written_keeps_no_key_off(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str
 ) -> None:
     """A pipeline that has no table writes none; the key is on all the same, and that is said."""
     item = switched_off(world, tmp_path, "user-5")
-    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("CI", variable)
     switch_on(means_of(world, tmp_path), item.key.id, (OTHER, "user-5"), "needed")
-    assert "the journal may not tell" in caplog.text
+    assert "the journal may not tell of it" in caplog.text
     assert world.keys("user-5") == {item.key.id: "Active"}
     assert tracked(world, tmp_path, item).state == "inactive"
 
@@ -191,4 +194,194 @@ def test_to_take_a_key_back_settles_nothing_else(world: World, tmp_path: Path) -
     assert told_actions(world, tmp_path) == [
         ("reactivated", None),
         ("restored", None),
+        ("deactivated", "whether it was done is not known"),
     ]
+
+
+@pytest.mark.parametrize("kind", [Kind.DEACTIVATE, Kind.ROTATE])
+def test_a_user_in_quarantine_is_no_users_to_rotate(world: World, tmp_path: Path, kind: Kind) -> None:
+    """Others have a key of it: a person is asked at once, no key is made, and to switch it off goes on."""
+    item = due_item(world, f"user-1{kind.rank}", kind)
+    claim_signed(world, tmp_path, item)
+    backend = iam_backends[OTHER]["aws"]
+    backend.attach_user_policy("arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV2", item.user)
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert ("QUARANTINED" in outcome.told) is (kind is Kind.ROTATE)
+    assert (outcome.standing is Standing.NEEDS_PERSON) is (kind is Kind.ROTATE)
+    assert len(world.keys(item.user)) == 1
+
+
+@pytest.mark.parametrize("what", ["a folder", "no name that can be looked for"])
+def test_a_journal_that_cannot_be_opened_keeps_no_key_off(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """As one in a folder of somebody else's: the key is on, and audits tell that nothing is known."""
+    folder = tmp_path / "remediation" if what == "a folder" else tmp_path / ("x" * 300)
+    if what == "a folder":
+        (folder / FILE).mkdir(parents=True)
+    means = means_of(world, tmp_path)
+    remediation = means.config.remediation.model_copy(update={"folder": str(folder)})
+    means.config = means.config.model_copy(update={"remediation": remediation})
+    (key,) = world.keys("user-17")
+    iam_backends[OTHER]["aws"].update_access_key("user-17", key, "Inactive")
+    assert switch_on(means, key, (OTHER, "user-17"), "needed") == key
+    assert world.keys("user-17") == {key: "Active"}
+    assert "the journal may not tell of it" in caplog.text
+    with pytest.raises(OutputError):
+        means.record(world.clock.now)
+    with pytest.raises(UsageError, match="no access key id"):
+        switch_on(means, "item-1", (OTHER, "user-17"), "needed")
+
+
+def test_a_table_that_is_slow_for_once_is_told_all_of_it(world: World, tmp_path: Path) -> None:
+    """It was asked but once, so that the key is on soon; the rest is told as patiently as any other row."""
+    make_table(world.cloud)
+    means = means_of(world, tmp_path)
+    journal = means.config.remediation.journal.model_copy(update={"table": TABLE, "region": "us-east-1"})
+    remediation = means.config.remediation.model_copy(update={"journal": journal})
+    means.config = means.config.model_copy(update={"remediation": remediation})
+    (key,) = world.keys("user-18")
+    for broken in range(3):
+        asked = -1
+
+        def slow(call: Call, broken: int = broken) -> Fault | None:
+            nonlocal asked
+            asked += call.action == "TransactWriteItems"
+            is_it = call.action == "TransactWriteItems" and asked == broken
+            return ErrorFault(400, "ThrottlingException") if is_it else None
+
+        world.fault = slow
+        switch_on(means, key, (OTHER, "user-18"), f"needed {broken}")
+        with means.journal(writes=False) as opened:
+            told = [row.event for row in opened.rows if row.told["reason"] == f"needed {broken}"]
+        assert told[0] is Event.SWITCHING_ON
+        assert told[-1] is Event.SWITCHED_ON
+
+
+def test_what_was_rolled_back_is_not_deleted_by_what_was_known_before(world: World, tmp_path: Path) -> None:
+    """Switched on here and off elsewhere later: for how long it is inactive is not known any more."""
+    item = due_item(world, "user-19", Kind.DELETE)
+    claim_signed(world, tmp_path, item)
+    means = means_of(world, tmp_path)
+    list(advance(means, lambda _: None))
+    switch_on(means, item.id, NOBODYS, "needed")
+    world.clock.pass_(days=21)
+    iam_backends[OTHER]["aws"].update_access_key("user-19", item.key.id, "Inactive")
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add("plan-1", item.id, Event.RELEASED, reason="over", by="ann")
+    (outcome,) = advance(means, lambda _: None)
+    assert (outcome.standing, "plan it anew" in outcome.told) == (Standing.REFUSED, True)
+    assert world.keys("user-19") == {item.key.id: "Inactive"}
+
+
+@pytest.mark.parametrize("by", ["another item", "hand", "an answer that was lost"])
+def test_when_a_key_was_switched_off_is_forgotten_once_it_is_on_again(world: World, tmp_path: Path, by: str) -> None:
+    """Whoever switched it on: the next plan would delete it by that."""
+    item = switched_off(world, tmp_path, "user-20")
+    means = means_of(world, tmp_path)
+    assert list(means.ledger().switched_off) == [item.key.id]
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        if by == "hand":
+            told = {"account_id": OTHER, "user": "user-20", "key": item.key.id, "reason": "needed"}
+            journal.add("", "", Event.SWITCHED_ON, **told, outcome="done")
+        elif by == "an answer that was lost":
+            journal.add("plan-1", item.id, Event.INTENT, step="reactivate", intent="0", keys=[], by="ann")
+    if by == "another item":
+        later = due_item(world, "user-21", Kind.DEACTIVATE).model_copy(update={"id": "later", "key": item.key})
+        claim_signed(world, tmp_path, later, 2)
+        with open_journal(tmp_path, lambda: world.clock.now) as journal:
+            journal.add("plan-2", "later", Event.RESULT, step="reactivate", outcome="done")
+    assert dict(means.ledger().switched_off) == {}
+
+
+def test_a_refusal_settles_no_try_before_it(world: World, tmp_path: Path) -> None:
+    """The first may have done it: the next tick looks, and reports tell of what AWS shows."""
+    item = switched_off(world, tmp_path, "user-22")
+    for fault in (LostFault(), ErrorFault(403, "AccessDenied")):
+        world.fault = on("UpdateAccessKey", fault)
+        with pytest.raises(AwsFailure):
+            switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+    world.fault = lambda _call: None
+    assert ("reactivated", "whether it was done is not known") in told_actions(world, tmp_path)
+    world.clock.pass_(minutes=5)
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    assert told_actions(world, tmp_path) == [("deactivated", None), ("reactivated", None)]
+
+
+def test_a_refusal_is_no_key_that_was_made(world: World, tmp_path: Path) -> None:
+    """An open creation stays what it is, and is told as that."""
+    item = item_of(world, "user-23", Kind.ROTATE, Kind.ROTATE)
+    plan = claim_signed(world, tmp_path, item)
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add(plan.id, item.id, Event.INTENT, step="create", intent="0" * 32, by="x", keys=[item.key.id])
+        journal.add(plan.id, item.id, Event.MADE, key="AKIANEW")
+    created = [("created", "its secret is not known to be stored")]
+    assert told_actions(world, tmp_path) == created
+    world.fault = on("UpdateAccessKey", ErrorFault(403, "AccessDenied"))
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+    assert told_actions(world, tmp_path) == created
+
+
+def test_what_nobody_can_look_at_any_more_is_closed_by_hand(world: World, tmp_path: Path) -> None:
+    """It is at its end and holds up nothing; `status` says who can change it until somebody closes it."""
+    item = item_of(world, "user-24", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    other = due_item(world, "user-25", Kind.ROTATE)
+    claim_signed(world, tmp_path, item)
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    world.fault = on("UpdateAccessKey", LostFault())
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+    claim_signed(world, tmp_path, other, 2)
+    world.fault = lambda call: (
+        ErrorFault(403, "AccessDenied") if call.action == "GetUser" and call.params["UserName"] == item.user else None
+    )
+    world.clock.pass_(minutes=5)
+    means = means_of(world, tmp_path)
+    outcomes = {outcome.item.id: outcome for outcome in advance(means, lambda _: None)}
+    assert outcomes[item.id].standing is Standing.FAILED
+    assert outcomes[other.id].told == "rotated"
+    state = tracked(world, tmp_path, item)
+    assert (state.who, "could not be looked at" in str(state.waits_for)) == ("whoever can let it be read", True)
+    with pytest.raises(UsageError, match="is not known"):
+        close_item(means, item.id, "the account is closed", "ann")
+    close_item(means, item.id, "the account is closed", "ann", unsettled=True)
+    assert list(advance(means, lambda _: None)) == []
+    assert ("reactivated", "whether it was done is not known") in told_actions(world, tmp_path)
+
+
+def test_a_key_of_a_defect_is_taken_back_at_once(world: World, tmp_path: Path) -> None:
+    """Whatever goes wrong between a key and its secret's place: nobody waits for the next tick."""
+
+    class Defect(Death):
+        def before(self, name: str = "") -> bool:
+            if name == "put_secret_value" and self.names.count("create_access_key"):
+                raise RuntimeError("a defect")
+            return super().before(name)
+
+    item = item_of(world, "user-26", Kind.ROTATE, Kind.ROTATE)
+    claim_signed(world, tmp_path, item)
+    with pytest.raises(RuntimeError, match="a defect"), engine(world, tmp_path, death=Defect()) as made:
+        list(made.tick())
+    assert list(world.keys("user-26")) == [item.key.id]
+    assert told_actions(world, tmp_path)[-1][0] == "discarded"
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert outcome.told == "rotated"
+
+
+def test_what_was_just_claimed_waits_for_the_next_tick(world: World, tmp_path: Path) -> None:
+    """So does what a person released: since then, and for nobody."""
+    item = due_item(world, "user-27", Kind.DEACTIVATE)
+    claim_signed(world, tmp_path, item)
+    for event in (None, Event.HELD, Event.RELEASED):
+        if event is not None:
+            world.clock.pass_(hours=1)
+            with open_journal(tmp_path, lambda: world.clock.now) as journal:
+                journal.add("plan-1", item.id, event, reason="year end", by="ann")
+        state = tracked(world, tmp_path, item)
+        assert state.since == world.clock.now
+        assert (state.waits_for, state.who) == (
+            ("year end", "whoever held it, with `release`")
+            if event is Event.HELD
+            else ("the next tick", "nobody: the next tick goes on")
+        )

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -243,3 +244,13 @@ def test_the_template_makes_the_table_that_is_used() -> None:
         assert said in TEMPLATE
     for said in ("DeletionPolicy: Retain", "DeletionProtectionEnabled: true", "PointInTimeRecoveryEnabled: true"):
         assert said in TEMPLATE
+
+
+def test_a_lease_whose_answer_was_lost_is_ours(shared: Shared) -> None:
+    """Whoever asks but once would keep himself out for a quarter of an hour."""
+    shared.faults["PutItem"] = [LostFault()]
+    once = replace(shared.caller, attempts=1)
+    with open_shared_journal(once, TABLE, "default", lambda: shared.clock.now) as journal:
+        journal.add("p", "", Event.TOLD, key="a")
+    with shared.opens() as journal:
+        assert len(journal.rows) == 1

@@ -154,10 +154,11 @@ class World:
         """A role in the other account."""
         clients: Clients = shared_clients(connect(self.cloud, read_timeout=2.0))
         timing = self.clock.timing
-        ambient = Caller(clients, clients.ambient(), "aws", timing, attempts=2)
+        death = death or Death()
+        ambient = MortalCaller(clients, clients.ambient(), "aws", timing, attempts=2, death=death)
         account = Account(OTHER, "other", role_name=self.cloud.role_name, external_id=self.cloud.external_id)
         session = RoleSession(account, ambient, "test", 3600, timing)
-        return MortalCaller(clients, session, "aws", timing, attempts=2, death=death or Death())
+        return MortalCaller(clients, session, "aws", timing, attempts=2, death=death)
 
     def keys(self, user: str) -> dict[str, str]:
         """The user's keys and their status, as moto has them."""

@@ -38,14 +38,13 @@ def status(
         say(f"{told['item']}  {tracked.item.where}  {told['key']}  {told['state']}", "bold")
         if told["waits_for"]:
             until = f", not before {minute(tracked.until)}Z" if tracked.until else ""
-            since = f"since {minute(tracked.waits_by.at)}Z" if tracked.waits_by else ""
+            since = f"since {minute(tracked.since)}Z" if tracked.since else ""
             say(f"{told['waits_for']}, {since}{until}{whose_turn(told['who'])}", indent=4)
         if told["failed"]:
             say(f"the last step failed: {told['failed']}", indent=4)
 
 
 def _status_document(tracked: "Tracked") -> dict[str, Any]:
-    waiting = tracked.waits_by
     return {
         "item": tracked.item.id,
         "plan": tracked.plan_id,
@@ -60,7 +59,7 @@ def _status_document(tracked: "Tracked") -> dict[str, Any]:
         "ended": tracked.ended is not None,
         "open_intent": tracked.begun[0].told["step"] if tracked.begun else None,
         "waits_for": tracked.waits_for,
-        "since": waiting.at.isoformat() if waiting else None,
+        "since": tracked.since.isoformat() if tracked.since else None,
         "until": tracked.until.isoformat() if tracked.until else None,
         "who": tracked.who,
         "failed": tracked.failed,
