@@ -7,7 +7,7 @@ keys.json                 the live look-ups of single users, and of the root use
 quarantine.json           the users whom AWS put in quarantine
 service-credentials.json  the service-specific credentials of all users
 observed.json             what earlier runs saw of the account's inactive keys: not AWS's word, but judged by
-requests.jsonl            every request that was sent, a line each: evidence beside CloudTrail's, and judged by nobody
+requests.jsonl            every request that was sent, a line each, and AWS's answers to look-ups: evidence, not judged
 account.json              the account, how it ended and what it took; written last, so that its presence means "done"
 """
 
@@ -138,12 +138,38 @@ def encode_requests(requests: Iterable[Request]) -> bytes:
         {
             "at": request.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "operation": request.operation,
+            "params": request.params,
             "request_id": request.request_id,
             "outcome": request.outcome,
+            "why": request.why,
+            "answer": None if request.answer is None else request.answer.decode("utf-8", "surrogateescape"),
         }
         for request in requests
     )
     return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+
+
+def decode_requests(content: bytes) -> Iterator[Request]:
+    """The requests again; those of versions that kept no answers have none.
+
+    Raises:
+        ValueError: a line is no request.
+    """
+    for number, line in enumerate(content.decode("ascii").splitlines(), 1):
+        try:
+            said = json.loads(line)
+            answer = said.get("answer")
+            yield Request(
+                datetime.fromisoformat(said["at"]),
+                said["operation"],
+                said["request_id"],
+                said["outcome"],
+                said.get("why"),
+                said.get("params"),
+                None if answer is None else answer.encode("utf-8", "surrogateescape"),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"line {number} of {REQUESTS} is no request ({type(error).__name__}: {error})") from error
 
 
 def encode_account(result: AccountResult) -> bytes:

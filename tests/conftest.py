@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from auditor.answers import decode_result
+from auditor.answers import REQUESTS, decode_requests, decode_result
 from auditor.aws.clients import Connection, StaticCredentials
 from auditor.aws.timing import Timing
 from auditor.demo import Call, EmbeddedOrganisation, Fault, OrganisationSeed
+from auditor.evidence.answered import differing
 from auditor.gather import GatherSettings, audit_account
 from auditor.model import Account, AccountResult, NotAudited, Policy
 from tests.builders import AS_OF
@@ -78,9 +79,14 @@ class MemoryStore:
 
 
 def audited_account(account: Account, settings: GatherSettings, store: MemoryStore) -> AccountResult:
-    """Audit one account and read back what was kept of it, which is all that a judgement rests on."""
+    """Audit one account and read back what was kept of it, which is all that a judgement rests on.
+
+    Whatever went wrong on the way, its look-ups come of the answers that were kept.
+    """
     receipt = audit_account(account, settings)
     result = store.result(account.id)
+    requests = list(decode_requests(store.files[account.id, REQUESTS]))
+    assert isinstance(result.outcome, NotAudited) or differing(requests, result.outcome) is None
     assert result.spent == receipt.spent
     assert (result.outcome if isinstance(result.outcome, NotAudited) else None) == receipt.not_audited
     return result

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from auditor.aws.calls import Caller
+from auditor.aws.calls import Asker
 from auditor.aws.failures import AwsFailure, Kind, raise_if_over
 from auditor.aws.keys import whole_second
 from auditor.aws.permissions import QUARANTINE_POLICY
@@ -14,7 +14,7 @@ PAGE_SIZE = 1000
 """The largest page of IAM's lists (IAM API reference, MaxItems)."""
 
 
-async def quarantined_users(caller: Caller) -> Quarantine:
+async def quarantined_users(caller: Asker) -> Quarantine:
     """Who has one of AWS's quarantine policies: a call where nobody has, another for each of them that is attached.
 
     What fails is said in the result; only a failure that would hit every further call too is raised.
@@ -48,7 +48,7 @@ async def quarantined_users(caller: Caller) -> Quarantine:
     return Quarantine({user: tuple(sorted(names)) for user, names in sorted(found.items())})
 
 
-async def service_credentials(caller: Caller) -> ServiceCredentials:
+async def service_credentials(caller: Asker) -> ServiceCredentials:
     """The service-specific credentials of all users (ListServiceSpecificCredentials with AllUsers).
 
     What fails is said in the result; only a failure that would hit every further call too is raised.
@@ -87,7 +87,7 @@ def _credential(entry: Mapping[str, Any]) -> ServiceCredential:
 
 
 async def _items(
-    caller: Caller, method: str, key: str, needed: tuple[str, ...], **params: Any
+    caller: Asker, method: str, key: str, needed: tuple[str, ...], **params: Any
 ) -> AsyncIterator[Mapping[str, Any]]:
     """The items of all pages; one without what is needed of it is a failure: to leave it out would be a pass."""
     async for item in caller.pages(method, key, **params):

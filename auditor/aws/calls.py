@@ -1,6 +1,7 @@
 """Calls on behalf of one account: its credentials, its retries, its count. What one account spends, no other misses."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,13 +28,61 @@ INTENT = "auditor-intent/"
 READING = ("get_", "list_", "describe_", "generate_", "lookup_", "query", "assume_", "batch_get_")
 """How the names of operations begin that change nothing, as AWS names them."""
 
+KEPT = ("list_", "get_account_", "get_access_key_")
+"""How the names of IAM's operations begin whose answers are evidence, and have no secrets; the report is kept apart."""
+
 FEW_ATTEMPTS = 2
 BACKOFF_BASE = 0.25
 BACKOFF_CAP = 10.0
 
 
+class Asker(ABC):
+    """Asks AWS, or who has its answers."""
+
+    lanes: int = 1
+    """Calls that may be in flight at once."""
+
+    @abstractmethod
+    async def call(self, service: str, method: str, **params: Any) -> Mapping[str, Any]:
+        """The parsed answer to one call, with its `ResponseMetadata`.
+
+        Args:
+            service: botocore's service name, such as "iam".
+            method: botocore's name of the operation, such as "list_access_keys".
+            params: the operation's parameters.
+
+        Raises:
+            AwsFailure: AWS refused, or there is no answer.
+        """
+
+    @abstractmethod
+    def operation(self, service: str, method: str) -> str:
+        """The operation as failures and counts name it, such as "iam:ListUsers"."""
+
+    async def pages(self, method: str, key: str, **params: Any) -> AsyncIterator[Mapping[str, Any]]:
+        """The items under `key` of every page of an IAM list operation (Marker and IsTruncated).
+
+        Raises:
+            AwsFailure: as `call`; or a page says that there is more without saying where.
+        """
+        marker: dict[str, str] = {}
+        while True:
+            page = await self.call("iam", method, **params, **marker)
+            if key not in page:
+                what = f"the answer has no {key}"
+                raise AwsFailure(Kind.UNREADABLE, self.operation("iam", method), "UnreadableAnswer", what)
+            for item in page[key]:
+                yield item
+            if not page.get("IsTruncated"):
+                return
+            if not page.get("Marker") or marker.get("Marker") == page["Marker"]:
+                what = "a cut-off page has no new marker"
+                raise AwsFailure(Kind.UNREADABLE, self.operation("iam", method), "BadPagination", what)
+            marker = {"Marker": page["Marker"]}
+
+
 @dataclass
-class Caller:
+class Caller(Asker):
     """Makes calls as one set of credentials in one partition, tries again what may pass, and keeps book of requests."""
 
     clients: Clients
@@ -48,6 +97,11 @@ class Caller:
     """Goes with every call as part of the User-Agent, which CloudTrail keeps: so a call is known again."""
     reads_only: bool = False
     """Calls that may change something are refused here, and never sent."""
+
+    @property
+    def lanes(self) -> int:  # type: ignore[override] # it is the ledger's, which callers share
+        """See `Asker`."""
+        return self.ledger.lanes
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -104,30 +158,9 @@ class Caller:
         return self.ledger.may_retry()
 
     def operation(self, service: str, method: str) -> str:
-        """The operation as failures and counts name it, such as "iam:ListUsers"."""
+        """See `Asker`."""
         wire, _ = self._reached(service)
         return wire.operation(method)
-
-    async def pages(self, method: str, key: str, **params: Any) -> AsyncIterator[Mapping[str, Any]]:
-        """The items under `key` of every page of an IAM list operation (Marker and IsTruncated).
-
-        Raises:
-            AwsFailure: as `call`; or a page says that there is more without saying where.
-        """
-        marker: dict[str, str] = {}
-        while True:
-            page = await self.call("iam", method, **params, **marker)
-            if key not in page:
-                what = f"the answer has no {key}"
-                raise AwsFailure(Kind.UNREADABLE, self.operation("iam", method), "UnreadableAnswer", what)
-            for item in page[key]:
-                yield item
-            if not page.get("IsTruncated"):
-                return
-            if not page.get("Marker") or marker.get("Marker") == page["Marker"]:
-                what = "a cut-off page has no new marker"
-                raise AwsFailure(Kind.UNREADABLE, self.operation("iam", method), "BadPagination", what)
-            marker = {"Marker": page["Marker"]}
 
     def _reached(self, service: str) -> tuple[Wire, Reach]:
         wire, reach = self.clients.get(service, self.partition, self.region if service in REGIONAL else None)
@@ -148,13 +181,15 @@ class Caller:
                 await gate.enter(self.ledger.urgency)
             try:
                 self.timing.go_on()  # what waited while the run was stopped is not sent any more
-                request = self.ledger.sends(operation, self.timing.now())
+                is_kept = self.ledger.keeps_answers and service == "iam" and method.startswith(KEPT)
+                request = self.ledger.sends(operation, self.timing.now(), params if is_kept else None)
                 try:
-                    answer = await wire.exchange(method, params, credentials, reach)
+                    answer, body = await wire.exchange(method, params, credentials, reach)
                 except AwsFailure as failure:
-                    request.outcome, request.request_id = failure.code, failure.request_id
+                    request.outcome, request.request_id, request.why = failure.code, failure.request_id, failure.message
                     raise
                 request.outcome, request.request_id = ANSWERED, request_id(answer)
+                request.answer = body if is_kept else None
                 return answer
             finally:
                 if gate:

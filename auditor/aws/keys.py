@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from auditor.aws.calls import Caller
+from auditor.aws.calls import Asker
 from auditor.aws.failures import AwsFailure, Kind, raise_if_over
 from auditor.aws.loop import in_lanes
 from auditor.model import (
@@ -29,7 +29,7 @@ NOT_SAID = frozenset({"N/A", "not_supported", ""})
 
 
 async def look_up_users(
-    caller: Caller, users: Iterable[str], on_done: Callable[[], None] = lambda: None
+    caller: Asker, users: Iterable[str], on_done: Callable[[], None] = lambda: None
 ) -> dict[str, UserLookup]:
     """`look_up_user` for each, some of them at once; by name, in the order given. `on_done` hears of every one.
 
@@ -43,11 +43,11 @@ async def look_up_users(
         on_done()
         return found
 
-    lookups = await in_lanes([partial(look_up, name) for name in names], caller.ledger.lanes)
+    lookups = await in_lanes([partial(look_up, name) for name in names], caller.lanes)
     return dict(zip(names, lookups, strict=True))
 
 
-async def look_up_user(caller: Caller, user: str) -> UserLookup:
+async def look_up_user(caller: Asker, user: str) -> UserLookup:
     """The user's keys, the last use of each and the user's tags; what fails is said in the result, never raised.
 
     Only a failure that would hit every further call too (credentials expired or refused) is raised.
@@ -71,7 +71,7 @@ async def look_up_user(caller: Caller, user: str) -> UserLookup:
     return UserLookup(user, keys, tags=tags)
 
 
-async def look_up_root(caller: Caller) -> UserLookup:
+async def look_up_root(caller: Asker) -> UserLookup:
     """The root user's keys and the last use of each, where the caller is the root user: it has no name to ask by.
 
     All of it or nothing: what the credential report says of the root user is better than a part.
@@ -89,7 +89,7 @@ async def look_up_root(caller: Caller) -> UserLookup:
 
 
 async def follow_renamed(
-    caller: Caller, report: CredentialReport, lookups: Mapping[str, UserLookup]
+    caller: Asker, report: CredentialReport, lookups: Mapping[str, UserLookup]
 ) -> dict[str, UserLookup]:
     """The look-ups, where users who may have been renamed since the report were sought among those there are now.
 
@@ -162,7 +162,7 @@ def _pairs(users: Iterable[ListedUser]) -> Iterator[tuple[str, datetime]]:
     return ((user.name, user.created_at) for user in users)
 
 
-async def _listed(caller: Caller, user: str | None = None) -> list[Mapping[str, Any]]:
+async def _listed(caller: Asker, user: str | None = None) -> list[Mapping[str, Any]]:
     """The user's keys, or the caller's; an answer without the list is a failure, because "no keys" would be a pass."""
     named = {"UserName": user} if user is not None else {}
     entries = [entry async for entry in caller.pages("list_access_keys", "AccessKeyMetadata", **named)]
@@ -171,7 +171,7 @@ async def _listed(caller: Caller, user: str | None = None) -> list[Mapping[str, 
     return entries
 
 
-async def list_users(caller: Caller) -> tuple[ListedUser, ...]:
+async def list_users(caller: Asker) -> tuple[ListedUser, ...]:
     """Every IAM user of the account.
 
     Raises:
@@ -181,7 +181,7 @@ async def list_users(caller: Caller) -> tuple[ListedUser, ...]:
     return tuple(ListedUser(entry["UserName"], entry["Arn"], whole_second(entry["CreateDate"])) for entry in entries)
 
 
-async def root_keys_present(caller: Caller) -> bool:
+async def root_keys_present(caller: Asker) -> bool:
     """Whether the root user has any access key, active or not (GetAccountSummary, AccountAccessKeysPresent).
 
     Raises:
@@ -194,7 +194,7 @@ async def root_keys_present(caller: Caller) -> bool:
     return int(summary["AccountAccessKeysPresent"]) > 0
 
 
-async def _live_key(caller: Caller, entry: Mapping[str, Any]) -> LiveKey:
+async def _live_key(caller: Asker, entry: Mapping[str, Any]) -> LiveKey:
     return _as_listed(entry, await _last_used(caller, str(entry["AccessKeyId"])))
 
 
@@ -204,7 +204,7 @@ def _as_listed(entry: Mapping[str, Any], used: LastUsed) -> LiveKey:
     return LiveKey(str(entry["AccessKeyId"]), status, whole_second(entry["CreateDate"]), used)
 
 
-async def _last_used(caller: Caller, access_key_id: str) -> LastUsed:
+async def _last_used(caller: Asker, access_key_id: str) -> LastUsed:
     try:
         return await _asked_use(caller, access_key_id)
     except AwsFailure as failure:
@@ -212,7 +212,7 @@ async def _last_used(caller: Caller, access_key_id: str) -> LastUsed:
         return UnknownUse(str(failure))
 
 
-async def _asked_use(caller: Caller, access_key_id: str) -> LastUsed:
+async def _asked_use(caller: Asker, access_key_id: str) -> LastUsed:
     answer = await caller.call("iam", "get_access_key_last_used", AccessKeyId=access_key_id)
     used = answer.get("AccessKeyLastUsed")
     if used is None:

@@ -4,9 +4,11 @@ import asyncio
 import heapq
 import itertools
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
+from typing import Any
 
 from auditor.aws.timing import Timing
 from auditor.model import Request, Spent
@@ -89,11 +91,19 @@ class Ledger:
     lanes: int = 1
     """Calls of the account that may be in flight at once."""
     urgency: int = FIRST
+    keeps_answers: bool = False
+    """Whether what AWS answers to a look-up is kept beside its request."""
     _budget: int = RETRIES
 
-    def sends(self, operation: str, at: datetime) -> Request:
-        """A request is sent now; whoever has its answer tells it what came of it."""
-        request = Request(at, operation)
+    def sends(self, operation: str, at: datetime, params: Mapping[str, Any] | None = None) -> Request:
+        """A request is sent now; whoever has its answer tells it what came of it.
+
+        Args:
+            operation: such as "iam:ListUsers".
+            at: the instant.
+            params: what is asked, where the answer is kept.
+        """
+        request = Request(at, operation, params=params)
         self.counts[operation] += 1
         self.requests.append(request)
         return request

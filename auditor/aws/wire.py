@@ -18,7 +18,7 @@ from botocore import xform_name
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from botocore.model import OperationModel
+from botocore.model import OperationModel, ServiceModel
 from botocore.parsers import ResponseParserError, ResponseParserFactory
 from botocore.serialize import create_serializer
 from botocore.utils import parse_timestamp
@@ -65,6 +65,44 @@ class _LearntError(Exception):
     """Where a request would have gone."""
 
 
+class Answers:
+    """How the answers of a service are read."""
+
+    def __init__(self, model: ServiceModel) -> None:
+        """By botocore's model of the service."""
+        self.service = str(model.service_name)
+        self.operations: Mapping[str, OperationModel] = {
+            xform_name(name): model.operation_model(name) for name in model.operation_names
+        }
+        parsers = ResponseParserFactory()
+        parsers.set_parser_defaults(timestamp_parser=_instant)
+        self._parser = parsers.create_parser(model.resolved_protocol)
+
+    def operation(self, method: str) -> str:
+        """Such as `iam:ListUsers` for "list_users"."""
+        return f"{self.service}:{self.operations[method].name}"
+
+    def read(self, method: str, status: int, headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
+        """The answer, with its `ResponseMetadata`.
+
+        Raises:
+            AwsFailure: it is a refusal, or no answer of AWS's.
+        """
+        shape = self.operations[method].output_shape
+        try:
+            answer: Mapping[str, Any] | None = self._parser.parse(
+                {"status_code": status, "headers": headers, "body": body},
+                shape,  # type: ignore[arg-type] # None where an operation gives nothing back
+            )
+        except UNPARSABLE as error:
+            raise _unreadable(self.operation(method), headers.get(REQUEST_ID)) from error
+        if not isinstance(answer, Mapping):
+            raise _unreadable(self.operation(method), headers.get(REQUEST_ID))
+        if status >= FIRST_REFUSAL:
+            raise refusal_of(answer, self.operation(method))
+        return answer
+
+
 class Wire:
     """One service in one partition, shared by all accounts. It knows no credentials: each call brings its own."""
 
@@ -76,48 +114,31 @@ class Wire:
             UsageError: the endpoint is not on loopback, and nothing else is allowed.
         """
         model = client.meta.service_model
-        self.service = str(model.service_name)
+        self.answers = Answers(model)
+        self.service = self.answers.service
         self.url, self._region, self._signing_name = _learn(client, NEEDS_NOTHING[self.service])
         self._host = urlsplit(self.url).netloc.rpartition("@")[2]
         if loopback_only and not _is_loopback(self.url):
             host = urlsplit(self.url).hostname or "nowhere"
             raise UsageError(f"A demonstration never leaves this machine; a call to {host} was refused.")
-        self._operations: Mapping[str, OperationModel] = {
-            xform_name(name): model.operation_model(name) for name in model.operation_names
-        }
         self._serializer = create_serializer(model.resolved_protocol)
-        parsers = ResponseParserFactory()
-        parsers.set_parser_defaults(timestamp_parser=_instant)
-        self._parser = parsers.create_parser(model.resolved_protocol)
 
     def operation(self, method: str) -> str:
-        """Such as `iam:ListUsers` for "list_users"."""
-        return f"{self.service}:{self._operations[method].name}"
+        """See `Answers`."""
+        return self.answers.operation(method)
 
     async def exchange(
         self, method: str, params: Mapping[str, Any], credentials: ReadOnlyCredentials, reach: Reach
-    ) -> Mapping[str, Any]:
-        """One request and its answer, parsed, with its `ResponseMetadata`.
+    ) -> tuple[Mapping[str, Any], bytes]:
+        """One request and its answer, parsed, with its `ResponseMetadata`; and the answer's bytes.
 
         Raises:
             AwsFailure: AWS refused, did not answer, or what came is not an answer of AWS's.
             BotoCoreError: the parameters are not what the operation takes.
         """
-        operation = self._operations[method]
-        request = self._signed(operation, params, credentials, reach.user_agent)
+        request = self._signed(self.answers.operations[method], params, credentials, reach.user_agent)
         status, headers, body = await self._sent(request, reach, self.operation(method))
-        try:
-            answer: Mapping[str, Any] | None = self._parser.parse(
-                {"status_code": status, "headers": headers, "body": body},
-                operation.output_shape,  # type: ignore[arg-type] # None where an operation gives nothing back
-            )
-        except UNPARSABLE as error:
-            raise _unreadable(self.operation(method), headers.get(REQUEST_ID)) from error
-        if not isinstance(answer, Mapping):
-            raise _unreadable(self.operation(method), headers.get(REQUEST_ID))
-        if status >= FIRST_REFUSAL:
-            raise refusal_of(answer, self.operation(method))
-        return answer
+        return self.answers.read(method, status, headers, body), body
 
     def _signed(
         self, operation: OperationModel, params: Mapping[str, Any], credentials: ReadOnlyCredentials, user_agent: str

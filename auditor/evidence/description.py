@@ -34,7 +34,7 @@ judged by, what came of it, and what makes sure that none of it was changed sinc
                             response.json (request id, when it was made and received); live look-ups of
                             single users (keys.json) and what else was asked for; account.json tells how
                             the account ended, also where it refused; requests.jsonl has every request
-                            with its id, as CloudTrail knows it
+                            with its id, as CloudTrail knows it, and AWS's very answers to look-ups
   data/requests.jsonl       the requests that found the accounts, each with its id
   data/population.json      every account of the organisation, in scope or left out, and why
   data/policy.toml          what was judged by, with standards and exemptions

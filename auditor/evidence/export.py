@@ -13,6 +13,7 @@ from pathlib import Path
 from auditor import __version__
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary, reconciliation
+from auditor.evidence.answered import confirm_answered
 from auditor.evidence.attestation import decode_envelope
 from auditor.evidence.bag import (
     ATTESTATION,
@@ -287,6 +288,7 @@ def _collect(run: Path, bag: Path, about: About, progress: Progress) -> None:
         if (run / name).exists():
             _copy(run, name, data)
     try:
+        confirm_answered(data, progress)
         confirm_judged(data, progress)
     except (BagError, OutputError) as error:
         raise_if_here(error, run)

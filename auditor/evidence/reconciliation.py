@@ -243,12 +243,18 @@ def _requests(run: Path, told: Mapping[str, Any]) -> Iterator[Total]:
         yield Total("requests", {f"{REQUESTS}, {RAW}/*/{REQUESTS}": lines, "run.json": sum(told["calls"].values())})
 
 
+FIRST_FIELDS = frozenset({"at", "operation", "request_id", "outcome"})
+
+REQUEST_FIELDS = (FIRST_FIELDS, FIRST_FIELDS | {"params", "why", "answer"})
+"""What a line of requests has: by the first versions, and since answers are kept with them."""
+
+
 def _operations(path: Path) -> Counter[str]:
     """Requests of a file by operation; each has one, and an id, or none where no answer came."""
     found: Counter[str] = Counter()
     for line in path.read_text(encoding="utf-8").splitlines():
         said = json.loads(line)
-        if set(said) != {"at", "operation", "request_id", "outcome"} or not isinstance(said["request_id"], str | None):
+        if set(said) not in REQUEST_FIELDS or not isinstance(said["request_id"], str | None):
             raise ValueError(f"{path.name} has a line that is no request")
         found[str(said["operation"])] += 1
     return found

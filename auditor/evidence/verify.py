@@ -19,7 +19,9 @@ from pathlib import Path
 
 from cryptography import x509
 
+from auditor.answers import KEYS
 from auditor.errors import AuditorError
+from auditor.evidence.answered import confirm_answered
 from auditor.evidence.attestation import check_signature
 from auditor.evidence.bag import (
     ATTESTATION,
@@ -44,7 +46,7 @@ from auditor.evidence.replay import replay
 from auditor.evidence.time_stamp import check_time_stamp
 from auditor.formats.words import counted, instant
 from auditor.gather import Progress
-from auditor.history import JOURNAL, load_manifest
+from auditor.history import JOURNAL, RAW, load_manifest
 from auditor.model import RunManifest
 
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -157,6 +159,7 @@ class _Looked:
             ("time stamp", self._time_stamp),
             ("chain", self._chain),
             ("reconciliation", self._reconciliation),
+            ("answers", self._answers),
             ("replay", self._replay),
         )
 
@@ -258,6 +261,17 @@ class _Looked:
         self.progress.phase("Counting")
         number = check_totals(self.bag / PAYLOAD)
         return f"All {counted(number, 'total')} add up over every file that tells of them."
+
+    def _answers(self) -> Check | str:
+        if not self.trust.replays:
+            return Check("answers", "Look-ups were not held against AWS's answers, as was asked for.", was_made=False)
+        found = confirm_answered(self.bag / PAYLOAD, self.progress)
+        told = f"The look-ups of {counted(found.accounts, 'account')}, made again of AWS's own answers, are the same."
+        if not found.not_kept:
+            return told
+        without = tuple(f"{RAW}/{account}/{KEYS}" for account in found.not_kept)
+        told += f" Of {counted(len(without), 'account')} no answers were kept, so that NOTHING shows what AWS said."
+        return Check("answers", told, not_compared=without)
 
     def _replay(self) -> Check | str:
         assert self.about is not None

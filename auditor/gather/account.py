@@ -79,6 +79,7 @@ async def gather_account(
     ledger = ledger or Ledger()
     ledger.pace = Pace(settings.account_calls_per_second)
     ledger.lanes = settings.account_calls_in_flight
+    ledger.keeps_answers = True
     began = settings.timing.monotonic()
     outcome = await _outcome(account, settings, ledger, tell)
     spent = ledger.spent(round(settings.timing.monotonic() - began, 3))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from auditor.model.words import ROOT_USER, KeyStatus, NotAuditedCode, Source
 
@@ -298,6 +299,12 @@ class Request:
     """As CloudTrail has it; None where AWS told none."""
     outcome: str = UNANSWERED
     """`ANSWERED`, or the code of the error."""
+    why: str | None = None
+    """Of a refusal or a failure: AWS's own words, or what happened."""
+    params: Mapping[str, Any] | None = None
+    """What was asked, where the answer is kept."""
+    answer: bytes | None = None
+    """The body of AWS's answer as it came, where it is kept."""
 
 
 @dataclass(frozen=True, slots=True)

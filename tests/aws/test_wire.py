@@ -111,7 +111,7 @@ def test_a_request_is_what_botocore_would_send(service: str, method: str, params
         with suppress(StopError):
             getattr(client, method)(**params)
         theirs = {name.lower(): _text(value) for name, value in sent[-1].headers.items()}
-        request = wire._signed(wire._operations[method], params, CREDENTIALS, "auditor")
+        request = wire._signed(wire.answers.operations[method], params, CREDENTIALS, "auditor")
         ours = {name.lower(): _text(value) for name, value in request.headers.items()}
     assert sent[-1].url == wire.url
     assert _text(sent[-1].body) == _text(request.data)

@@ -340,7 +340,22 @@ HIDDEN: dict[str, tuple[Change, str]] = {
     ),
     "another report than was received": (
         replaced("raw/222222222222/credential-report.csv", b",false,", b",true,"),
-        "replay",
+        "answers",
+    ),
+    "a key that is not active any more": (
+        replaced("raw/222222222222/keys.json", b'"status": "Active"', b'"status": "Inactive"'),
+        "answers",
+    ),
+    "another owner": (replaced("raw/222222222222/keys.json", b'"owner": "payments"', b'"owner": "nobody"'), "answers"),
+    "another use": (replaced("raw/222222222222/keys.json", b'"service": "s3"', b'"service": "s4"'), "answers"),
+    "another user in quarantine": (replaced("raw/222222222222/quarantine.json", b"leaked", b"old"), "answers"),
+    "another answer": (
+        replaced("raw/222222222222/requests.jsonl", b"<Status>Active</Status>", b"<Status>Inactive</Status>"),
+        "answers",
+    ),
+    "an answer that is no answer": (
+        replaced("raw/222222222222/requests.jsonl", b"<ListUserTagsResponse", b"<!DOCTYPE a><x"),
+        "answers",
     ),
     "another instant of the bundle": (replaced("bundle.json", b"2026-11-22", b"2024-01-01"), "fixity"),
     "not kept until its day": (replaced("bundle.json", b"2027-12-27", b"2026-11-21"), "fixity"),
@@ -380,6 +395,23 @@ def test_who_makes_everything_anew_is_found_as_well(
     problem = verified(copy, trust).problem
     assert problem is not None
     assert problem.name == check, problem.told
+
+
+def test_a_run_that_kept_no_answers_says_so(bundle: Path, trust: Trust, sign: Sign, tmp_path: Path) -> None:
+    """As those of earlier versions; what nothing shows is named, also to programs."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    for path in copy.glob("data/raw/*/requests.jsonl"):
+        said = [json.loads(line) for line in path.read_text().splitlines()]
+        kept = [{name: one[name] for name in ("at", "operation", "request_id", "outcome")} for one in said]
+        path.write_text("".join(f"{json.dumps(one)}\n" for one in kept))
+    made_again(copy, sign)
+    found = verified(copy, trust)
+    assert found.problem is None
+    (check,) = (check for check in found.checks if check.name == "answers")
+    assert check.not_compared == ("raw/111111111111/keys.json", "raw/222222222222/keys.json")
+    assert "NOTHING shows what AWS said" in check.told
+    assert set(check.not_compared) <= set(found.not_compared)
 
 
 def test_what_another_version_made_is_named_as_not_compared(
