@@ -1,5 +1,6 @@
 """A stored run → a bundle: collected, counted, described, signed; there whole, or not there at all."""
 
+import errno
 import filecmp
 import os
 import shutil
@@ -14,7 +15,7 @@ from auditor import __version__
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary, reconciliation
 from auditor.evidence.answered import confirm_answered
-from auditor.evidence.attestation import decode_envelope
+from auditor.evidence.attestation import check_signature
 from auditor.evidence.bag import (
     ATTESTATION,
     INFO,
@@ -31,6 +32,7 @@ from auditor.evidence.bag import (
 )
 from auditor.evidence.container import glimpsed, opened, pack
 from auditor.evidence.description import are_different, info, readme, statement_of
+from auditor.evidence.keys import PublicKey
 from auditor.evidence.layout import (
     ACCOUNT_FOLDER,
     BUNDLE,
@@ -57,10 +59,6 @@ Sign = Callable[[bytes], bytes]
 Stamp = Callable[[bytes], bytes]
 """From a signature's file to its time stamp."""
 
-ED25519_BYTES = 64
-"""Of a signature by Ed25519, which takes no random numbers: the same message always has the same one."""
-
-
 LEFT_AFTER = timedelta(hours=1)
 
 RESTORE = "Restore the run from its archive, or audit again."
@@ -79,6 +77,8 @@ class Wanted:
     previous: Path | None = None
     """The bundle before; None for the latest of an earlier run in `output`."""
     sign: Sign | None = None
+    signed_by: PublicKey | None = None
+    """The public half of what signs: a signature that takes random numbers is known again by nothing else."""
     stamp: Stamp | None = None
 
 
@@ -125,7 +125,7 @@ def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
                 (bag / TIME_STAMP).write_bytes(wanted.stamp((bag / ATTESTATION).read_bytes()))
         made = list(files_of(bag))
         sizes, digest = sum((bag / one).stat().st_size for one in made), bundle_digest(bag)
-        is_new = _place(bag, target, is_packed=wanted.is_packed)
+        is_new = _place(bag, target, wanted)
     return Exported(target, about, digest, len(made), sizes, is_new, wanted.sign is not None)
 
 
@@ -170,28 +170,46 @@ def _copy(run: Path, name: str, data: Path) -> None:
     shutil.copyfile(run / name, data / name)
 
 
-def _place(bag: Path, target: Path, *, is_packed: bool) -> bool:
-    """Give the bundle its name, unless it has it already; whether it is new."""
-    if target.exists():
-        try:
-            with opened(target) as there:
-                same = _is_same(there, bag)
-        except BagError as error:
-            raise_if_here(error, target)
-            same = False
-        if not same:
-            step = "Name another folder with --bundles, or move the one that is there out of the way."
-            raise UsageError("There is another bundle of this run already.", where=str(target), next_step=step)
-        return False
+def _place(bag: Path, target: Path, wanted: Wanted) -> bool:
+    """Give the bundle its name, unless it has it already; whether it is new.
+
+    Of two exports at once one comes second, and finds the other's bundle there: nothing is ever written over.
+    """
     made = bag
-    if is_packed:
+    if wanted.is_packed and not target.exists():
         made = bag.with_name(target.name)
         pack(bag, made)
-    made.rename(target)
+    if not target.exists() and _is_named(made, target):
+        return True
+    try:
+        with opened(target) as there:
+            same = _is_same(there, bag, wanted.signed_by)
+    except BagError as error:
+        raise_if_here(error, target)
+        same = False
+    if not same:
+        step = "Name another folder with --bundles, or move the one that is there out of the way."
+        raise UsageError("There is another bundle of this run already.", where=str(target), next_step=step)
+    return False
+
+
+def _is_named(made: Path, target: Path) -> bool:
+    """Give a file or a folder this name; False where something got it meanwhile."""
+    try:
+        if made.is_dir():
+            made.rename(target)  # which never replaces a folder with something in it
+        else:
+            os.link(made, target)
+    except OSError as error:
+        if error.errno in {errno.EEXIST, errno.ENOTEMPTY}:
+            return False
+        if made.is_dir():
+            raise
+        made.rename(target)  # a disk where no file has two names
     return True
 
 
-def _is_same(there: Path, bag: Path) -> bool:
+def _is_same(there: Path, bag: Path, signed_by: PublicKey | None) -> bool:
     """Whether a bundle is the one that was just made, signed by the same signer and stamped where that was wanted.
 
     Raises:
@@ -203,20 +221,13 @@ def _is_same(there: Path, bag: Path) -> bool:
     if not (bag / ATTESTATION).exists():
         return not (there / ATTESTATION).exists()
     signed = read_tag(there, ATTESTATION)
-    if not _is_by_the_same(signed, read_tag(bag, ATTESTATION)):
-        return False
+    if signed != read_tag(bag, ATTESTATION):
+        if signed_by is None:
+            return False
+        check_signature(there, [signed_by])
     if (bag / TIME_STAMP).exists():
         check_time_stamp(there, signed, ())
     return True
-
-
-def _is_by_the_same(one: bytes, other: bytes) -> bool:
-    """Whether two signatures are of the same statement by the same key; BagError where they are none."""
-    first, second = decode_envelope(one), decode_envelope(other)
-    made = next(iter(second.signatures.values()))
-    if len(bytes.fromhex(made.signature)) == ED25519_BYTES:
-        return one == other
-    return first.payload == second.payload and set(first.signatures) == set(second.signatures)
 
 
 def _link(wanted: Wanted, manifest: RunManifest) -> Link | None:

@@ -1,5 +1,6 @@
 """What is in a bundle, that it is always the same, and that others than us can check it."""
 
+import base64
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -102,20 +104,46 @@ def test_the_one_that_is_there_is_compared_file_by_file(run_folder: Path, tmp_pa
 @pytest.mark.parametrize("kind", KeyKind)
 def test_the_one_that_is_there_is_by_this_signer(run_folder: Path, tmp_path: Path, kind: KeyKind) -> None:
     """A signature by another key, or a wanted time stamp that is not there, is another bundle."""
-    signers: list[Sign] = []
+    signers: list[dict[str, Any]] = []
     for name in ("ours", "theirs"):
         make_key(tmp_path / name, kind)
-        signers.append(partial(sign_by_key, key=load_private_key(tmp_path / name, lambda: "")))
+        key = load_private_key(tmp_path / name, lambda: "")
+        signers.append({"sign": partial(sign_by_key, key=key), "signed_by": key.public_key()})
     evidence = tmp_path / "evidence"
-    first = made(run_folder, evidence, sign=signers[0])
-    assert not made(run_folder, evidence, sign=signers[0]).is_new
-    others = [{}, {"sign": signers[0], "stamp": lambda _: b"a stamp"}] if kind is KeyKind.ED25519 else []
-    for options in ({"sign": signers[1]}, *others):
+    first = made(run_folder, evidence, **signers[0])
+    assert not made(run_folder, evidence, **signers[0]).is_new
+    others = [{}, {**signers[0], "stamp": lambda _: b"a stamp"}] if kind is KeyKind.ED25519 else []
+    for options in (signers[1], *others):
         with pytest.raises(UsageError, match="another bundle"):
             made(run_folder, evidence, **options)
-    (first.path / ATTESTATION).write_bytes(b"{}")
-    with pytest.raises(UsageError, match="another bundle"):
-        made(run_folder, evidence, sign=signers[0])
+    envelope = json.loads((first.path / ATTESTATION).read_bytes())
+    envelope["signatures"][0]["sig"] = base64.b64encode(b"x" * 70).decode()
+    broken = json.dumps(envelope, sort_keys=True, indent=1).encode() + b"\n"
+    for content in (broken, b"{}"):  # by its name and by what it says, and by neither
+        (first.path / ATTESTATION).write_bytes(content)
+        with pytest.raises(UsageError, match="another bundle"):
+            made(run_folder, evidence, **signers[0])
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_of_two_exports_at_once_one_finds_the_others(
+    run_folder: Path, sign: Sign, tmp_path: Path, *, is_packed: bool
+) -> None:
+    """Nothing is written over, and no half of it is there; another bundle that came first is said to be one."""
+    evidence = tmp_path / "evidence"
+    other = made(run_folder, tmp_path / "other", is_packed=is_packed, **({} if is_packed else {"sign": sign})).path
+
+    def meanwhile(payload: bytes) -> bytes:
+        (shutil.copytree if other.is_dir() else shutil.copyfile)(other, evidence / other.name)
+        return sign(payload)
+
+    if is_packed:  # the other one has no signature
+        with pytest.raises(UsageError, match="another bundle"):
+            made(run_folder, evidence, is_packed=True, sign=meanwhile)
+        assert (evidence / other.name).read_bytes() == other.read_bytes()
+    else:
+        assert not made(run_folder, evidence, sign=meanwhile).is_new
+    assert [path.name for path in evidence.iterdir()] == [other.name]
 
 
 def test_a_run_that_does_not_add_up_is_no_evidence(run_folder: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from auditor.config import Config
     from auditor.evidence.export import Exported
-    from auditor.evidence.keys import KeyKind
+    from auditor.evidence.keys import KeyKind, PublicKey
 
 KMS = "kms:"
 
@@ -88,10 +88,10 @@ def export(
     if to is not None:
         _confirm_place(to)
     evidence = settings.evidence
-    signer = _signer(evidence.sign_with if sign is None else sign, settings)
+    signer, signed_by = _signer(evidence.sign_with if sign is None else sign, settings)
     stamper = _stamper(evidence.timestamp_url if timestamp is None else timestamp, is_signed=signer is not None)
     is_packed = zip_ or to is not None
-    wanted = Wanted(Path(evidence.folder), evidence.retention, is_packed, previous, signer, stamper)
+    wanted = Wanted(Path(evidence.folder), evidence.retention, is_packed, previous, signer, signed_by, stamper)
     folder = find_run(run, Path(settings.output.folder))
     if to is not None and not without_lock:
         _confirm_time(folder, evidence.retention)
@@ -117,10 +117,10 @@ def _confirm_time(folder: Path, retention: "timedelta") -> None:
     locked_until((load_manifest(folder).as_of + retention).date(), str(folder))
 
 
-def _signer(sign: str | None, config: "Config") -> Callable[[bytes], bytes] | None:
-    """What signs, by what was named; None where nothing was."""
+def _signer(sign: str | None, config: "Config") -> "tuple[Callable[[bytes], bytes], PublicKey] | tuple[None, None]":
+    """What signs, by what was named, and its public half; None where nothing was."""
     if sign is None:
-        return None
+        return None, None
     if not sign.removeprefix(KMS).strip():
         step = "Name one, or leave --sign out; a variable that it comes from may not be set."
         raise UsageError("No key is named to sign with.", where="--sign", next_step=step)
@@ -129,7 +129,7 @@ def _signer(sign: str | None, config: "Config") -> Callable[[bytes], bytes] | No
 
     if not sign.startswith(KMS):
         key = load_private_key(Path(sign), _passphrase)
-        return lambda payload: sign_by_key(payload, key)
+        return (lambda payload: sign_by_key(payload, key)), key.public_key()
     from auditor.aws import kms
     from auditor.aws.loop import run
     from auditor.cli.remediate.shared import telling_aws
@@ -147,7 +147,7 @@ def _signer(sign: str | None, config: "Config") -> Callable[[bytes], bytes] | No
                 payload, public, lambda message, algorithm: run(kms.sign(caller, name, message, algorithm))
             )
 
-    return by_kms
+    return by_kms, public
 
 
 def _passphrase() -> str:
