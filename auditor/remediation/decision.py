@@ -70,8 +70,6 @@ class Progress:
     inactive_at: datetime | None = None
     used_when_inactive: datetime | None = None
     """The old key's last use as it was when it was switched off."""
-    switched_on_at: datetime | None = None
-    """When it was switched on again by hand: what was known of it before does not count any more."""
     deleted_at: datetime | None = None
     confirmed_by: str | None = None
     held: str | None = None
@@ -152,3 +150,5 @@ class Terms:
     """Keys that sign the auditor's own calls."""
     unproved: str = ""
     """Why approvals that the journal tells of do not count."""
+    switched_on: datetime | None = None
+    """When the key was last switched on again by hand, or may have been: what was known before does not count."""

@@ -178,7 +178,8 @@ class Engine:
     def _go_on(self, tracked: Tracked, hands: Hands, steps: list[Step]) -> Outcome | None:
         """Decide what comes next, and do it; None where more may come."""
         item, live = tracked.item, hands.look()
-        decision = self._bounded(item, decide(item, tracked.done, live, self.terms(tracked)))
+        terms = replace(self.terms(tracked), switched_on=self._ledger().switched_on.get(item.key.id))
+        decision = self._bounded(item, decide(item, tracked.done, live, terms))
         if isinstance(decision, Adopted) and not self.simulates:
             self._add(tracked, Event.ADOPTED, evidence=decision.evidence)
             return None
@@ -362,8 +363,11 @@ class Engine:
         told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
         why = "what came of it was not known, and AWS shows that it was not done"
         outcome = {"outcome": "done"} if is_done else {"outcome": "failed", "why": why}
-        if not is_done and step is Step.DEACTIVATE and tracked.was_switched_on_after(intent):
-            outcome = {"outcome": UNKNOWN, "why": "whether it was switched off is not known: it was switched on since"}
+        on = self._ledger().switched_on.get(tracked.item.key.id)
+        is_gone_over = step is Step.REACTIVATE or (step is Step.DEACTIVATE and on is not None and on >= intent.at)
+        if not is_done and is_gone_over:
+            why = f"whether it was done ({step.value}) is not known: AWS shows what was done to the key after it"
+            outcome = {"outcome": UNKNOWN, "why": why}
         self._add(tracked, Event.RESULT, step=step.value, **outcome, **told)
         return None
 

@@ -99,7 +99,7 @@ def _begin(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Dec
     if item.key.id in terms.own_keys and not item.own:
         yield Refuse("SELF", "the key signs the auditor's own calls")
     yield from _changed(item, live)
-    yield from _exposed(live)
+    yield from _exposed(item, live)
     if live.exposed is not None:
         yield Wait(live.exposed.why, who="whoever can let it be read")
     if len(live.keys) > 1:
@@ -125,10 +125,11 @@ def _unusable(item: Item, live: Live) -> Iterator[Refuse]:
         yield Refuse("SECRET_CHANGED", "another version of the secret is current than when the plan was made")
 
 
-def _exposed(live: Live) -> Iterator[Ask]:
-    """Others have the old key, which is switched off at once, and not rotated."""
+def _exposed(item: Item, live: Live, first: str = "") -> Iterator[Ask]:
+    """Others have the old key, which is switched off at once, and not rotated; `first` is to be done before that."""
     if live.exposed is not None and live.exposed.is_sure:
-        yield Ask("QUARANTINED", f"{live.exposed.why}: `auditor key deactivate --leaked` switches the key off")
+        step = f"{first}`auditor key deactivate {item.key.id} --leaked` switches it off"
+        yield Ask("QUARANTINED", f"{live.exposed.why}: {step}")
 
 
 def _changed(item: Item, live: Live) -> Iterator[Refuse]:
@@ -143,7 +144,7 @@ def _changed(item: Item, live: Live) -> Iterator[Refuse]:
 def _bring(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Decision]:
     """Until the new key is where its application reads it."""
     yield from _new_key_lost(done, live, terms)
-    yield from _exposed(live)
+    yield from _exposed(item, live, f"`auditor remediate close {item.id}`, and then ")
     stored = live.stored
     if stored is None or done.version not in stored.versions:
         if _settling(done, terms):
@@ -208,7 +209,7 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
 
 
 def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
-    yield from _exposed(live)
+    yield from _exposed(item, live) if item.makes_key else ()
     if not _is_approved(Kind.DEACTIVATE, terms):
         yield Wait(f"to be switched off, which is not approved{_unproved(terms)}", who="an approver")
     if item.key.id in terms.own_keys:
@@ -329,8 +330,7 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
         yield Wait(f"to be deleted, which is not approved{_unproved(terms)}", who="approvers")
     if item.kind is Kind.DELETE and _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
-    if done.inactive_at is None and done.switched_on_at is not None:
-        yield Refuse("KEY_CHANGED", "it was switched on since it was planned, and is inactive anew: plan it anew")
+    yield from _switched_on_since(item, done, terms)
     yield from _used_since(item, done, old)
     if done.published_at is not None:
         yield from _new_key_lost(done, live, terms)
@@ -352,6 +352,17 @@ def _active_again(done: Progress, terms: Terms) -> Iterator[Decision]:
     if _settling(done, terms):
         yield Wait("AWS does not show yet that the key is inactive", terms.at + SETTLES)
     yield Ask("REACTIVATED", "somebody switched the key on again; ask who needs it, then `release` or `rollback`")
+
+
+def _switched_on_since(item: Item, done: Progress, terms: Terms) -> Iterator[Refuse | Ask]:
+    """Why it is not known how long it is inactive: somebody switched it on by hand, and it is inactive anew."""
+    since, on = done.inactive_at or item.inactive_since, terms.switched_on
+    if since is None or on is None or on < since:
+        return
+    what = f"the key was switched on by hand at {on:%Y-%m-%d %H:%M}Z, and is inactive anew"
+    if done.inactive_at is None:
+        yield Refuse("KEY_CHANGED", f"{what}: plan it anew")
+    yield Ask("REACTIVATED", f"{what}; ask who needs it, then `release` or `close`")
 
 
 def _used_since(item: Item, done: Progress, old: LiveKey) -> Iterator[Ask]:

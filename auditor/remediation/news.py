@@ -71,7 +71,7 @@ def _receipts(rows: Iterable[Row], ledger: Ledger, questions: Mapping[int, str])
             case Event.RESULT if row.told["outcome"] == "done":
                 yield from _done(key, tracked, Step(row.told["step"]))
             case Event.RESULT if row.told["outcome"] == UNKNOWN:
-                yield Notice(key, tracked.item, f"May have been switched off: {row.told['why']}")
+                yield Notice(key, tracked.item, f"Not known: {row.told['why']}")
             case Event.ASKED:
                 told = f"A person is needed: {_reason(row)}"
                 yield Notice(questions[row.number], tracked.item, told, is_urgent=True)

@@ -119,6 +119,8 @@ class Settings:
     """What earlier plans left open."""
     switched_off: Mapping[str, datetime]
     """When keys were switched off here, by their ids."""
+    switched_on: Mapping[str, datetime]
+    """When keys were last switched on again by hand, or may have been, by their ids."""
     own_keys: frozenset[str]
     open_users: frozenset[tuple[str, str]]
     """Account and user name of items that are under way."""
@@ -246,8 +248,14 @@ def _through(kind: Kind, settings: Settings) -> Kind:
 
 
 def _inactive_since(candidate: Candidate, key: PlannedKey, settings: Settings) -> datetime | None:
-    """The latest of what is known: by runs, by the journal, and by a use after both; None where neither knows."""
+    """The latest of what is known: by runs, by the journal, and by a use after both; None where neither knows.
+
+    What was known before it was switched on by hand does not count; then it is inactive since now, which can be seen.
+    """
     known = [at for at in (candidate.inactive_since, settings.switched_off.get(key.id)) if at]
+    on = settings.switched_on.get(key.id)
+    if on is not None:
+        known = [at for at in known if at > on] or [settings.now]
     return max([*known, *([key.last_used.at] if key.last_used.at else [])]) if known else None
 
 

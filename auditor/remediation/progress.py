@@ -40,18 +40,16 @@ class Tracked:
 
     @property
     def intent(self) -> Row | None:
-        """What is to be settled next of what was begun; of an item at its end, what a rollback began after that."""
-        return next((row for row in self.begun if self.ended is None or row.number > self.ended_by), None)
+        """What is to be settled next of what was begun; of an item at its end, what a rollback began after that.
+
+        What AWS shows comes first: whose key it is that was to be made may have to be asked of a person.
+        """
+        known = [row for row in self.begun if self.ended is None or row.number > self.ended_by]
+        return next((row for row in known if row.told["step"] != Step.CREATE), known[0] if known else None)
 
     def begun_as(self, step: Step) -> Row | None:
         """The intent of this step, of which no result is known."""
         return next((row for row in self.begun if row.told["step"] == step), None)
-
-    def was_switched_on_after(self, intent: Row) -> bool:
-        """Whether it was switched on again by hand since that was begun, or may have been: AWS shows nothing then."""
-        later = self.begun_as(Step.REACTIVATE)
-        done = self.done.switched_on_at
-        return (later is not None and later.number > intent.number) or (done is not None and done >= intent.at)
 
     @property
     def state(self) -> str:
@@ -156,8 +154,8 @@ class Ledger:
     items: dict[str, Tracked] = field(default_factory=dict)
     approvals: dict[str, list[Row]] = field(default_factory=dict)
     """Rows that tell of a plan's approvals, by its id."""
-    switched_on: dict[str, datetime] = field(default_factory=dict)
-    """When keys were last switched on again by hand, or those of no plan may have been, by their ids."""
+    _switched_on: dict[str, dict[str, datetime]] = field(default_factory=dict)
+    """When each key was switched on again by hand, or may have been, by the intent of each try."""
 
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
@@ -175,12 +173,18 @@ class Ledger:
     @property
     def switched_off(self) -> Mapping[str, datetime]:
         """When keys were switched off, by their ids; but for those that were switched on again."""
-        every = self.items.values()
-        unknown = {it.item.key.id for it in every if it.begun_as(Step.REACTIVATE) is not None}
-        found = ((it.item.key.id, it.done.inactive_at) for it in every if it.item.key.id not in unknown)
-        on = self.switched_on
+        on, found = self.switched_on, ((it.item.key.id, it.done.inactive_at) for it in self.items.values())
         known = ((name, at) for name, at in found if at is not None and (name not in on or at > on[name]))
         return dict(sorted(known, key=lambda one: one[1]))
+
+    @property
+    def switched_on(self) -> Mapping[str, datetime]:
+        """When keys were last switched on again by hand, or may have been, by their ids."""
+        return {key: max(tries.values()) for key, tries in self._switched_on.items() if tries}
+
+    def about(self, key_id: str) -> list[Tracked]:
+        """Items about a key, the latest first."""
+        return [tracked for tracked in reversed(self.items.values()) if tracked.item.key.id == key_id]
 
     def take(self, row: Row) -> None:
         """Know what the journal's next row tells of.
@@ -205,13 +209,22 @@ class Ledger:
             for item_id, kind in row.told["through"].items():
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
         elif row.event in {Event.SWITCHING_ON, Event.SWITCHED_ON}:
-            self.switched_on[str(row.told["key"])] = row.at
+            self._know_on(str(row.told["key"]), row)
         elif row.event is Event.PASSED_OVER:
             self.items[row.item] = replace(self.items[row.item], passed_over=row)
         elif row.event is not Event.TOLD:
             self.items[row.item] = _told(self.items[row.item], row)
-            if row.event is Event.RESULT and (row.told["step"], row.told["outcome"]) == (Step.REACTIVATE, "done"):
-                self.switched_on[self.items[row.item].item.key.id] = row.at
+            if row.told.get("step") == Step.REACTIVATE:
+                self._know_on(self.items[row.item].item.key.id, row)
+
+    def _know_on(self, key_id: str, row: Row) -> None:
+        """A key is about to be switched on, or was, or certainly was not."""
+        tries, intent = self._switched_on.setdefault(key_id, {}), str(row.told.get("intent") or row.number)
+        outcome = row.told.get("outcome", "done")
+        if outcome == "failed":
+            tries.pop(intent, None)
+        elif outcome != UNKNOWN:
+            tries[intent] = row.at
 
 
 def fold(rows: Iterable[Row]) -> Ledger:
@@ -224,8 +237,9 @@ def fold(rows: Iterable[Row]) -> Ledger:
 
 def _told(tracked: Tracked, row: Row) -> Tracked:
     done, told = tracked.done, row.told
-    is_held = done.held is not None and row.event in {Event.INTENT, Event.RESULT}  # by a rollback, and for its reason
-    changes: dict[str, Any] = {"waiting": tracked.waiting if is_held else None, "passed_over": None, "told_at": row.at}
+    kept = tracked.waiting  # a rollback says why it holds an item, and then what it does
+    is_kept = kept is not None and kept.event is Event.HELD and row.event in {Event.INTENT, Event.RESULT}
+    changes: dict[str, Any] = {"waiting": kept if is_kept else None, "passed_over": None, "told_at": row.at}
     match row.event:
         case Event.INTENT:
             changes |= {"begun": (*tracked.begun, row), **(UNMADE if told["step"] == Step.CREATE else {})}
@@ -287,7 +301,8 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
         changes |= {"was_begun": done.was_begun or not is_taken_back, **_after(step, row.at, told)}
         if ended is not None and step is Step.REACTIVATE:
             ended = "switched on again"
-    settled = {"begun": _unsettled(tracked, step, told.get("intent")), **(UNMADE if step is Step.CREATE else {})}
+    tried = told.get("intent") if told["outcome"] == "failed" else None  # what came off settles every try of it
+    settled = {"begun": _unsettled(tracked, step, tried), **(UNMADE if step is Step.CREATE else {})}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
 
 
@@ -304,13 +319,7 @@ def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
             "used_when_inactive": datetime.fromisoformat(used) if used else None,
             "announced": None,
         },
-        Step.REACTIVATE: {
-            "switched_on_at": at,
-            "inactive_at": None,
-            "used_when_inactive": None,
-            "announced": None,
-            **unconfirmed,
-        },
+        Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, **unconfirmed},
         Step.RESTORE: {"published_at": None, **unconfirmed},
         Step.DELETE: {"deleted_at": at},
     }

@@ -87,7 +87,7 @@ class _Story:
         """A step that was begun; of a key that was to be made, what is known to be there."""
         step, done = Step(row.told["step"]), tracked.done
         what = {Step.CREATE: tracked.made, Step.PUBLISH: done.new_key}.get(step, tracked.item.key.id)
-        if step not in DONE or what is None or tracked.discarded is not None:
+        if step not in DONE or what is None or (step is Step.CREATE and tracked.discarded is not None):
             return
         detail = "its secret is not known to be stored" if step is Step.CREATE else NOT_KNOWN
         yield {"action": DONE[step], "access_key_id": what, "detail": detail, **self._why(tracked, row, DONE[step])}
@@ -120,7 +120,9 @@ class _Story:
     def _why(self, tracked: Tracked, row: Row, action: str, *, is_ours: bool = False) -> dict[str, Any]:
         """Who and what an action rests on; of a key that was ours alone nobody had to approve anything."""
         item, plan = tracked.item, self.ledger.plans[tracked.plan_id]
-        begun = tracked.begun_as(Step(row.told.get("step", Step.CREATE)))  # what is discarded was to be made
+        step = Step(row.told.get("step", Step.CREATE))  # what is discarded was to be made
+        same = (one for one in tracked.begun if one.told["intent"] == row.told.get("intent"))
+        begun = next(same, tracked.begun_as(step))
         intent = begun.told if begun else {}
         kind, rows = None if is_ours else APPROVED_AS.get(action), self.ledger.approvals.get(plan.id, ())
         approvers = approvers_of(plan, rows, item.id, kind) if kind is not None else ()

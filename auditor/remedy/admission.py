@@ -62,7 +62,8 @@ def _confirm_room(means: Means, plan: Plan, ledger: Ledger) -> None:
 def _seen_active(means: Means, plan: Plan, ledger: Ledger) -> Mapping[str, datetime]:
     """When keys that the plan has as inactive were last known to be active, by the item's id.
 
-    By runs since the instant that the plan says, by the journal, which has when it switched them off, and by their use.
+    By runs since the instant that the plan says, by the journal, which has when it switched them off and on, and by
+    their use.
     """
     items = {
         (item.account_id, item.user, item.key.created_at): (item, item.inactive_since)
@@ -74,7 +75,12 @@ def _seen_active(means: Means, plan: Plan, ledger: Ledger) -> Mapping[str, datet
     after = min(since for _, since in items.values())
     seen = last_seen_active(Path(means.config.output.folder), items.keys(), after, means.timing.now())
     known = {
-        item.id: [seen.get(key), ledger.switched_off.get(item.key.id), item.key.last_used.at]
+        item.id: [
+            seen.get(key),
+            ledger.switched_off.get(item.key.id),
+            ledger.switched_on.get(item.key.id),
+            item.key.last_used.at,
+        ]
         for key, (item, _) in items.items()
     }
     return {name: max(at for at in times if at) for name, times in known.items() if any(times)}

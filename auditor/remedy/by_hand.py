@@ -52,8 +52,10 @@ def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Track
             step = "`auditor remediate status` says how far it is."
             raise UsageError("There is no new key yet that an application could use.", where=item_id, next_step=step)
         if event is Event.RELEASED and _is_suspect(tracked):
-            told_by_hand = {"step": Step.CREATE.value, "outcome": "failed", "why": "settled by hand"}
-            journal.add(tracked.plan_id, item_id, Event.RESULT, **told_by_hand)
+            why = f"settled by hand: {told['reason']}"
+            journal.add(tracked.plan_id, item_id, Event.RESULT, step=Step.CREATE.value, outcome="failed", why=why)
+            if tracked.done.held is not None:  # by somebody, for another reason
+                return _item(fold(journal.rows), item_id)
         journal.add(tracked.plan_id, item_id, event, **told)
         return _item(fold(journal.rows), item_id)
 
@@ -151,7 +153,8 @@ def _key_meant(means: Means, ledger: Ledger | None, name: str, whose: tuple[str 
     account_id, user = whose
     if account_id is None or user is None:
         ledger = means.ledger() if ledger is None else ledger
-        tracked = ledger.items.get(name) or _last_of(ledger, name)
+        named = ledger.items.get(name)
+        tracked = next(iter(ledger.about(named.item.key.id if named else name)), None)  # a later one may be under way
         if tracked is None:
             step = "Give the id of an item, or a key id with --account and --user."
             raise UsageError(f"There is no item {name}.", next_step=step)
@@ -167,7 +170,7 @@ def _key_meant(means: Means, ledger: Ledger | None, name: str, whose: tuple[str 
 
 def _item_about(key: _Key, ledger: Ledger) -> Tracked | None:
     """The last item about a key of this user; None where there is none."""
-    found = _last_of(ledger, key.id)
+    found = next(iter(ledger.about(key.id)), None)
     is_theirs = found is not None and (found.item.account_id, found.item.user) == (key.account_id, key.user)
     return found if is_theirs else None
 
@@ -187,8 +190,9 @@ class _Entry:
         if tracked is None:
             journal.add("", "", Event.SWITCHING_ON, **self._of_no_item())
             return
-        if tracked.ended is None:
-            journal.add(tracked.plan_id, tracked.item.id, Event.HELD, reason=self.reason, by=_os_user())
+        for one in fold(journal.rows).about(key.id):
+            if one.ended is None:
+                journal.add(one.plan_id, one.item.id, Event.HELD, reason=self.reason, by=_os_user())
         told = {"step": Step.REACTIVATE.value, "intent": self.intent, "by": self.by, "keys": [key.id]}
         journal.add(tracked.plan_id, tracked.item.id, Event.INTENT, **told, reason=self.reason)
 
@@ -238,22 +242,20 @@ def _told_after(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, j
             return
         journal = _journal_when_free(stack, means, lambda: _keep_on(key, caller))
         ledger = fold(journal.rows)  # whoever was at work with it may have gone on
-        key = replace(key, tracked=ledger.items[key.tracked.item.id] if key.tracked else _item_about(key, ledger))
+        key = replace(key, tracked=_item_about(key, ledger))
         entry = replace(entry, key=key)
+    said = {row.event for row in journal.rows if row.told.get("intent") == entry.intent}
+    if not said & {Event.INTENT, Event.SWITCHING_ON}:
         entry.begin(journal)
     tracked = key.tracked
     if tracked is not None:
         _keep_on(key, caller)
-    entry.end(journal, outcome="done")
+    if not said & {Event.RESULT, Event.SWITCHED_ON}:
+        entry.end(journal, outcome="done")
     if tracked is None:
         return
     hands = Hands(tracked.item, means.accounts_of(fold(journal.rows)), Protection())
     _move_back(journal, hands, tracked, {"by": entry.by, "reason": entry.reason})
-
-
-def _last_of(ledger: Ledger, key_id: str) -> Tracked | None:
-    """The last item about a key."""
-    return next((one for one in reversed(ledger.items.values()) if one.item.key.id == key_id), None)
 
 
 def _opened_at_once(stack: ExitStack, means: Means) -> tuple[Journal, Ledger] | None:

@@ -47,6 +47,7 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Popu
         measures=measures_of(means, ledger, among.active_keys, among.in_use),
         under_way=ledger.open(),
         switched_off=ledger.switched_off,
+        switched_on=ledger.switched_on,
         own_keys=means.operator_on_time().keys,
         open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
         now=now,

@@ -471,7 +471,7 @@ def test_two_at_once_do_it_once(cli: CommandLine, cloud: EmbeddedOrganisation, s
     approve(path, plan, BOB)
     other = CommandLine(cli.folder)
     if shared:
-        other = CommandLine(cli.folder.with_name("another-machine"))
+        other = CommandLine(cli.folder.with_name(f"{cli.folder.name}-other"))
         shutil.copytree(cli.folder, other.folder)
     other.environment = cli.environment
     relative = path.relative_to(cli.folder)

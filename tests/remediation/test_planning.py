@@ -35,6 +35,7 @@ SETTINGS = Settings(
     measures=MEASURES,
     under_way=(),
     switched_off={},
+    switched_on={},
     own_keys=frozenset(),
     open_users=frozenset(),
     now=AS_OF,

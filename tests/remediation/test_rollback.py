@@ -1,23 +1,29 @@
 """What the journal is told of a key that is switched on by hand: before it is done, and what came of it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from moto.iam.models import iam_backends
 
 from auditor.aws.failures import AwsFailure
 from auditor.demo import Call, ErrorFault, Fault, LostFault
-from auditor.errors import OutputError, UsageError
+from auditor.errors import ApprovalError, OutputError, UsageError
+from auditor.model import KeyStatus
 from auditor.remediation.decision import Step
 from auditor.remediation.engine import Standing
 from auditor.remediation.journal import Event, Row
 from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.progress import Tracked
-from auditor.remedy.by_hand import close_item, switch_on
+from auditor.remedy.admission import admit
+from auditor.remedy.by_hand import close_item, switch_on, tell_journal
 from auditor.remedy.carrying_out import advance
+from auditor.remedy.of_user import Wish, plan_for, subject_of, under_way
 from auditor.tables import records_of
+from tests.builders import ago
 from tests.remediation.journal_tables import TABLE, make_table
 from tests.remediation.test_by_hand import claim_signed, means_of
 from tests.remediation.world import OTHER, Death, World, due_item, engine, item_of
@@ -129,7 +135,7 @@ def test_a_journal_that_cannot_be_written_keeps_no_key_off(
 def test_what_is_not_known_of_an_ended_item_is_settled_by_a_tick(
     world: World, tmp_path: Path, *, is_done: bool
 ) -> None:
-    """Once: reports tell of it where AWS shows that it was done, and nothing else is begun."""
+    """Once: what AWS does not show may have been done and taken back since; nothing else is begun."""
     item = switched_off(world, tmp_path, f"user-{6 + is_done}")
     world.fault = on("UpdateAccessKey", LostFault() if is_done else ErrorFault(500, "ServiceFailure"))
     with pytest.raises(AwsFailure):
@@ -140,7 +146,8 @@ def test_what_is_not_known_of_an_ended_item_is_settled_by_a_tick(
     (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
     assert (outcome.standing, outcome.steps) == (Standing.DONE if is_done else Standing.FAILED, ())
     assert list(advance(means_of(world, tmp_path), lambda _: None)) == []
-    assert told_actions(world, tmp_path) == [("deactivated", None), *([("reactivated", None)] if is_done else [])]
+    told = None if is_done else "whether it was done is not known"
+    assert told_actions(world, tmp_path) == [("deactivated", None), ("reactivated", told)]
     state = tracked(world, tmp_path, item)
     assert (state.state, state.begun) == ("switched on again" if is_done else "inactive", ())
 
@@ -254,8 +261,7 @@ def test_a_table_that_is_slow_for_once_is_told_all_of_it(world: World, tmp_path:
         switch_on(means, key, (OTHER, "user-18"), f"needed {broken}")
         with means.journal(writes=False) as opened:
             told = [row.event for row in opened.rows if row.told["reason"] == f"needed {broken}"]
-        assert told[0] is Event.SWITCHING_ON
-        assert told[-1] is Event.SWITCHED_ON
+        assert told == [Event.SWITCHING_ON, Event.SWITCHED_ON], "each once"
 
 
 def test_what_was_rolled_back_is_not_deleted_by_what_was_known_before(world: World, tmp_path: Path) -> None:
@@ -385,3 +391,137 @@ def test_what_was_just_claimed_waits_for_the_next_tick(world: World, tmp_path: P
             if event is Event.HELD
             else ("the next tick", "nobody: the next tick goes on")
         )
+
+
+def later_item(world: World, folder: Path, first: Item, kind: Kind, **changes: Any) -> Item:
+    """Another plan about the same key."""
+    key = first.key.model_copy(update={"status": KeyStatus(world.keys(first.user)[first.key.id])})
+    update = {"id": "later", "kind": kind, "through": Kind.DELETE, "urgent": False, "key": key, **changes}
+    later = first.model_copy(update=update)
+    claim_signed(world, folder, later, 2)
+    return later
+
+
+def test_by_whichever_item_it_is_named_nothing_goes_on_about_the_key(world: World, tmp_path: Path) -> None:
+    """Old notices name an item at its end: another one may be under way by now."""
+    first = switched_off(world, tmp_path, "user-28")
+    later = later_item(world, tmp_path, first, Kind.DELETE, inactive_since=ago(100))
+    means = means_of(world, tmp_path)
+    list(advance(means, lambda _: None))
+    switch_on(means, first.id, NOBODYS, "keep it on")
+    assert tracked(world, tmp_path, later).done.held == "keep it on"
+    world.clock.pass_(days=4)
+    iam_backends[OTHER]["aws"].update_access_key(first.user, first.key.id, "Inactive")
+    list(advance(means, lambda _: None))
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add("plan-2", later.id, Event.RELEASED, reason="over", by="ann")
+    (outcome,) = advance(means, lambda _: None)
+    assert (outcome.standing, "plan it anew" in outcome.told) == (Standing.REFUSED, True)
+    assert world.keys(first.user) == {first.key.id: "Inactive"}
+
+
+@pytest.mark.parametrize("when", ["planned", "claimed"])
+def test_what_runs_saw_before_it_was_on_again_does_not_count(world: World, tmp_path: Path, when: str) -> None:
+    """A plan has it inactive since now; one that says more is not taken."""
+    item = switched_off(world, tmp_path, "user-29")
+    means = means_of(world, tmp_path)
+    world.clock.pass_(days=50)
+    switch_on(means, item.key.id, (OTHER, item.user), "needed")
+    world.clock.pass_(days=1)
+    iam_backends[OTHER]["aws"].update_access_key(item.user, item.key.id, "Inactive")
+    ledger = means.ledger()
+    wish = Wish(Kind.DELETE, Kind.DELETE, "not needed", owner="payments")
+    plan = plan_for(means, subject_of(means, item.user, OTHER), wish, "ann@example.com")
+    assert [one.inactive_since for one in plan.items] == [world.clock.now]
+    if when == "claimed":
+        before = world.clock.now - timedelta(days=20)
+        stale = plan.items[0].model_copy(update={"inactive_since": before})
+        with pytest.raises(ApprovalError, match="it was active at"):
+            admit(means, plan.model_copy(update={"items": (stale,)}), ledger)
+    else:
+        admit(means, plan, ledger)
+
+
+def test_an_answer_that_was_lost_hides_no_switching_on(world: World, tmp_path: Path) -> None:
+    """It was on for a while, and somebody switched it off before anybody looked: it may have been done."""
+    item = switched_off(world, tmp_path, "user-30")
+    world.fault = on("UpdateAccessKey", LostFault())
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+    world.fault = lambda _call: None
+    iam_backends[OTHER]["aws"].update_access_key(item.user, item.key.id, "Inactive")
+    world.clock.pass_(hours=3)
+    means = means_of(world, tmp_path)
+    list(advance(means, lambda _: None))
+    assert told_actions(world, tmp_path)[1:] == [("reactivated", "whether it was done is not known")]
+    assert dict(means.ledger().switched_off) == {}
+
+
+def test_a_user_in_quarantine_whose_new_key_is_half_made_is_closed_first(world: World, tmp_path: Path) -> None:
+    """What a person is told to do can be done."""
+    item = item_of(world, "user-31", Kind.ROTATE, Kind.ROTATE)
+    claim_signed(world, tmp_path, item)
+    world.fault = on("UpdateSecretVersionStage", ErrorFault(403, "AccessDenied"))
+    means = means_of(world, tmp_path)
+    list(advance(means, lambda _: None))
+    world.fault = lambda _call: None
+    backend = iam_backends[OTHER]["aws"]
+    backend.attach_user_policy("arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV2", item.user)
+    (outcome,) = advance(means, lambda _: None)
+    steps = f"`auditor remediate close {item.id}`, and then `auditor key deactivate {item.key.id} --leaked`"
+    assert steps in outcome.told
+    close_item(means, item.id, "quarantined", "ann")
+    subject = subject_of(means, item.user, OTHER)
+    assert under_way(means, subject) is None
+    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "leaked", key_id=item.key.id, leaked=True)
+    assert [one.key.id for one in plan_for(means, subject, wish, "ann").items] == [item.key.id]
+
+
+def test_what_aws_shows_is_settled_before_what_a_person_is_asked(world: World, tmp_path: Path) -> None:
+    """A key that cannot be taken back hides no other change, neither from ticks nor from reports."""
+    item = item_of(world, "user-32", Kind.ROTATE, Kind.ROTATE)
+    plan = claim_signed(world, tmp_path, item)
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add(plan.id, item.id, Event.INTENT, step="create", intent="0" * 32, by="x", keys=[item.key.id])
+        journal.add(plan.id, item.id, Event.MADE, key="AKIANEW")
+        journal.add(plan.id, item.id, Event.DISCARDED, key="AKIANEW", how="inactive", why="not stored")
+    world.fault = on("UpdateAccessKey", LostFault())
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+    assert told_actions(world, tmp_path)[-1] == ("reactivated", "whether it was done is not known")
+    world.fault = on("DeleteAccessKey", ErrorFault(403, "AccessDenied"))
+    world.clock.pass_(minutes=5)
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    assert told_actions(world, tmp_path)[-1] == ("reactivated", None)
+    assert [row.told["step"] for row in tracked(world, tmp_path, item).begun] == ["create"]
+
+
+def test_each_try_is_told_with_its_own_intent_and_reason(world: World, tmp_path: Path) -> None:
+    """By which CloudTrail finds the call that did it."""
+    item = switched_off(world, tmp_path, "user-33")
+    world.fault = on("UpdateAccessKey", LostFault())
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "first")
+    world.fault = lambda _call: None
+    switch_on(means_of(world, tmp_path), item.id, NOBODYS, "second")
+    kept = means_of(world, tmp_path).record(world.clock.now)
+    assert kept is not None
+    told = list(records_of(kept.actions))[-1]
+    trail = [call.user_agent for call in world.cloud.call_log if call.action == "UpdateAccessKey"]
+    assert told["basis"] == "second"
+    assert trail[-1].endswith(f"auditor-intent/{told['intent']}")
+
+
+def test_one_release_settles_one_thing(world: World, tmp_path: Path) -> None:
+    """Whose a key is was asked while somebody held the item: that it is held is another matter."""
+    item = item_of(world, "user-34", Kind.ROTATE, Kind.ROTATE)
+    plan = claim_signed(world, tmp_path, item)
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        journal.add(plan.id, item.id, Event.INTENT, step="create", intent="0" * 32, by="x", keys=[item.key.id])
+        journal.add(plan.id, item.id, Event.HELD, reason="year end", by="ann")
+        journal.add(plan.id, item.id, Event.ASKED, code="ORPHAN_SUSPECT", reason="whose is it?", who="ann")
+    means = means_of(world, tmp_path)
+    first = tell_journal(means, item.id, Event.RELEASED, reason="nobody's", by="ann")
+    assert (first.begun, first.done.held) == ((), "year end")
+    second = tell_journal(means, item.id, Event.RELEASED, reason="over", by="ann")
+    assert second.done.held is None

@@ -101,9 +101,11 @@ def release(
     from auditor.remedy.by_hand import tell_journal
 
     with telling_aws():
-        tell_journal(
-            means_of(config, profile, endpoint_url, None), item, Event.RELEASED, reason=reason, by=who or login()
-        )
+        means = means_of(config, profile, endpoint_url, None)
+        held = tell_journal(means, item, Event.RELEASED, reason=reason, by=who or login()).done.held
+    if held is not None:
+        say(f"What was asked about {item} is settled. It is held all the same ({held}): release it once more to go on.")
+        return
     say(f"{item} goes on with the next tick.")
 
 
