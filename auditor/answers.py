@@ -139,6 +139,7 @@ def encode_requests(requests: Iterable[Request]) -> bytes:
             "at": request.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "operation": request.operation,
             "params": request.params,
+            "attempt": request.attempt,
             "request_id": request.request_id,
             "outcome": request.outcome,
             "why": request.why,
@@ -150,7 +151,7 @@ def encode_requests(requests: Iterable[Request]) -> bytes:
 
 
 def decode_requests(content: bytes) -> Iterator[Request]:
-    """The requests again; those of versions that kept no answers have none.
+    """The requests again; those of versions that kept no answers have neither these nor what was asked.
 
     Raises:
         ValueError: a line is no request.
@@ -166,9 +167,10 @@ def decode_requests(content: bytes) -> Iterator[Request]:
                 said["outcome"],
                 said.get("why"),
                 said.get("params"),
+                said.get("attempt", 1),
                 None if answer is None else answer.encode("utf-8", "surrogateescape"),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"line {number} of {REQUESTS} is no request ({type(error).__name__}: {error})") from error
 
 

@@ -31,6 +31,12 @@ READING = ("get_", "list_", "describe_", "generate_", "lookup_", "query", "assum
 KEPT = ("list_", "get_account_", "get_access_key_")
 """How the names of IAM's operations begin whose answers are evidence, and have no secrets; the report is kept apart."""
 
+
+def is_look_up(service: str, method: str) -> bool:
+    """Whether the answer to this call is kept, where a ledger keeps answers."""
+    return service == "iam" and method.startswith(KEPT)
+
+
 FEW_ATTEMPTS = 2
 BACKOFF_BASE = 0.25
 BACKOFF_CAP = 10.0
@@ -127,12 +133,12 @@ class Caller(Asker):
         if self.reads_only and not method.startswith(READING):
             what = "nothing is changed while it is simulated"
             raise AwsFailure(Kind.OTHER, self.operation(service, method), "ReadsOnly", what)
-        attempt, renewed, may_be_done = 0, False, False
+        attempt, tried, renewed, may_be_done = 0, 0, False, False
         while True:
             self.timing.go_on()
-            began = self.timing.monotonic()
+            began, tried = self.timing.monotonic(), tried + 1
             try:
-                answer = await self._once(service, method, params)
+                answer = await self._once(service, method, params, tried)
             except AwsFailure as failure:
                 may_be_done = failure.may_be_done = failure.may_be_done or may_be_done
                 if not renewed and self._renew(failure, began):
@@ -168,7 +174,7 @@ class Caller(Asker):
             reach = replace(reach, user_agent=f"{reach.user_agent} {INTENT}{self.intent}")
         return wire, reach
 
-    async def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _once(self, service: str, method: str, params: Mapping[str, Any], tried: int) -> Mapping[str, Any]:
         wire, reach = self._reached(service)
         operation = wire.operation(method)
         pace = self.clients.sts_pace if service == "sts" else self.ledger.pace
@@ -181,8 +187,8 @@ class Caller(Asker):
                 await gate.enter(self.ledger.urgency)
             try:
                 self.timing.go_on()  # what waited while the run was stopped is not sent any more
-                is_kept = self.ledger.keeps_answers and service == "iam" and method.startswith(KEPT)
-                request = self.ledger.sends(operation, self.timing.now(), params if is_kept else None)
+                is_kept = self.ledger.keeps_answers and is_look_up(service, method)
+                request = self.ledger.sends(operation, self.timing.now(), params if is_kept else None, tried)
                 try:
                     answer, body = await wire.exchange(method, params, credentials, reach)
                 except AwsFailure as failure:

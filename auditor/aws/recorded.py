@@ -1,19 +1,32 @@
-"""AWS's answers as they were kept, given again to whoever asks the same; no call is sent."""
+"""AWS's answers as they were kept, given again to whoever asks the same; no call is sent.
+
+What is kept may have been made to deceive: an answer has to be what AWS sends, under the id of its request, about whom
+was asked; and whoever asks has to ask for all that there is.
+"""
 
 import json
+import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
 import botocore.session
+from botocore import xform_name
 
-from auditor.aws.calls import Asker
+from auditor.aws.calls import Asker, is_look_up, request_id
 from auditor.aws.failures import WIRE_CODES, AwsFailure, Kind
 from auditor.aws.wire import Answers
-from auditor.model import Request
+from auditor.model import ANSWERED, Request
 
-NOT_KEPT = "NotKept"
+LONGEST = 4 << 20
+"""Bytes of an answer; AWS's largest page, of 1,000 entries, has less than one million."""
+
+PROLOGUE = re.compile(rb"""<\?xml version=["']1\.0["'](?: encoding=["'][Uu][Tt][Ff]-8["'])?\?>""")
+
+
+class NotAnsweredError(Exception):
+    """What is kept is not what was asked and answered: which line, and why."""
 
 
 @cache
@@ -25,11 +38,32 @@ class Recorded(Asker):
     """One account's answers. Each is given once, in the order in which they came: who asked twice had two."""
 
     def __init__(self, requests: Iterable[Request]) -> None:
-        """The account's requests in the order of sending; those whose answers were not kept are left out."""
+        """The account's requests in the order of sending.
+
+        Raises:
+            NotAnsweredError: one has no answer though it was answered, or one that it cannot have.
+        """
         self._kept: dict[str, deque[Request]] = defaultdict(deque)
+        self._owners: dict[str, str] = {}
         for request in requests:
-            if request.params is not None:
-                self._kept[_name(request.operation, request.params)].append(request)
+            service, _, name = request.operation.partition(":")
+            if not is_look_up(service, xform_name(name)):
+                _confirm(request, "it is no look-up", is_so=request.params is None and request.answer is None)
+                continue
+            _confirm(request, "what was asked is not kept", is_so=request.params is not None)
+            is_answered = request.outcome == ANSWERED
+            _confirm(request, "it has no answer, or one in vain", is_so=is_answered is (request.answer is not None))
+            self._kept[_name(request.operation, request.params or {})].append(request)
+
+    def confirm_all_given(self) -> None:
+        """Raises NotAnsweredError where something was answered that nobody asked for now."""
+        for kept in self._kept.values():
+            for request in kept:
+                _confirm(request, "it was asked, and nothing is made of it", is_so=False)
+
+    def has(self, operation: str, **params: Any) -> bool:
+        """Whether this was asked, and was not given yet."""
+        return bool(self._kept[_name(operation, params)])
 
     def operation(self, service: str, method: str) -> str:
         """See `Asker`."""
@@ -37,17 +71,44 @@ class Recorded(Asker):
         return _answers().operation(method)
 
     async def call(self, service: str, method: str, **params: Any) -> Mapping[str, Any]:
-        """See `Asker`: what was tried until it came is what came, and else how the last try ended."""
+        """See `Asker`: what was tried until it came is what came, and else how the last try ended.
+
+        Raises:
+            NotAnsweredError: it was never asked, or the answer cannot be AWS's to that.
+        """
         operation = self.operation(service, method)
-        kept, last = self._kept[_name(operation, params)], None
-        while kept:
+        kept = self._kept[_name(operation, params)]
+        if not kept:
+            raise NotAnsweredError(f"{operation} {json.dumps(params)}: nobody asked for it")
+        last = kept.popleft()
+        while last.answer is None and kept and kept[0].attempt > last.attempt:
             last = kept.popleft()
-            if last.answer is not None:
-                return _answers().read(method, 200, {}, last.answer)
-        if last is None:
-            raise AwsFailure(Kind.OTHER, operation, NOT_KEPT, "no such request was kept")
+        if last.answer is not None:
+            return self._read(last, method, last.answer)
         kind = WIRE_CODES.get(last.outcome, Kind.OTHER)
         raise AwsFailure(kind, operation, last.outcome, last.why or "", last.request_id)
+
+    def _read(self, request: Request, method: str, body: bytes) -> Mapping[str, Any]:
+        """The answer; it has no document type, which would let it grow, and says whom it is about."""
+        content = PROLOGUE.sub(b"", body, count=1)
+        is_plain = len(body) <= LONGEST and b"<!" not in content and b"<?" not in content
+        _confirm(request, "its answer is none of AWS's", is_so=is_plain)
+        answer = _answers().read(method, 200, {}, body)
+        _confirm(request, "its answer is another's", is_so=request_id(answer) == request.request_id)
+        asked = request.params or {}
+        for entry in answer.get("AccessKeyMetadata", ()):
+            user, key = entry.get("UserName"), str(entry.get("AccessKeyId"))
+            _confirm(request, f"its answer is about {user}", is_so="UserName" not in asked or user == asked["UserName"])
+            self._owners[key] = str(user)
+        if "AccessKeyLastUsed" in answer and "UserName" in answer:
+            owner = self._owners.get(str(asked.get("AccessKeyId")))
+            _confirm(request, f"its answer is about {answer['UserName']}", is_so=owner in {None, answer["UserName"]})
+        return answer
+
+
+def _confirm(request: Request, what: str, *, is_so: bool) -> None:
+    if not is_so:
+        raise NotAnsweredError(f"{request.operation} of {request.at.isoformat()} ({request.request_id}): {what}")
 
 
 def _name(operation: str, params: Mapping[str, Any]) -> str:

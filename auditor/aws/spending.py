@@ -95,15 +95,16 @@ class Ledger:
     """Whether what AWS answers to a look-up is kept beside its request."""
     _budget: int = RETRIES
 
-    def sends(self, operation: str, at: datetime, params: Mapping[str, Any] | None = None) -> Request:
+    def sends(self, operation: str, at: datetime, params: Mapping[str, Any] | None = None, attempt: int = 1) -> Request:
         """A request is sent now; whoever has its answer tells it what came of it.
 
         Args:
             operation: such as "iam:ListUsers".
             at: the instant.
             params: what is asked, where the answer is kept.
+            attempt: how often it was tried by now.
         """
-        request = Request(at, operation, params=params)
+        request = Request(at, operation, params=params, attempt=attempt)
         self.counts[operation] += 1
         self.requests.append(request)
         return request

@@ -193,7 +193,9 @@ def get_access_key_last_used(question: Question) -> Payload:
         message = f"User: {caller.arn} is not authorized to perform: iam:GetAccessKeyLastUsed on resource: "
         raise RefusedError(403, "AccessDenied", f"{message}access key {key_id}")
     used = cloud.extras_of(account_id).uses.get(key_id)
-    return {"UserName": key.user_name, "AccessKeyLastUsed": _last_used(used)}
+    users = cloud.iam(account_id).users.values()  # moto's key keeps the name of a user that was renamed
+    owner = next((user.name for user in users if key in user.access_keys), key.user_name)
+    return {"UserName": owner, "AccessKeyLastUsed": _last_used(used)}
 
 
 def _last_used(used: UsedAt | None) -> Payload:

@@ -1,29 +1,42 @@
-"""The look-ups of a run, made again of AWS's own answers: what is judged is what AWS said, and no more.
+"""The look-ups of a run, made again of AWS's own answers: what is judged is what AWS said, no more and no less.
 
 The credential report is kept as it came. Look-ups are kept in a form of auditor's, and beside them what AWS answered:
 the code that made the one of the other makes it again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from auditor.answers import REQUESTS, decode_requests
+from auditor.answers import KEYS, LISTING, QUARANTINE, REQUESTS, SERVICE_CREDENTIALS, decode_requests
 from auditor.aws.account_wide import quarantined_users, service_credentials
 from auditor.aws.failures import AwsFailure
 from auditor.aws.keys import follow_renamed, list_users, look_up_root, look_up_users, root_keys_present
 from auditor.aws.loop import run as in_loop
-from auditor.aws.recorded import Recorded
+from auditor.aws.recorded import NotAnsweredError, Recorded
 from auditor.evidence.bag import BagError
 from auditor.gather import Progress
-from auditor.history import RAW
+from auditor.history import RAW, load_manifest
 from auditor.history.raw import read_result
-from auditor.model import ROOT_USER, AccountFacts, LiveKey, Request, Source, UnknownUse, UserLookup
+from auditor.model import (
+    ANSWERED,
+    ROOT_USER,
+    AccountFacts,
+    NotAudited,
+    NotAuditedCode,
+    Request,
+    Source,
+    UserLookup,
+)
+from auditor.report_columns import ReportColumns
+
+REFUSALS = frozenset({NotAuditedCode.ACCESS_DENIED, NotAuditedCode.ROLE_REFUSED, NotAuditedCode.THROTTLED})
+"""Reasons of which AWS itself is the author."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Accounts whose look-ups come of AWS's answers, and those whose answers nobody kept."""
+    """How many accounts' look-ups come of AWS's answers, and look-ups of which no answers were kept."""
 
     accounts: int
     not_kept: tuple[str, ...]
@@ -42,86 +55,103 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
     """
     places = sorted((run / RAW).iterdir())
     progress.phase("Holding look-ups against AWS's answers", len(places))
+    is_of_aws = load_manifest(run).caller_arn is not None
     kept, not_kept = 0, []
     for place in places:
-        is_kept = _confirm(run, place)
-        kept += is_kept is True
-        if is_kept is False:
-            not_kept.append(place.name)
+        outcome = read_result(run, place.name).outcome
+        wrong = "it came from a file, in a run that asked AWS" if is_of_aws and _is_file(outcome) else None
+        requests = _requests(place)
+        if requests is None:
+            looked_up = (name for name in (LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS) if (place / name).exists())
+            not_kept += [f"{RAW}/{place.name}/{name}" for name in looked_up if is_of_aws]
+        elif wrong is None:
+            wrong = differing(requests, outcome)
+            kept += wrong is None
+        if wrong is not None:
+            raise BagError(f"{RAW}/{place.name}: {wrong}")
         progress.advance()
     return Answered(kept, tuple(not_kept))
 
 
-def _confirm(run: Path, place: Path) -> bool | None:
-    """Whether an account's answers were kept; None where it has no look-ups; BagError where they say something else."""
-    facts = read_result(run, place.name).outcome
-    if not isinstance(facts, AccountFacts) or facts.source is Source.FILE or not _looked_up(facts):
+def _is_file(outcome: AccountFacts | NotAudited) -> bool:
+    return isinstance(outcome, AccountFacts) and outcome.source is Source.FILE
+
+
+def _requests(place: Path) -> list[Request] | None:
+    """An account's requests; None where there are none, or of a version that kept no answers."""
+    path = place / REQUESTS
+    if not path.exists():
         return None
-    if not (place / REQUESTS).exists():
-        return False
+    content = path.read_bytes()
     try:
-        requests = list(decode_requests((place / REQUESTS).read_bytes()))
+        return list(decode_requests(content)) if b'"attempt": ' in content or not content else None
     except ValueError as error:
         raise BagError(f"{RAW}/{place.name}: {error}") from error
-    if all(request.params is None for request in requests):
-        return False
-    wrong = differing(requests, facts)
-    if wrong is not None:
-        raise BagError(f"{RAW}/{place.name}: {wrong} is not what AWS answered, by {REQUESTS}")
-    return True
 
 
-def differing(requests: Iterable[Request], facts: AccountFacts) -> str | None:
-    """What of an account's look-ups does not come of the answers that were kept; None where all does."""
+def differing(requests: Iterable[Request], outcome: AccountFacts | NotAudited) -> str | None:
+    """What of how an account ended does not come of the answers that were kept; None where all does."""
+    requests = list(requests)
+    if isinstance(outcome, NotAudited):
+        is_refused = not requests or any(one.outcome != ANSWERED for one in requests)
+        return None if is_refused or outcome.code not in REFUSALS else f"nothing of it was refused, by {REQUESTS}"
+    is_reported = any((one.operation, one.outcome) == ("iam:GetCredentialReport", ANSWERED) for one in requests)
+    if (outcome.source is Source.CREDENTIAL_REPORT) is not is_reported:
+        return f"its credential report was {'received' if is_reported else 'never received'}, by {REQUESTS}"
     try:
-        return in_loop(_differing(Recorded(requests), facts))
-    except AwsFailure as failure:
-        return f"something ({failure})"
-
-
-def _looked_up(facts: AccountFacts) -> bool:
-    asked = (facts.lookups, facts.listed_users, facts.quarantine, facts.service_credentials)
-    return any(asked) or (facts.root_keys_present is not None and ROOT_USER not in facts.lookups)
+        recorded = Recorded(requests)
+        wrong = in_loop(_differing(recorded, outcome))
+        if wrong is None:
+            recorded.confirm_all_given()
+    except (NotAnsweredError, AwsFailure) as error:
+        return f"its look-ups do not follow from {REQUESTS}: {error}"
+    return f"{wrong} is not what AWS answered, by {REQUESTS}" if wrong is not None else None
 
 
 async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:
     """What of the facts does not come of the answers; None where all does.
 
     Raises:
-        AwsFailure: something was never asked, or its answer cannot be read.
+        NotAnsweredError: something was never asked, or has no answer of AWS's.
+        AwsFailure: the session is over.
     """
-    if facts.listed_users and await list_users(recorded) != facts.listed_users:
+    if facts.source is Source.LISTING and await list_users(recorded) != facts.listed_users:
         return "the list of users"
     found = await look_up_users(recorded, (name for name in facts.lookups if name != ROOT_USER))
     if facts.report is not None:
         found = await follow_renamed(recorded, facts.report, found)
-    if ROOT_USER in facts.lookups:
-        found[ROOT_USER] = await look_up_root(recorded)
-    elif facts.root_keys_present is not None and await root_keys_present(recorded) is not facts.root_keys_present:
-        return "whether there are root keys"
-    wrong = next((name for name, one in facts.lookups.items() if not _is_same(one, found[name])), None)
-    if wrong is not None:
-        return f"the look-up of {wrong}"
-    kept, again = facts.quarantine, await quarantined_users(recorded) if facts.quarantine else None
-    if kept and again and (kept.users, kept.failed is None) != (again.users, again.failed is None):
-        return "who is in quarantine"
-    held, anew = facts.service_credentials, await service_credentials(recorded) if facts.service_credentials else None
-    if held and anew and (held.found, held.failed is None) != (anew.found, anew.failed is None):
-        return "the service-specific credentials"
-    return None
+    root = await _root(recorded)
+    if root is not None:
+        found[ROOT_USER] = root
+    if found.keys() != facts.lookups.keys():
+        return "whom was looked up"
+    wrong = [f"the look-up of {name}" for name, one in facts.lookups.items() if one != found[name]]
+    if await _root_keys(recorded, facts, root) is not facts.root_keys_present:
+        wrong.append("whether there are root keys")
+    if facts.quarantine is not None and facts.quarantine != await quarantined_users(recorded):
+        wrong.append("who is in quarantine")
+    if facts.service_credentials is not None and facts.service_credentials != await service_credentials(recorded):
+        wrong.append("the service-specific credentials")
+    return next(iter(wrong), None)
 
 
-def _is_same(kept: UserLookup, again: UserLookup) -> bool:
-    """Whether a look-up is what comes of the answers; why something is not known may be told in other words."""
-    if kept.failed is not None:
-        return again.failed is not None
-    said = [
-        (one.failed is None, one.exists, one.renamed_to, one.tags_failed is None, one.tags, *map(_key, one.keys))
-        for one in (kept, again)
-    ]
-    return said[0] == said[1]
+async def _root(recorded: Recorded) -> UserLookup | None:
+    """The root user's keys, where they were asked for: nothing of it counts where a part was refused."""
+    if not recorded.has("iam:ListAccessKeys"):
+        return None
+    try:
+        return await look_up_root(recorded)
+    except AwsFailure:
+        return None
 
 
-def _key(key: LiveKey) -> Mapping[str, object]:
-    used = "unknown" if isinstance(key.last_used, UnknownUse) else key.last_used
-    return {"id": key.access_key_id, "status": key.status, "created_at": key.created_at, "last_used": used}
+async def _root_keys(recorded: Recorded, facts: AccountFacts, root: UserLookup | None) -> bool | None:
+    """As gathering has it: the account is asked where neither the report nor the root user's own keys tell."""
+    if facts.report is not None and ReportColumns.of(facts.report.users).is_root.any():
+        return None
+    if root is not None:
+        return bool(root.keys)
+    try:
+        return await root_keys_present(recorded)
+    except AwsFailure:
+        return None

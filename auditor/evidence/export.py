@@ -225,7 +225,7 @@ def _is_same(there: Path, bag: Path, signed_by: PublicKey | None) -> bool:
         if signed_by is None:
             return False
         check_signature(there, [signed_by])
-    if (bag / TIME_STAMP).exists():
+    if any((one / TIME_STAMP).exists() for one in (there, bag)):
         check_time_stamp(there, signed, ())
     return True
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.answers import ACCOUNT, LISTING, OBSERVED, REPORT, REQUESTS, RESPONSE
+from auditor.answers import ACCOUNT, LISTING, OBSERVED, REPORT, REQUESTS, RESPONSE, decode_requests
 from auditor.evidence.bag import BagError
 from auditor.history import JOURNAL, POPULATION, RAW, counted_rows
 from auditor.history.population import SCHEMA as POPULATION_SCHEMA
+from auditor.model import ANSWERED
 
 FILE = "reconciliation.json"
 SCHEMA = "auditor.reconciliation/1"
@@ -245,7 +246,7 @@ def _requests(run: Path, told: Mapping[str, Any]) -> Iterator[Total]:
 
 FIRST_FIELDS = frozenset({"at", "operation", "request_id", "outcome"})
 
-REQUEST_FIELDS = (FIRST_FIELDS, FIRST_FIELDS | {"params", "why", "answer"})
+REQUEST_FIELDS = (FIRST_FIELDS, FIRST_FIELDS | {"params", "attempt", "why", "answer"})
 """What a line of requests has: by the first versions, and since answers are kept with them."""
 
 
@@ -263,10 +264,11 @@ def _operations(path: Path) -> Counter[str]:
 def _are_counted(place: Path) -> bool:
     """Whether an account's requests are as many as it says, and its report is the answer to one of them."""
     said = json.loads((place / ACCOUNT).read_bytes())
-    lines = (place / REQUESTS).read_text(encoding="utf-8")
+    kept = list(decode_requests((place / REQUESTS).read_bytes()))
     answer = json.loads((place / RESPONSE).read_bytes()) if (place / RESPONSE).exists() else {}
     request_id = answer.get("request_id")
-    is_asked = request_id is None or json.dumps(request_id) in lines
+    asked = ((one.operation, one.request_id, one.outcome) for one in kept)
+    is_asked = request_id is None or ("iam:GetCredentialReport", request_id, ANSWERED) in asked
     return is_asked and _operations(place / REQUESTS) == Counter(said["calls"])
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from cryptography import x509
 
-from auditor.answers import KEYS
 from auditor.errors import AuditorError
 from auditor.evidence.answered import confirm_answered
 from auditor.evidence.attestation import check_signature
@@ -46,7 +45,7 @@ from auditor.evidence.replay import replay
 from auditor.evidence.time_stamp import check_time_stamp
 from auditor.formats.words import counted, instant
 from auditor.gather import Progress
-from auditor.history import JOURNAL, RAW, load_manifest
+from auditor.history import JOURNAL, load_manifest
 from auditor.model import RunManifest
 
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -269,9 +268,8 @@ class _Looked:
         told = f"The look-ups of {counted(found.accounts, 'account')}, made again of AWS's own answers, are the same."
         if not found.not_kept:
             return told
-        without = tuple(f"{RAW}/{account}/{KEYS}" for account in found.not_kept)
-        told += f" Of {counted(len(without), 'account')} no answers were kept, so that NOTHING shows what AWS said."
-        return Check("answers", told, not_compared=without)
+        told += f" Of {counted(len(found.not_kept), 'file')} no answers were kept, so that NOTHING shows what AWS said."
+        return Check("answers", told, not_compared=found.not_kept)
 
     def _replay(self) -> Check | str:
         assert self.about is not None

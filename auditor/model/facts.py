@@ -303,6 +303,8 @@ class Request:
     """Of a refusal or a failure: AWS's own words, or what happened."""
     params: Mapping[str, Any] | None = None
     """What was asked, where the answer is kept."""
+    attempt: int = 1
+    """How often it was tried by then, by whoever asked."""
     answer: bytes | None = None
     """The body of AWS's answer as it came, where it is kept."""
 

@@ -62,7 +62,7 @@ def test_every_request_has_a_line_in_the_order_of_sending(lines: Audit) -> None:
     """When it was sent, what was asked, under which id AWS has it, and that it was answered; no id occurs twice."""
     found = lines()
     assert [line["operation"] for line in found[:2]] == ["sts:AssumeRole", "iam:GenerateCredentialReport"]
-    names = ["at", "operation", "params", "request_id", "outcome", "why", "answer"]
+    names = ["at", "operation", "params", "attempt", "request_id", "outcome", "why", "answer"]
     assert all(list(line) == names for line in found)
     assert {line["outcome"] for line in found} <= {"ok", "ReportInProgress", "ReportNotPresent"}
     assert len({line["request_id"] for line in found} - {None}) == len(found)

@@ -106,9 +106,9 @@ class MortalCaller(Caller):
 
     death: Death = field(default_factory=Death)
 
-    async def _once(self, service: str, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _once(self, service: str, method: str, params: Mapping[str, Any], tried: int) -> Mapping[str, Any]:
         mine = self.death.before(method)
-        answer = await super()._once(service, method, params)
+        answer = await super()._once(service, method, params, tried)
         self.death.done(mine)
         return answer
 

@@ -108,7 +108,7 @@ def _say_verification(found: "Verification") -> None:
     left = [check.name for check in found.checks if not check.was_made]
     said = f" Not checked, as told above: {', '.join(left)}." if left else ""
     if found.not_compared:
-        said += f" These may say anything, since other versions made them: {', '.join(found.not_compared)}."
+        said += f" These may say anything, for the reasons told above: {', '.join(found.not_compared)}."
     say(f"Everything that was checked holds.{said}", "bold")
     manifest = found.manifest
     if manifest is not None and not manifest.is_complete:

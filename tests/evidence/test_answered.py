@@ -1,0 +1,181 @@
+"""AWS's own answers, kept beside what was made of them: whatever says something else is found."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditor.evidence.answered import confirm_answered
+from auditor.evidence.bag import BagError
+from tests.conftest import NoProgress
+
+Change = Callable[[Path], object]
+"""Of the account's folder."""
+
+ACCOUNT = "222222222222"
+
+
+def edited(name: str, change: Callable[[Any], Any]) -> Change:
+    """A file of JSON says something else."""
+
+    def edit(place: Path) -> None:
+        document = json.loads((place / name).read_bytes())
+        changed = change(document)
+        (place / name).write_text(json.dumps(document if changed is None else changed, indent=2) + "\n")
+
+    return edit
+
+
+def of_user(name: str, **changes: object) -> Change:
+    """The look-up of a user says something else."""
+    return edited("keys.json", lambda told: next(one for one in told["users"] if one["user"] == name).update(changes))
+
+
+def without_user(name: str) -> Change:
+    """Nobody looked a user up."""
+    return edited("keys.json", lambda told: {"users": [one for one in told["users"] if one["user"] != name]})
+
+
+def in_account(**changes: object) -> Change:
+    """The account says something else of itself."""
+    return edited("account.json", lambda told: told.update(changes))
+
+
+def without(name: str) -> Change:
+    """One of the account's files is not there, and is not said to be."""
+
+    def remove(place: Path) -> None:
+        (place / name).unlink()
+        edited("account.json", lambda told: told["files"].remove(name))(place)
+
+    return remove
+
+
+def lines_of(place: Path) -> list[dict[str, Any]]:
+    """The account's requests."""
+    return [json.loads(line) for line in (place / "requests.jsonl").read_text().splitlines()]
+
+
+def keep(place: Path, lines: list[dict[str, Any]]) -> None:
+    """These are its requests."""
+    (place / "requests.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def in_request(operation: str, **changes: object) -> Change:
+    """The first request of this operation says something else."""
+
+    def change(place: Path) -> None:
+        lines = lines_of(place)
+        next(line for line in lines if line["operation"] == operation).update(changes)
+        keep(place, lines)
+
+    return change
+
+
+def in_answer(operation: str, old: str, new: str) -> Change:
+    """So does AWS's answer to it."""
+
+    def change(place: Path) -> None:
+        lines = lines_of(place)
+        found = next(line for line in lines if line["operation"] == operation and old in line["answer"])
+        found["answer"] = found["answer"].replace(old, new)
+        keep(place, lines)
+
+    return change
+
+
+def without_requests(operation: str) -> Change:
+    """Nothing like it was ever sent."""
+    return lambda place: keep(place, [line for line in lines_of(place) if line["operation"] != operation])
+
+
+def exchanged(place: Path) -> None:
+    """Two keys of two users have each the other's last use."""
+    lines = lines_of(place)
+    uses = [line for line in lines if line["operation"] == "iam:GetAccessKeyLastUsed"]
+    old, leaked = (next(one for one in uses if f"<UserName>{user}<" in one["answer"]) for user in ("old", "leaked"))
+    old["params"], leaked["params"] = leaked["params"], old["params"]
+    keep(place, lines)
+
+
+def listed(place: Path) -> None:
+    """Nobody is there, as a list says that nobody asked for."""
+    for name in ("credential-report.csv", "response.json", "keys.json", "quarantine.json", "service-credentials.json"):
+        (place / name).unlink()
+    told = {"operation": "iam:ListUsers", "received_at": "2026-11-22T19:00:00Z", "users": []}
+    (place / "listing.json").write_text(json.dumps(told))
+    in_account(source="listing", files=["listing.json"], root_keys_present=False)(place)
+
+
+def refused(place: Path) -> None:
+    """The account was not audited, though AWS refused nothing."""
+
+    def change(told: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: told[name] for name in ("schema", "account", "calls", "throttles", "retries", "seconds")}
+        why = {"code": "access_denied", "reason": "A permission is missing.", "next_step": "Allow it."}
+        return {**kept, "audited": False, **why}
+
+    edited("account.json", change)(place)
+
+
+TAGS, LISTS, USES = "iam:ListUserTags", "iam:ListAccessKeys", "iam:GetAccessKeyLastUsed"
+BOMB = "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>"
+FORGED: dict[str, Change] = {
+    "a key that is not active": of_user("old", keys=[]),
+    "another owner": of_user("old", tags={"owner": "nobody"}),
+    "a look-up of nobody": without_user("old"),
+    "a look-up that failed, which did not": of_user("old", failed="iam:ListAccessKeys: AccessDenied"),
+    "a user that is gone, who is not": of_user("old", exists=False, keys=[]),
+    "no look-ups": without("keys.json"),
+    "another user in quarantine": edited("quarantine.json", lambda told: told.update(users={"old": ["x"]})),
+    "quarantine that nobody knows": edited("quarantine.json", lambda told: told.update(users={}, failed="x")),
+    "nobody asked for quarantine": without("quarantine.json"),
+    "nobody asked for service credentials": without("service-credentials.json"),
+    "a report that was downloaded": in_account(source="file"),
+    "a listing in place of the report": listed,
+    "an account that refused, and did not": refused,
+    "root keys that nobody asked for": in_account(root_keys_present=True),
+    "no request for the report": without_requests("iam:GetCredentialReport"),
+    "no request for tags": without_requests(TAGS),
+    "a request without what was asked": in_request(LISTS, params=None),
+    "a request that was denied, and answered": in_request(LISTS, outcome="AccessDenied"),
+    "a request that was answered, without an answer": in_request(LISTS, answer=None),
+    "a request of another id": in_request(TAGS, request_id="0" * 8),
+    "an answer to what has none": in_request("sts:AssumeRole", answer="<a/>"),
+    "another answer": in_answer(LISTS, "<Status>Active<", "<Status>Inactive<"),
+    "another last use": in_answer(USES, "<ServiceName>s3<", "<ServiceName>s4<"),
+    "an answer about another": exchanged,
+    "a list of another's keys": in_answer(LISTS, "<UserName>old<", "<UserName>leaked<"),
+    "an answer with a document type": in_request(TAGS, answer=BOMB),
+    "an answer in another alphabet": in_request(TAGS, answer="<?xml version='1.0' encoding='cp037'?><a/>"),
+    "an answer that is too long": in_request(TAGS, answer=f"<a>{' ' * (5 << 20)}</a>"),
+    "an answer that is none": in_request(TAGS, answer="no XML at all"),
+    "an answer of bytes": in_request(TAGS, answer="\udcff\udcfe"),
+    "what was asked is no question": in_request(TAGS, params=[1, [2]]),
+    "a request that is none": lambda place: (place / "requests.jsonl").write_text('{"attempt": 1}\n'),
+    "a request that is deep": lambda place: (place / "requests.jsonl").write_text('{"attempt": ' + "[" * 9999 + "\n"),
+}
+
+
+@pytest.fixture
+def run(run_folder: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "run"
+    shutil.copytree(run_folder, copy)
+    return copy
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_what_aws_did_not_say_is_found(run: Path, what: str) -> None:
+    """Whatever else is made anew to fit it: the account is named, and what of it."""
+    FORGED[what](run / "raw" / ACCOUNT)
+    with pytest.raises(BagError, match=ACCOUNT):
+        confirm_answered(run, NoProgress())
+
+
+def test_what_aws_said_is_what_it_said(run: Path) -> None:
+    """Both accounts that answered, and the one that refused."""
+    found = confirm_answered(run, NoProgress())
+    assert (found.accounts, found.not_kept) == (3, ())
