@@ -4,6 +4,7 @@ import filecmp
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -63,7 +64,7 @@ SPILL = "2GB"
 
 def write_parquet(tables: Mapping[Path, pd.DataFrame]) -> None:
     """Write tables, each to its path; raises OSError where the disk refuses."""
-    with _connection() as connection:
+    with _connection(rows=sum(map(len, tables.values()))) as connection:
         try:
             for path, frame in tables.items():
                 connection.from_df(frame).write_parquet(str(path))
@@ -77,7 +78,7 @@ def merge_parquet(parts: Sequence[Path], path: Path) -> None:
     Raises:
         OSError: the disk refuses.
     """
-    with _connection() as connection:
+    with _connection(*parts) as connection:
         try:
             rows = connection.read_parquet([str(part) for part in parts])
             rows.write_parquet(str(path), row_group_size=ROW_GROUP)
@@ -93,7 +94,7 @@ def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * 
     Raises:
         ValueError: the file is not there, is not Parquet, or lacks a column that every version has.
     """
-    with _connection() as connection:
+    with _connection(path) as connection:
         try:
             stored = connection.read_parquet(str(path))
             later = [f'CAST(NULL AS {_TYPES[dtype]}) AS "{name}"' for name, dtype in _LATER.items()]
@@ -106,7 +107,7 @@ def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * 
 
 def counted_rows(path: Path, where: str = "TRUE") -> int:
     """How many rows of a stored table meet a condition of SQL; ValueError where it is no such table."""
-    with _connection() as connection:
+    with _connection(path) as connection:
         try:
             connection.read_parquet(str(path)).create_view("rows")
             found = connection.execute(f"SELECT count(*) FROM rows WHERE {where}").fetchone()  # noqa: S608 - of our own
@@ -124,7 +125,7 @@ def differing_rows(one: Path, other: Path) -> int:
     """
     if filecmp.cmp(one, other, shallow=False):
         return 0
-    with _connection() as connection:
+    with _connection(one, other) as connection:
         try:
             for name, path in (("one", one), ("other", other)):
                 connection.read_parquet(str(path)).create_view(name)
@@ -154,24 +155,62 @@ def _disk_error(error: duckdb.IOException) -> OSError:
 
 
 @contextmanager
-def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    with (
-        tempfile.TemporaryDirectory(prefix="auditor-tables-") as spill,
-        duckdb.connect(
-            ":memory:",
-            config={
-                "autoinstall_known_extensions": "false",
-                "threads": "1",
-                "temp_directory": spill,
-                "max_temp_directory_size": SPILL,
-            },
-        ) as connection,
-    ):
-        connection.execute("SET TimeZone='UTC'; SET memory_limit='512MB'; SET preserve_insertion_order=true")
-        connection.execute("SET enable_progress_bar=false")  # it draws on stdout, where results belong
-        try:
+def _connection(*paths: Path, rows: int = 0) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for these files, or so many rows.
+
+    A database costs as much as writing a small table, and keeps the memory of a large one: small ones share this
+    thread's, and a large one has its own.
+    """
+    is_small = rows <= FEW_ROWS and sum(path.stat().st_size for path in paths if path.exists()) <= SMALL
+    try:
+        with _database() if not is_small else _shared() as connection:
+            connection.execute("SET TimeZone='UTC'; SET enable_progress_bar=false")  # which draws where results belong
             yield connection
-        except RuntimeError as error:
-            if INTERRUPTED in str(error):
-                raise KeyboardInterrupt from error
-            raise
+    except BaseException as error:
+        _here.process = 0  # whatever state it is in
+        if isinstance(error, RuntimeError) and INTERRUPTED in str(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+FEW_ROWS = 20_000
+
+SMALL = 1 << 20
+"""Bytes of tables that are small."""
+
+
+class _Here(threading.local):
+    database: duckdb.DuckDBPyConnection
+    process: int = 0
+    """The process that it was made in: a forked one has to make its own."""
+
+
+_here = _Here()
+
+
+def _shared() -> duckdb.DuckDBPyConnection:
+    if _here.process != os.getpid():
+        _here.database, _here.process = _opened(""), os.getpid()
+    return _here.database.cursor()
+
+
+@contextmanager
+def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+    with tempfile.TemporaryDirectory(prefix="auditor-tables-") as spill, _opened(spill) as connection:
+        yield connection
+
+
+def _opened(spill: str) -> duckdb.DuckDBPyConnection:
+    """A database in memory, which writes beside it into this folder; without one, nothing."""
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "threads": "1",
+            "temp_directory": spill,
+            "max_temp_directory_size": SPILL,
+            "memory_limit": "512MB",
+            "preserve_insertion_order": "true",
+            "enable_external_file_cache": "false",  # what was read is not read again
+        },
+    )
