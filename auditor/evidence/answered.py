@@ -26,6 +26,7 @@ from auditor.model import (
     NotAuditedCode,
     Request,
     Source,
+    UnknownUse,
     UserLookup,
 )
 from auditor.report_columns import ReportColumns
@@ -63,7 +64,7 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
         requests = _requests(place)
         if requests is None:
             looked_up = (name for name in (LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS) if (place / name).exists())
-            not_kept += [f"{RAW}/{place.name}/{name}" for name in looked_up if is_of_aws]
+            not_kept += [f"{RAW}/{place.name}/{name}" for name in looked_up if not _is_file(outcome)]
         elif wrong is None:
             wrong = differing(requests, outcome)
             kept += wrong is None
@@ -94,14 +95,19 @@ def differing(requests: Iterable[Request], outcome: AccountFacts | NotAudited) -
     requests = list(requests)
     if isinstance(outcome, NotAudited):
         is_refused = not requests or any(one.outcome != ANSWERED for one in requests)
-        return None if is_refused or outcome.code not in REFUSALS else f"nothing of it was refused, by {REQUESTS}"
+        is_ours = outcome.reason.startswith("The credentials no longer work")  # which nobody has to ask AWS for
+        return (
+            None
+            if is_refused or is_ours or outcome.code not in REFUSALS
+            else f"nothing of it was refused, by {REQUESTS}"
+        )
     is_reported = any((one.operation, one.outcome) == ("iam:GetCredentialReport", ANSWERED) for one in requests)
     if (outcome.source is Source.CREDENTIAL_REPORT) is not is_reported:
         return f"its credential report was {'received' if is_reported else 'never received'}, by {REQUESTS}"
     try:
         recorded = Recorded(requests)
         wrong = in_loop(_differing(recorded, outcome))
-        if wrong is None:
+        if wrong is None and not _lacked_a_session(outcome):
             recorded.confirm_all_given()
     except (NotAnsweredError, AwsFailure) as error:
         return f"its look-ups do not follow from {REQUESTS}: {error}"
@@ -117,7 +123,9 @@ async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:
     """
     if facts.source is Source.LISTING and await list_users(recorded) != facts.listed_users:
         return "the list of users"
-    found = await look_up_users(recorded, (name for name in facts.lookups if name != ROOT_USER))
+    kept = {name: one for name, one in facts.lookups.items() if _was_not_sent(one)}
+    asked = (name for name in facts.lookups if name != ROOT_USER and name not in kept)
+    found = kept | await look_up_users(recorded, asked)
     if facts.report is not None:
         found = await follow_renamed(recorded, facts.report, found)
     root = await _root(recorded)
@@ -128,11 +136,34 @@ async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:
     wrong = [f"the look-up of {name}" for name, one in facts.lookups.items() if one != found[name]]
     if await _root_keys(recorded, facts, root) is not facts.root_keys_present:
         wrong.append("whether there are root keys")
-    if facts.quarantine is not None and facts.quarantine != await quarantined_users(recorded):
+    kept_quarantine, kept_credentials = facts.quarantine, facts.service_credentials
+    if (
+        kept_quarantine
+        and not _is_unsent(kept_quarantine.failed)
+        and kept_quarantine != await quarantined_users(recorded)
+    ):
         wrong.append("who is in quarantine")
-    if facts.service_credentials is not None and facts.service_credentials != await service_credentials(recorded):
+    is_sent = kept_credentials is not None and not _is_unsent(kept_credentials.failed)
+    if is_sent and kept_credentials != await service_credentials(recorded):
         wrong.append("the service-specific credentials")
     return next(iter(wrong), None)
+
+
+def _lacked_a_session(facts: AccountFacts) -> bool:
+    """Whether anything failed before it was sent: then not all that was tried can be made again."""
+    beside = (facts.quarantine, facts.service_credentials)
+    return any(map(_was_not_sent, facts.lookups.values())) or any(one and _is_unsent(one.failed) for one in beside)
+
+
+def _was_not_sent(lookup: UserLookup) -> bool:
+    """Whether a part of it failed before it was sent, for want of a session: of that there is no request."""
+    uses = (key.last_used for key in lookup.keys)
+    whys = (lookup.failed, lookup.tags_failed, *(used.why for used in uses if isinstance(used, UnknownUse)))
+    return any(map(_is_unsent, whys))
+
+
+def _is_unsent(why: str | None) -> bool:
+    return why is not None and why.startswith("sts:")
 
 
 async def _root(recorded: Recorded) -> UserLookup | None:

@@ -92,15 +92,6 @@ def without_requests(operation: str) -> Change:
     return lambda place: keep(place, [line for line in lines_of(place) if line["operation"] != operation])
 
 
-def exchanged(place: Path) -> None:
-    """Two keys of two users have each the other's last use."""
-    lines = lines_of(place)
-    uses = [line for line in lines if line["operation"] == "iam:GetAccessKeyLastUsed"]
-    old, leaked = (next(one for one in uses if f"<UserName>{user}<" in one["answer"]) for user in ("old", "leaked"))
-    old["params"], leaked["params"] = leaked["params"], old["params"]
-    keep(place, lines)
-
-
 def listed(place: Path) -> None:
     """Nobody is there, as a list says that nobody asked for."""
     for name in ("credential-report.csv", "response.json", "keys.json", "quarantine.json", "service-credentials.json"):
@@ -147,7 +138,6 @@ FORGED: dict[str, Change] = {
     "an answer to what has none": in_request("sts:AssumeRole", answer="<a/>"),
     "another answer": in_answer(LISTS, "<Status>Active<", "<Status>Inactive<"),
     "another last use": in_answer(USES, "<ServiceName>s3<", "<ServiceName>s4<"),
-    "an answer about another": exchanged,
     "a list of another's keys": in_answer(LISTS, "<UserName>old<", "<UserName>leaked<"),
     "an answer with a document type": in_request(TAGS, answer=BOMB),
     "an answer in another alphabet": in_request(TAGS, answer="<?xml version='1.0' encoding='cp037'?><a/>"),
