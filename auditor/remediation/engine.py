@@ -282,7 +282,7 @@ class Engine:
                 return None  # the intent is open: what AWS shows settles it
             if self._tracked(tracked.item).made is not None:
                 return None  # there is a key whose secret is not stored
-            self._add(tracked, Event.RESULT, step=step.value, outcome="failed", why=str(failure))
+            self._add(tracked, Event.RESULT, step=step.value, intent=intent, outcome="failed", why=str(failure))
             return str(failure)
         except Exception:
             with suppress(AwsFailure, OutputError, ApprovalError):  # a key that nobody has the secret of does not stay
@@ -290,7 +290,7 @@ class Engine:
                     self._heal(self._tracked(tracked.item), hands)
             raise
         outcome = "failed" if "why" in result else "done"
-        self._add(tracked, Event.RESULT, step=step.value, outcome=outcome, **told, **result)
+        self._add(tracked, Event.RESULT, step=step.value, intent=intent, outcome=outcome, **told, **result)
         return result.get("why")
 
     def _done(self, tracked: Tracked, step: Step, live: Live, hands: Hands, intent: str) -> dict[str, str]:
@@ -333,11 +333,16 @@ class Engine:
         assert intent is not None
         step, live = Step(intent.told["step"]), hands.look()
         if live.user_id != tracked.item.user_id:
-            self._add(tracked, Event.RESULT, step=step.value, outcome="failed", why="the user is gone")
+            outcome = UNKNOWN if step in SHOWN else "failed"  # what was done to it before it went shows nowhere
+            self._settle(tracked, intent, outcome=outcome, why="the user is gone")
             return None
         if step is Step.CREATE:
             return self._heal_create(tracked, live, hands)
         return self._heal_other(tracked, step, live, hands.now())
+
+    def _settle(self, tracked: Tracked, intent: Row, **told: object) -> None:
+        """Write down what came of what was begun."""
+        self._add(tracked, Event.RESULT, step=intent.told["step"], intent=intent.told["intent"], **told)
 
     def _heal_other(self, tracked: Tracked, step: Step, live: Live, now: datetime) -> Decision | None:
         """These can be made again, so all that counts is whether AWS shows it as done, which may take a moment."""
@@ -360,16 +365,24 @@ class Engine:
                 is_done = False
         if not is_done and step in SHOWN and now - intent.at < SETTLES:
             return Wait(f"whether AWS did what was asked ({step.value}) is not known yet", intent.at + SETTLES)
-        told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
-        why = "what came of it was not known, and AWS shows that it was not done"
-        outcome = {"outcome": "done"} if is_done else {"outcome": "failed", "why": why}
-        on = self._ledger().switched_on.get(tracked.item.key.id)
-        is_gone_over = step is Step.REACTIVATE or (step is Step.DEACTIVATE and on is not None and on >= intent.at)
-        if not is_done and is_gone_over:
+        if self._is_gone_over(tracked, intent, step, is_done=is_done):
             why = f"whether it was done ({step.value}) is not known: AWS shows what was done to the key after it"
-            outcome = {"outcome": UNKNOWN, "why": why}
-        self._add(tracked, Event.RESULT, step=step.value, **outcome, **told)
+            self._settle(tracked, intent, outcome=UNKNOWN, why=why)
+        elif is_done:
+            told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
+            self._settle(tracked, intent, outcome="done", **told)
+        else:
+            why = "what came of it was not known, and AWS shows that it was not done"
+            self._settle(tracked, intent, outcome="failed", why=why)
         return None
+
+    def _is_gone_over(self, tracked: Tracked, intent: Row, step: Step, *, is_done: bool) -> bool:
+        """Whether somebody may have switched the key on or off since, so that AWS does not show what came of it."""
+        key = tracked.item.key.id
+        if step is Step.DEACTIVATE:
+            on = self._ledger().switched_on.get(key)
+            return on is not None and on >= intent.at
+        return step is Step.REACTIVATE and not (is_done and self._ledger().is_last_try(key, str(intent.told["intent"])))
 
     def _heal_create(self, tracked: Tracked, live: Live, hands: Hands) -> Decision | None:
         intent = tracked.intent
@@ -379,7 +392,7 @@ class Engine:
         if live.stored is not None and version in live.stored.versions:
             key = hands.stored_key(version)
             if key is not None and live.key(key) is not None:
-                self._add(tracked, Event.RESULT, step="create", outcome="done", key=key, version=version)
+                self._settle(tracked, intent, outcome="done", key=key, version=version)
                 return None
         if tracked.made is not None:
             return self._discard(tracked, tracked.made, hands, "its secret is stored nowhere")
@@ -392,7 +405,7 @@ class Engine:
         if not strangers:
             if age < SETTLES:
                 return Wait("whether a key was made is not known yet", intent.at + SETTLES)
-            self._add(tracked, Event.RESULT, step="create", outcome="failed", why="no key was made")
+            self._settle(tracked, intent, outcome="failed", why="no key was made")
             return None
         ours: list[str] = []
         with suppress(AwsFailure):
@@ -421,5 +434,6 @@ class Engine:
             return Ask("ORPHAN_KNOWN", f"{key_id} was made, {why}, and it cannot be deleted: {failure}")
         if tracked.discarded != "deleted":
             self._add(tracked, Event.DISCARDED, key=key_id, how="deleted", why=why)
-        self._add(tracked, Event.RESULT, step="create", outcome="failed", why=f"{key_id} was deleted again: {why}")
+        told = {"step": "create", "intent": intent, "outcome": "failed", "why": f"{key_id} was deleted again: {why}"}
+        self._add(tracked, Event.RESULT, **told)
         return None

@@ -182,6 +182,11 @@ class Ledger:
         """When keys were last switched on again by hand, or may have been, by their ids."""
         return {key: max(tries.values()) for key, tries in self._switched_on.items() if tries}
 
+    def is_last_try(self, key_id: str, intent: str) -> bool:
+        """Whether nobody tried to switch a key on again after this."""
+        tries = self._switched_on.get(key_id, {})
+        return not tries or next(reversed(tries)) == intent
+
     def about(self, key_id: str) -> list[Tracked]:
         """Items about a key, the latest first."""
         return [tracked for tracked in reversed(self.items.values()) if tracked.item.key.id == key_id]
@@ -224,7 +229,7 @@ class Ledger:
         if outcome == "failed":
             tries.pop(intent, None)
         elif outcome != UNKNOWN:
-            tries[intent] = row.at
+            tries[intent] = row.at  # of a try that is known its place stays, in the order of sending
 
 
 def fold(rows: Iterable[Row]) -> Ledger:
@@ -270,7 +275,7 @@ UNMADE: Mapping[str, Any] = {"made": None, "discarded": None}
 
 
 def _unsettled(tracked: Tracked, step: Step, intent: str | None) -> tuple[Row, ...]:
-    """What was begun and a result says nothing of: other steps, and other tries of the same, where it is of one try."""
+    """What was begun and a result says nothing of: other steps, and other tries of this one, where it says which."""
     return tuple(
         row for row in tracked.begun if row.told["step"] != step or intent not in {None, str(row.told["intent"])}
     )
@@ -301,8 +306,7 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
         changes |= {"was_begun": done.was_begun or not is_taken_back, **_after(step, row.at, told)}
         if ended is not None and step is Step.REACTIVATE:
             ended = "switched on again"
-    tried = told.get("intent") if told["outcome"] == "failed" else None  # what came off settles every try of it
-    settled = {"begun": _unsettled(tracked, step, tried), **(UNMADE if step is Step.CREATE else {})}
+    settled = {"begun": _unsettled(tracked, step, told.get("intent")), **(UNMADE if step is Step.CREATE else {})}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
 
 

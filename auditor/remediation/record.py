@@ -149,19 +149,20 @@ class _Story:
 def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
     """What was done to which key; None where nothing was changed."""
     item, step = before.item, Step(row.told["step"])
+    is_new = step in {Step.CREATE, Step.PUBLISH}
+    what = after.done.new_key if is_new else item.key.id
     if row.told["outcome"] == UNKNOWN and step in DONE:
-        return {"action": DONE[step], "access_key_id": item.key.id, "detail": NOT_KNOWN}
+        return {"action": DONE[step], "access_key_id": what, "detail": NOT_KNOWN}
     if row.told["outcome"] != "done":
         if step is not Step.CREATE or before.made is None or before.discarded == "deleted":
             return None  # that it was deleted again is told
         return {"action": "created", "access_key_id": before.made, "detail": f"not stored: {row.told['why']}"}
     if step not in DONE:
         return None
-    is_new = step in {Step.CREATE, Step.PUBLISH}
     read_from = f"read from {item.delivery.place}" if item.delivery else None
     return {
         "action": DONE[step],
-        "access_key_id": after.done.new_key if is_new else item.key.id,
+        "access_key_id": what,
         "detail": read_from if step in {Step.PUBLISH, Step.RESTORE} else None,
     }
 

@@ -38,6 +38,12 @@ def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
     if taken:
         what = f"The plan has items that are there already: {', '.join(taken)}."
         raise ApprovalError(what, where=plan.id, next_step="Nothing was done. Plan anew.")
+    for item in plan.items:
+        on = ledger.switched_on.get(item.key.id)
+        if on is not None and on >= plan.created_at and not item.makes_key:
+            what = f"{item.where}: the key was switched on by hand at {on:%Y-%m-%d %H:%M}Z, after it was planned."
+            step = "Nothing was done. Ask who needs it, and plan anew."
+            raise ApprovalError(what, where=plan.id, next_step=step)
     active = _seen_active(means, plan, ledger)
     for item in plan.items:
         why = next(_wrong(means, item, active.get(item.id)), None)

@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -110,29 +110,34 @@ def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], rea
         journal = opened[0] if opened and _is_told(entry, opened[0]) else None
         if journal is None:
             stack.close()
+        entry = replace(entry, failure=_refused(caller, key))
+        failure = entry.failure
+        if failure is not None and journal is None and is_definite(failure):
+            raise failure  # nothing was done that the journal would have to be waited for
         try:
-            run(set_key_status(caller, key.user, key.id, KeyStatus.ACTIVE))
-        except AwsFailure as failure:
-            if journal is not None and is_definite(failure):
-                with suppress(OutputError, ApprovalError):  # then the next tick finds out
-                    entry.end(journal, outcome="failed", why=str(failure))
-            raise
-        try:
-            try:
-                _told_after(stack, means, entry, caller, journal)
-            except (OutputError, ApprovalError):
-                if journal is None:
-                    raise
-                stack.close()  # a table that was asked but once, or is another's by now
-                _told_after(stack, means, entry, caller, None)
+            _tell(stack, means, entry, caller, journal)
         except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
-            if None in whose:
+            if failure is not None:
+                failure.add_note(f"The journal may not tell of it: look yourself whether {key.id} is active ({error})")
+            elif None in whose:
                 error.add_note(f"{key.id} was switched on all the same; look whether it still is when others are done.")
                 raise
-            is_aws = isinstance(error, AwsFailure)
-            left = "what applications read may not be moved back" if is_aws else "the journal may not tell of it"
-            log.warning("%s was switched on, but %s: %s", key.id, left, error)
+            else:
+                is_aws = isinstance(error, AwsFailure)
+                left = "what applications read may not be moved back" if is_aws else "the journal may not tell of it"
+                log.warning("%s was switched on, but %s: %s", key.id, left, error)
+        if failure is not None:
+            raise failure
         return key.id
+
+
+def _refused(caller: Caller, key: "_Key") -> AwsFailure | None:
+    """Switch a key on; why AWS did not do it, or may not have."""
+    try:
+        run(set_key_status(caller, key.user, key.id, KeyStatus.ACTIVE))
+    except AwsFailure as failure:
+        return failure
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +176,11 @@ def _key_meant(means: Means, ledger: Ledger | None, name: str, whose: tuple[str 
 def _item_about(key: _Key, ledger: Ledger) -> Tracked | None:
     """The last item about a key of this user; None where there is none."""
     found = next(iter(ledger.about(key.id)), None)
-    is_theirs = found is not None and (found.item.account_id, found.item.user) == (key.account_id, key.user)
-    return found if is_theirs else None
+    if found is None or found.item.account_id != key.account_id:
+        return None
+    return (
+        found if found.item.user.casefold() == key.user.casefold() else None
+    )  # IAM's names are one whatever their case
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +191,8 @@ class _Entry:
     intent: str
     by: str
     reason: str
+    failure: AwsFailure | None = None
+    """What AWS said instead of doing it."""
 
     def begin(self, journal: Journal) -> None:
         """It is about to be done, and nothing else is to be done about its item; raises as `Journal.add`."""
@@ -221,8 +231,19 @@ def _is_told(entry: _Entry, journal: Journal) -> bool:
     return True
 
 
+def _tell(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, journal: Journal | None) -> None:
+    """As `_told_after`; once more with patience, where a table was asked but once, or is another's by now."""
+    try:
+        _told_after(stack, means, entry, caller, journal)
+    except (OutputError, ApprovalError):
+        if journal is None:
+            raise
+        stack.close()
+        _told_after(stack, means, entry, caller, None)
+
+
 def _told_after(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, journal: Journal | None) -> None:
-    """Write down that a key was switched on; of an item: see that its key stays on, and is read again.
+    """Write down what came of it; of an item whose key is on: see that it stays so, and is read again.
 
     Args:
         stack: where a journal stays open.
@@ -236,7 +257,7 @@ def _told_after(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, j
         OutputError: it cannot be written.
         AwsFailure: what applications read cannot be moved back.
     """
-    key = entry.key
+    key, failure = entry.key, entry.failure
     if journal is None:
         if not means.has_journal:
             return
@@ -247,6 +268,10 @@ def _told_after(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, j
     said = {row.event for row in journal.rows if row.told.get("intent") == entry.intent}
     if not said & {Event.INTENT, Event.SWITCHING_ON}:
         entry.begin(journal)
+    if failure is not None:
+        if is_definite(failure):
+            entry.end(journal, outcome="failed", why=str(failure))
+        return  # else the next tick finds out
     tracked = key.tracked
     if tracked is not None:
         _keep_on(key, caller)
@@ -320,15 +345,16 @@ def _move_back(journal: Journal, hands: Hands, tracked: Tracked, why: Mapping[st
         return
     if tracked.begun_as(Step.PUBLISH) is not None:  # it came off, which nothing shows once it is taken back
         journal.add(tracked.plan_id, item.id, Event.RESULT, step=Step.PUBLISH.value, outcome="done")
-    step, keys = Step.RESTORE.value, [key.access_key_id for key in live.keys]
-    journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=uuid4().hex, keys=keys, **why)
+    step, intent, keys = Step.RESTORE.value, uuid4().hex, [key.access_key_id for key in live.keys]
+    journal.add(tracked.plan_id, item.id, Event.INTENT, step=step, intent=intent, keys=keys, **why)
     try:
         hands.publish(before, done.version)
     except AwsFailure as failure:
         if is_definite(failure):  # else the next tick sees what came of it
-            journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="failed", why=str(failure))
+            told = {"step": step, "intent": intent, "outcome": "failed", "why": str(failure)}
+            journal.add(tracked.plan_id, item.id, Event.RESULT, **told)
         raise
-    journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, outcome="done")
+    journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, intent=intent, outcome="done")
 
 
 def _is_suspect(tracked: Tracked) -> bool:

@@ -1,5 +1,7 @@
 """What the journal is told of a key that is switched on by hand: before it is done, and what came of it."""
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -496,20 +498,138 @@ def test_what_aws_shows_is_settled_before_what_a_person_is_asked(world: World, t
     assert [row.told["step"] for row in tracked(world, tmp_path, item).begun] == ["create"]
 
 
+NOT_KNOWN = "whether it was done is not known"
+
+
+def told_tries(world: World, folder: Path) -> list[tuple[object, ...]]:
+    """Reason, detail and intent of every time that a key was switched on."""
+    kept = means_of(world, folder).record(world.clock.now)
+    assert kept is not None
+    found = [one for one in records_of(kept.actions) if one["action"] == "reactivated"]
+    return sorted((one["basis"], one["detail"], one["intent"]) for one in found)
+
+
+def sent(world: World) -> list[str]:
+    """The intents of UpdateAccessKey, in the order of sending, each once."""
+    calls = [call.user_agent for call in world.cloud.call_log if call.action == "UpdateAccessKey"]
+    return list(dict.fromkeys(agent.rpartition("auditor-intent/")[2] for agent in calls))
+
+
 def test_each_try_is_told_with_its_own_intent_and_reason(world: World, tmp_path: Path) -> None:
-    """By which CloudTrail finds the call that did it."""
+    """By which CloudTrail finds the call that did it; what came of the first shows nowhere once the second was done."""
     item = switched_off(world, tmp_path, "user-33")
     world.fault = on("UpdateAccessKey", LostFault())
     with pytest.raises(AwsFailure):
         switch_on(means_of(world, tmp_path), item.id, NOBODYS, "first")
     world.fault = lambda _call: None
     switch_on(means_of(world, tmp_path), item.id, NOBODYS, "second")
-    kept = means_of(world, tmp_path).record(world.clock.now)
-    assert kept is not None
-    told = list(records_of(kept.actions))[-1]
-    trail = [call.user_agent for call in world.cloud.call_log if call.action == "UpdateAccessKey"]
-    assert told["basis"] == "second"
-    assert trail[-1].endswith(f"auditor-intent/{told['intent']}")
+    _, first, second = sent(world)
+    expected = [("first", NOT_KNOWN, first), ("second", None, second)]
+    assert told_tries(world, tmp_path) == expected
+    world.clock.pass_(minutes=5)
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    assert told_tries(world, tmp_path) == expected
+    assert tracked(world, tmp_path, item).begun == ()
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_of_two_tries_that_were_lost_aws_shows_the_last(world: World, tmp_path: Path, *, is_on: bool) -> None:
+    """Where it shows any: each is told all the same."""
+    item = switched_off(world, tmp_path, f"user-{35 + is_on}")
+    world.fault = on("UpdateAccessKey", LostFault())
+    for reason in ("first", "second"):
+        with pytest.raises(AwsFailure):
+            switch_on(means_of(world, tmp_path), item.id, NOBODYS, reason)
+    world.fault = lambda _call: None
+    if not is_on:
+        iam_backends[OTHER]["aws"].update_access_key(item.user, item.key.id, "Inactive")
+    world.clock.pass_(minutes=5)
+    for _ in range(2):
+        list(advance(means_of(world, tmp_path), lambda _: None))
+    _, first, second = sent(world)
+    told = None if is_on else NOT_KNOWN
+    assert told_tries(world, tmp_path) == [("first", NOT_KNOWN, first), ("second", told, second)]
+    assert tracked(world, tmp_path, item).begun == ()
+
+
+def test_what_was_done_to_a_user_that_is_gone_is_told_as_not_known(world: World, tmp_path: Path) -> None:
+    """Nothing shows it any more, and it may have been."""
+    item = switched_off(world, tmp_path, "user-37")
+    world.fault = on("UpdateAccessKey", LostFault())
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+    world.fault = lambda _call: None
+    world.delete_key(item.user, item.key.id)
+    iam_backends[OTHER]["aws"].delete_user(item.user)
+    world.clock.pass_(minutes=5)
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    assert told_actions(world, tmp_path) == [("deactivated", None), ("reactivated", NOT_KNOWN)]
+
+
+def test_a_refused_deactivation_is_not_what_somebody_else_did_later(world: World, tmp_path: Path) -> None:
+    """The key was switched on by hand in between: that it is inactive by now shows nothing of before."""
+    item = item_of(world, "user-38", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    world.fault = on("UpdateAccessKey", ErrorFault(500, "ServiceFailure"))
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    world.fault = lambda _call: None
+    switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+    world.clock.pass_(days=1)
+    iam_backends[OTHER]["aws"].update_access_key(item.user, item.key.id, "Inactive")
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    assert told_actions(world, tmp_path) == [("reactivated", None), ("deactivated", NOT_KNOWN)]
+    assert tracked(world, tmp_path, item).done.inactive_at is None
+
+
+@pytest.mark.parametrize("kind", [Kind.DELETE, Kind.DEACTIVATE])
+def test_an_answer_that_was_lost_while_somebody_had_the_journal_is_told_when_it_is_free(
+    world: World, tmp_path: Path, kind: Kind
+) -> None:
+    """Else the key would be deleted as if it had never been on."""
+    item = due_item(world, f"user-{39 + kind.rank}", kind).model_copy(update={"through": Kind.DELETE})
+    claim_signed(world, tmp_path, item)
+    world.fault = on("UpdateAccessKey", LostFault())
+    begun = threading.Event()
+
+    def tick_at_work() -> None:
+        with open_journal(tmp_path, lambda: world.clock.now):
+            begun.set()
+            time.sleep(1.5)
+
+    working = threading.Thread(target=tick_at_work)
+    working.start()
+    assert begun.wait(10)
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+    working.join()
+    state = tracked(world, tmp_path, item)
+    assert (state.done.held, [row.told["step"] for row in state.begun]) == ("needed", ["reactivate"])
+    assert told_actions(world, tmp_path)[-1] == ("reactivated", NOT_KNOWN)
+
+
+def test_a_name_in_another_case_is_the_same_user(world: World, tmp_path: Path) -> None:
+    """IAM takes it for that, and so is what is under way about the key held."""
+    item = due_item(world, "user-42", Kind.DEACTIVATE)
+    claim_signed(world, tmp_path, item)
+    users = iam_backends[OTHER]["aws"].users
+    users["User-42"] = users["user-42"]  # as IAM finds it
+    switch_on(means_of(world, tmp_path), item.key.id, (OTHER, "User-42"), "keep it on")
+    assert tracked(world, tmp_path, item).done.held == "keep it on"
+
+
+def test_a_plan_of_before_is_not_taken_after_a_rollback(world: World, tmp_path: Path) -> None:
+    """Somebody said that the key is needed, which its approvers did not know."""
+    item = switched_off(world, tmp_path, "user-43")
+    means = means_of(world, tmp_path)
+    switch_on(means, item.id, NOBODYS, "needed")
+    world.clock.pass_(minutes=1)
+    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "leaked", leaked=True)
+    plan = plan_for(means, subject_of(means, item.user, OTHER), wish, "ann@example.com")
+    admit(means, plan, means.ledger())
+    world.clock.pass_(minutes=1)
+    switch_on(means, item.id, NOBODYS, "keep it on")
+    with pytest.raises(ApprovalError, match="after it was planned"):
+        admit(means, plan, means.ledger())
 
 
 def test_one_release_settles_one_thing(world: World, tmp_path: Path) -> None:
