@@ -7,7 +7,7 @@ keys.json                 the live look-ups of single users, and of the root use
 quarantine.json           the users whom AWS put in quarantine
 service-credentials.json  the service-specific credentials of all users
 observed.json             what earlier runs saw of the account's inactive keys: not AWS's word, but judged by
-requests.jsonl            every request that was sent, a line each, and AWS's answers to look-ups: evidence, not judged
+requests.jsonl            every request, and AWS's answers to look-ups: evidence beside CloudTrail's, not judged
 account.json              the account, how it ended and what it took; written last, so that its presence means "done"
 """
 
@@ -143,6 +143,7 @@ def encode_requests(requests: Iterable[Request]) -> bytes:
             "request_id": request.request_id,
             "outcome": request.outcome,
             "why": request.why,
+            "failed_in": request.failed_in,
             "answer": None if request.answer is None else request.answer.decode("utf-8", "surrogateescape"),
         }
         for request in requests
@@ -169,6 +170,7 @@ def decode_requests(content: bytes) -> Iterator[Request]:
                 said.get("params"),
                 said.get("attempt", 1),
                 None if answer is None else answer.encode("utf-8", "surrogateescape"),
+                said.get("failed_in"),
             )
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"line {number} of {REQUESTS} is no request ({type(error).__name__}: {error})") from error

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 
 from auditor.aws.clients import Clients, CredentialSource, RenewableSource
@@ -13,7 +14,7 @@ from auditor.aws.failures import AwsFailure, Kind, failure_of
 from auditor.aws.spending import Ledger
 from auditor.aws.timing import Timing
 from auditor.aws.wire import Reach, Wire
-from auditor.model import ANSWERED
+from auditor.model import ANSWERED, Request
 
 log = logging.getLogger(__name__)
 
@@ -179,15 +180,15 @@ class Caller(Asker):
         operation = wire.operation(method)
         pace = self.clients.sts_pace if service == "sts" else self.ledger.pace
         gate = self.ledger.gate
+        is_kept = self.ledger.keeps_answers and is_look_up(service, method)
         try:
-            credentials = await self.credentials.frozen()
+            credentials = await self._credentials(operation, params if is_kept else None, tried)
             if pace:
                 await pace.wait(self.timing)
             if gate:
                 await gate.enter(self.ledger.urgency)
             try:
                 self.timing.go_on()  # what waited while the run was stopped is not sent any more
-                is_kept = self.ledger.keeps_answers and is_look_up(service, method)
                 request = self.ledger.sends(operation, self.timing.now(), params if is_kept else None, tried)
                 try:
                     answer, body = await wire.exchange(method, params, credentials, reach)
@@ -202,6 +203,17 @@ class Caller(Asker):
                     gate.leave()
         except BotoCoreError as error:
             raise failure_of(error, operation) from error
+
+    async def _credentials(self, operation: str, params: Mapping[str, Any] | None, tried: int) -> ReadOnlyCredentials:
+        """What signs a call; where there are none, the ledger has that the call was not sent."""
+        try:
+            return await self.credentials.frozen()
+        except (AwsFailure, BotoCoreError) as error:
+            failure = error if isinstance(error, AwsFailure) else failure_of(error, operation)
+            request = Request(self.timing.now(), operation, failure.request_id, failure.code, failure.message)
+            request.params, request.attempt, request.failed_in = params, tried, failure.operation
+            self.ledger.lacks(request)
+            raise
 
 
 def request_id(answer: Mapping[str, Any]) -> str | None:

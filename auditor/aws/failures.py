@@ -171,6 +171,10 @@ def answered_at(answer: Mapping[str, Any]) -> datetime | None:
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
+CANONICAL = "The Canonical String for this request"
+"""How what AWS says of a wrong signature goes on: with the headers that were signed, a session's token among them."""
+
+
 def refusal_of(answer: Mapping[str, Any], operation: str) -> AwsFailure:
     """The failure that a parsed answer tells of."""
     said = answer.get("Error", {})
@@ -179,4 +183,5 @@ def refusal_of(answer: Mapping[str, Any], operation: str) -> AwsFailure:
     kind = WIRE_CODES.get(code)
     if kind is None:
         kind = Kind.SERVICE if int(about.get("HTTPStatusCode", 0)) >= FIRST_SERVER_ERROR else Kind.OTHER
-    return AwsFailure(kind, operation, code, str(said.get("Message", "")), about.get("RequestId"), answered_at(answer))
+    message = str(said.get("Message", "")).partition(CANONICAL)[0].strip()
+    return AwsFailure(kind, operation, code, message, about.get("RequestId"), answered_at(answer))

@@ -44,13 +44,22 @@ class Recorded(Asker):
             NotAnsweredError: one has no answer though it was answered, or one that it cannot have.
         """
         self._kept: dict[str, deque[Request]] = defaultdict(deque)
+        seen: set[tuple[str, str]] = set()
         for request in requests:
+            if request.failed_in is not None and request.failed_in != request.operation:
+                is_so = request.outcome not in WIRE_CODES or (request.failed_in, request.outcome) in seen
+                _confirm(request, f"{request.failed_in} did not fail in its place", is_so=is_so)
+            else:
+                seen.add((request.operation, request.outcome))
             service, _, name = request.operation.partition(":")
             if not is_look_up(service, xform_name(name)):
                 _confirm(request, "it is no look-up", is_so=request.params is None and request.answer is None)
                 continue
             _confirm(request, "what was asked is not kept", is_so=request.params is not None)
-            is_answered = request.outcome == ANSWERED
+            is_named = request.operation != "iam:ListAccessKeys" or "UserName" in (request.params or {})
+            is_root = ("sts:AssumeRoot", ANSWERED) in seen
+            _confirm(request, "whose keys these are is not known", is_so=is_named or is_root)
+            is_answered = request.outcome == ANSWERED and request.failed_in is None
             _confirm(request, "it has no answer, or one in vain", is_so=is_answered is (request.answer is not None))
             self._kept[_name(request.operation, request.params or {})].append(request)
 
@@ -85,7 +94,7 @@ class Recorded(Asker):
         if last.answer is not None:
             return self._read(last, method, last.answer)
         kind = WIRE_CODES.get(last.outcome, Kind.OTHER)
-        raise AwsFailure(kind, operation, last.outcome, last.why or "", last.request_id)
+        raise AwsFailure(kind, last.failed_in or operation, last.outcome, last.why or "", last.request_id)
 
     def _read(self, request: Request, method: str, body: bytes) -> Mapping[str, Any]:
         """The answer; it has no document type, which would let it grow, and says whom it is about."""

@@ -83,7 +83,7 @@ class Ledger:
 
     counts: Counter[str] = field(default_factory=Counter)
     requests: list[Request] = field(default_factory=list)
-    """Every request, in the order of sending: as many of an operation as are counted."""
+    """Every request, in the order of sending: as many of an operation as are counted, and those that were not sent."""
     throttles: int = 0
     retries: int = 0
     pace: Pace | None = None
@@ -108,6 +108,10 @@ class Ledger:
         self.counts[operation] += 1
         self.requests.append(request)
         return request
+
+    def lacks(self, request: Request) -> None:
+        """A request cannot be sent, and is not counted."""
+        self.requests.append(request)
 
     def answered(self) -> None:
         """AWS answered."""

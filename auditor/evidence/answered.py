@@ -22,13 +22,15 @@ from auditor.model import (
     ANSWERED,
     ROOT_USER,
     AccountFacts,
+    ControlId,
     NotAudited,
     NotAuditedCode,
+    Policy,
     Request,
     Source,
-    UnknownUse,
     UserLookup,
 )
+from auditor.policy import asks
 from auditor.report_columns import ReportColumns
 
 REFUSALS = frozenset({NotAuditedCode.ACCESS_DENIED, NotAuditedCode.ROLE_REFUSED, NotAuditedCode.THROTTLED})
@@ -56,22 +58,36 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
     """
     places = sorted((run / RAW).iterdir())
     progress.phase("Holding look-ups against AWS's answers", len(places))
-    is_of_aws = load_manifest(run).caller_arn is not None
+    manifest = load_manifest(run)
+    is_of_aws = manifest.caller_arn is not None
     kept, not_kept = 0, []
     for place in places:
         outcome = read_result(run, place.name).outcome
-        wrong = "it came from a file, in a run that asked AWS" if is_of_aws and _is_file(outcome) else None
+        wrong = _unasked(outcome, manifest.policy) if is_of_aws else None
         requests = _requests(place)
         if requests is None:
             looked_up = (name for name in (LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS) if (place / name).exists())
             not_kept += [f"{RAW}/{place.name}/{name}" for name in looked_up if not _is_file(outcome)]
         elif wrong is None:
             wrong = differing(requests, outcome)
-            kept += wrong is None
+            kept += wrong is None and isinstance(outcome, AccountFacts)
         if wrong is not None:
             raise BagError(f"{RAW}/{place.name}: {wrong}")
         progress.advance()
     return Answered(kept, tuple(not_kept))
+
+
+def _unasked(outcome: AccountFacts | NotAudited, policy: Policy) -> str | None:
+    """What AWS was not asked, in a run that asked it; None where all was that the policy wants."""
+    if isinstance(outcome, NotAudited):
+        return None
+    wanted = {
+        "it came from a file, in a run that asked AWS": not _is_file(outcome),
+        "nobody asked who is in quarantine": outcome.quarantine or not asks(policy, ControlId.QUARANTINED_KEY),
+        "nobody asked for service-specific credentials": outcome.service_credentials
+        or not asks(policy, ControlId.SERVICE_CREDENTIAL_AGE),
+    }
+    return next((what for what, is_asked in wanted.items() if not is_asked), None)
 
 
 def _is_file(outcome: AccountFacts | NotAudited) -> bool:
@@ -95,19 +111,14 @@ def differing(requests: Iterable[Request], outcome: AccountFacts | NotAudited) -
     requests = list(requests)
     if isinstance(outcome, NotAudited):
         is_refused = not requests or any(one.outcome != ANSWERED for one in requests)
-        is_ours = outcome.reason.startswith("The credentials no longer work")  # which nobody has to ask AWS for
-        return (
-            None
-            if is_refused or is_ours or outcome.code not in REFUSALS
-            else f"nothing of it was refused, by {REQUESTS}"
-        )
+        return None if is_refused or outcome.code not in REFUSALS else f"nothing of it was refused, by {REQUESTS}"
     is_reported = any((one.operation, one.outcome) == ("iam:GetCredentialReport", ANSWERED) for one in requests)
     if (outcome.source is Source.CREDENTIAL_REPORT) is not is_reported:
         return f"its credential report was {'received' if is_reported else 'never received'}, by {REQUESTS}"
     try:
         recorded = Recorded(requests)
         wrong = in_loop(_differing(recorded, outcome))
-        if wrong is None and not _lacked_a_session(outcome):
+        if wrong is None:
             recorded.confirm_all_given()
     except (NotAnsweredError, AwsFailure) as error:
         return f"its look-ups do not follow from {REQUESTS}: {error}"
@@ -123,9 +134,7 @@ async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:
     """
     if facts.source is Source.LISTING and await list_users(recorded) != facts.listed_users:
         return "the list of users"
-    kept = {name: one for name, one in facts.lookups.items() if _was_not_sent(one)}
-    asked = (name for name in facts.lookups if name != ROOT_USER and name not in kept)
-    found = kept | await look_up_users(recorded, asked)
+    found = await look_up_users(recorded, (name for name in facts.lookups if name != ROOT_USER))
     if facts.report is not None:
         found = await follow_renamed(recorded, facts.report, found)
     root = await _root(recorded)
@@ -136,34 +145,11 @@ async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:
     wrong = [f"the look-up of {name}" for name, one in facts.lookups.items() if one != found[name]]
     if await _root_keys(recorded, facts, root) is not facts.root_keys_present:
         wrong.append("whether there are root keys")
-    kept_quarantine, kept_credentials = facts.quarantine, facts.service_credentials
-    if (
-        kept_quarantine
-        and not _is_unsent(kept_quarantine.failed)
-        and kept_quarantine != await quarantined_users(recorded)
-    ):
+    if facts.quarantine is not None and facts.quarantine != await quarantined_users(recorded):
         wrong.append("who is in quarantine")
-    is_sent = kept_credentials is not None and not _is_unsent(kept_credentials.failed)
-    if is_sent and kept_credentials != await service_credentials(recorded):
+    if facts.service_credentials is not None and facts.service_credentials != await service_credentials(recorded):
         wrong.append("the service-specific credentials")
     return next(iter(wrong), None)
-
-
-def _lacked_a_session(facts: AccountFacts) -> bool:
-    """Whether anything failed before it was sent: then not all that was tried can be made again."""
-    beside = (facts.quarantine, facts.service_credentials)
-    return any(map(_was_not_sent, facts.lookups.values())) or any(one and _is_unsent(one.failed) for one in beside)
-
-
-def _was_not_sent(lookup: UserLookup) -> bool:
-    """Whether a part of it failed before it was sent, for want of a session: of that there is no request."""
-    uses = (key.last_used for key in lookup.keys)
-    whys = (lookup.failed, lookup.tags_failed, *(used.why for used in uses if isinstance(used, UnknownUse)))
-    return any(map(_is_unsent, whys))
-
-
-def _is_unsent(why: str | None) -> bool:
-    return why is not None and why.startswith("sts:")
 
 
 async def _root(recorded: Recorded) -> UserLookup | None:

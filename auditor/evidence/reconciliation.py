@@ -246,19 +246,19 @@ def _requests(run: Path, told: Mapping[str, Any]) -> Iterator[Total]:
 
 FIRST_FIELDS = frozenset({"at", "operation", "request_id", "outcome"})
 
-REQUEST_FIELDS = (FIRST_FIELDS, FIRST_FIELDS | {"params", "attempt", "why", "answer"})
+REQUEST_FIELDS = (FIRST_FIELDS, FIRST_FIELDS | {"params", "attempt", "why", "failed_in", "answer"})
 """What a line of requests has: by the first versions, and since answers are kept with them."""
 
 
 def _operations(path: Path) -> Counter[str]:
-    """Requests of a file by operation; each has one, and an id, or none where no answer came."""
+    """Requests of a file that were sent, by operation; each has one, and an id, or none where no answer came."""
     found: Counter[str] = Counter()
     for line in path.read_text(encoding="utf-8").splitlines():
         said = json.loads(line)
         if set(said) not in REQUEST_FIELDS or not isinstance(said["request_id"], str | None):
             raise ValueError(f"{path.name} has a line that is no request")
-        found[str(said["operation"])] += 1
-    return found
+        found[str(said["operation"])] += said.get("failed_in") is None
+    return +found
 
 
 def _are_counted(place: Path) -> bool:

@@ -163,7 +163,7 @@ def _connection(*paths: Path, rows: int = 0) -> Iterator[duckdb.DuckDBPyConnecti
     """
     is_small = rows <= FEW_ROWS and sum(path.stat().st_size for path in paths if path.exists()) <= SMALL
     try:
-        with _database() if not is_small else _shared() as connection:
+        with _shared() if is_small else _database() as connection:
             connection.execute("SET TimeZone='UTC'; SET enable_progress_bar=false")  # which draws where results belong
             yield connection
     except BaseException as error:

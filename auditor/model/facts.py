@@ -290,7 +290,10 @@ UNANSWERED = "Unanswered"
 
 @dataclass(slots=True)
 class Request:
-    """One request as it was sent to AWS, and what came of it: told when it is known, in the order of sending."""
+    """One request as it was sent to AWS, and what came of it: told when it is known, in the order of sending.
+
+    So is one that was to be sent, and was not for want of credentials.
+    """
 
     at: datetime
     operation: str
@@ -307,6 +310,8 @@ class Request:
     """How often it was tried by then, by whoever asked."""
     answer: bytes | None = None
     """The body of AWS's answer as it came, where it is kept."""
+    failed_in: str | None = None
+    """What failed in its place, such as "sts:AssumeRole", where it was not sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,8 +177,8 @@ class Hands:
 
     async def _look(self, reading: Caller, store: SecretStore | AgeFiles | None) -> Live:
         item = self.item
-        asked = {"with_groups": bool(self.protection.groups), "rotates": item.makes_key, "own": item.own}
-        seen = await see(reading, item.account_id, item.user, **asked)
+        groups = bool(self.protection.groups)
+        seen = await see(reading, item.account_id, item.user, with_groups=groups, rotates=item.makes_key, own=item.own)
         if seen is None:
             return Live(None)
         person, keys = seen

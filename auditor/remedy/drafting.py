@@ -84,8 +84,8 @@ def look(
     """
     groups = bool(means.config.remediation.protected.groups)
     reading = accounts.caller(candidate.account_id, None, own=candidate.is_own)
-    asked = {"with_groups": groups, "rotates": candidate.kind is Kind.ROTATE, "own": candidate.is_own}
-    found = run(see(reading, candidate.account_id, candidate.user, **asked))
+    rotates, own = candidate.kind is Kind.ROTATE, candidate.is_own
+    found = run(see(reading, candidate.account_id, candidate.user, with_groups=groups, rotates=rotates, own=own))
     if found is None:
         return None
     stored = None

@@ -202,3 +202,16 @@ def test_a_caller_that_only_reads_sends_nothing_else(start_cloud: StartCloud, vi
         with pytest.raises(AwsFailure, match="nothing is changed"):
             run(caller.call(service, method))
     assert len(cloud.call_log) == before
+
+
+def test_what_aws_says_of_a_wrong_signature_tells_no_token(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:
+    """It has the headers that were signed, which would stand in reports and files of requests."""
+    canonical = "The Canonical String for this request should have been 'x-amz-security-token:T0K'"
+    said = f"The signature does not match. {canonical}"
+    fault = ErrorFault(403, "SignatureDoesNotMatch", said)
+    cloud = start_cloud(SEED, fault=lambda call: fault if call.action == "ListUsers" else None)
+    caller = caller_of(cloud, virtual_time)
+    with pytest.raises(AwsFailure) as failure:
+        run(caller.call("iam", "list_users"))
+    assert failure.value.message == "The signature does not match."
+    assert "T0K" not in f"{failure.value!r}{caller.ledger.requests}"

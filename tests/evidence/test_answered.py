@@ -112,6 +112,16 @@ def refused(place: Path) -> None:
     edited("account.json", change)(place)
 
 
+def whole(*changes: Change) -> Change:
+    """All of these."""
+
+    def change(place: Path) -> None:
+        for one in changes:
+            one(place)
+
+    return change
+
+
 TAGS, LISTS, USES = "iam:ListUserTags", "iam:ListAccessKeys", "iam:GetAccessKeyLastUsed"
 BOMB = "<!DOCTYPE a [<!ENTITY b 'c'>]><a/>"
 FORGED: dict[str, Change] = {
@@ -125,6 +135,15 @@ FORGED: dict[str, Change] = {
     "quarantine that nobody knows": edited("quarantine.json", lambda told: told.update(users={}, failed="x")),
     "nobody asked for quarantine": without("quarantine.json"),
     "nobody asked for service credentials": without("service-credentials.json"),
+    "nobody asked for quarantine, nor was anything answered": whole(
+        without("quarantine.json"),
+        without_requests("iam:ListPolicies"),
+        without_requests("iam:ListEntitiesForPolicy"),
+    ),
+    "keys of nobody knows whom": in_request(LISTS, params={}),
+    "a session that nobody asked for": in_request(
+        TAGS, failed_in="sts:AssumeRole", outcome="AccessDenied", answer=None
+    ),
     "a report that was downloaded": in_account(source="file"),
     "a listing in place of the report": listed,
     "an account that refused, and did not": refused,
@@ -166,6 +185,20 @@ def test_what_aws_did_not_say_is_found(run: Path, what: str) -> None:
 
 
 def test_what_aws_said_is_what_it_said(run: Path) -> None:
-    """Both accounts that answered, and the one that refused."""
+    """Both accounts that answered; the one that refused has no look-ups."""
     found = confirm_answered(run, NoProgress())
-    assert (found.accounts, found.not_kept) == (3, ())
+    assert (found.accounts, found.not_kept) == (2, ())
+
+
+@pytest.mark.parametrize("is_of_aws", [True, False])
+def test_an_account_without_answers_is_named(run: Path, *, is_of_aws: bool) -> None:
+    """Whatever the run says of who called; nothing else shows that these look-ups are AWS's."""
+    if not is_of_aws:
+        told = json.loads((run / "run.json").read_bytes())
+        (run / "run.json").write_text(json.dumps({**told, "caller_arn": None}))
+    (run / "raw" / ACCOUNT / "requests.jsonl").unlink()
+    of_user("old", keys=[])(run / "raw" / ACCOUNT)
+    found = confirm_answered(run, NoProgress())
+    assert found.accounts == 1
+    expected = {f"raw/{ACCOUNT}/{name}.json" for name in ("keys", "quarantine", "service-credentials")}
+    assert set(found.not_kept) == expected

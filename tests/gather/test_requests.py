@@ -3,13 +3,20 @@
 import json
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import NoCredentialsError
+from moto.iam.models import iam_backends
 
 from auditor import answers
+from auditor.aws.calls import Caller
+from auditor.aws.clients import Clients
+from auditor.aws.failures import AwsFailure
 from auditor.aws.identity import Via
+from auditor.aws.loop import run
 from auditor.aws.timing import Timing
 from auditor.config import AccountsConfig, AccountSource
 from auditor.demo import (
@@ -24,10 +31,11 @@ from auditor.demo import (
     RoleSeed,
     UserSeed,
 )
+from auditor.evidence.answered import differing
 from auditor.gather import audit_account, resolve_scope
-from auditor.model import Account, NotAuditedCode, UsedAt
+from auditor.model import Account, AccountFacts, NotAudited, NotAuditedCode, UsedAt
 from tests.builders import ago
-from tests.conftest import MemoryStore, StartCloud, VirtualTime, connect, settings_for
+from tests.conftest import MemoryStore, StartCloud, VirtualTime, audited_account, connect, settings_for
 
 MAIN, OTHER = "111111111111", "222222222222"
 OLD = tuple(
@@ -62,7 +70,7 @@ def test_every_request_has_a_line_in_the_order_of_sending(lines: Audit) -> None:
     """When it was sent, what was asked, under which id AWS has it, and that it was answered; no id occurs twice."""
     found = lines()
     assert [line["operation"] for line in found[:2]] == ["sts:AssumeRole", "iam:GenerateCredentialReport"]
-    names = ["at", "operation", "params", "attempt", "request_id", "outcome", "why", "answer"]
+    names = ["at", "operation", "params", "attempt", "request_id", "outcome", "why", "failed_in", "answer"]
     assert all(list(line) == names for line in found)
     assert {line["outcome"] for line in found} <= {"ok", "ReportInProgress", "ReportNotPresent"}
     assert len({line["request_id"] for line in found} - {None}) == len(found)
@@ -172,3 +180,73 @@ def test_no_credential_is_ever_in_it(lines: Audit, store: MemoryStore) -> None:
     told = next(line for line in found if line["params"] == {"UserName": "ann"})
     assert "<UserName>ann</UserName>" in told["answer"]
     assert f"<RequestId>{told['request_id']}</RequestId>" in told["answer"]
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_what_could_not_be_sent_for_want_of_a_session_is_told(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime, status: int
+) -> None:
+    """It is no request, and not counted; what failed in its place is, and the look-up's failure follows from both."""
+    code = "AccessDenied" if status == 403 else "ServiceUnavailable"
+    is_over = False
+
+    def fault(call: Call) -> Fault | None:
+        nonlocal is_over
+        if call.action == "ListAccessKeys" and call.params["UserName"] == "ann" and not is_over:
+            is_over = True
+            return ErrorFault(403, "ExpiredToken")
+        return ErrorFault(status, code) if is_over and call.action == "AssumeRole" else None
+
+    cloud = start_cloud(SEED, fault=fault)
+    account = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
+    result = audited_account(account, settings_for(cloud, store, virtual_time), store)
+    assert isinstance(result.outcome, AccountFacts)
+    assert str(result.outcome.lookups["ann"].failed).startswith(f"sts:AssumeRole: {code}")
+    found = [json.loads(line) for line in store.files[OTHER, answers.REQUESTS].splitlines()]
+    unsent = [line for line in found if line["failed_in"] is not None]
+    assert {(line["operation"], line["failed_in"], line["outcome"]) for line in unsent} >= {
+        ("iam:ListAccessKeys", "sts:AssumeRole", code)
+    }
+    assert Counter(line["operation"] for line in found if line["failed_in"] is None) == result.spent.calls
+    assert len(found) - len(unsent) == len(cloud.call_log)
+
+
+def test_a_user_may_be_renamed_between_its_keys_and_their_use(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime
+) -> None:
+    """AWS's two answers name two users, and both are right."""
+
+    def rename(call: Call) -> None:
+        users = iam_backends[OTHER]["aws"].users
+        if call.action == "GetAccessKeyLastUsed" and "ann" in users:
+            iam_backends[OTHER]["aws"].update_user("ann", None, "anna")
+
+    cloud = start_cloud(SEED, fault=rename)
+    account = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
+    result = audited_account(account, settings_for(cloud, store, virtual_time), store)
+    assert isinstance(result.outcome, AccountFacts)
+    said = store.files[OTHER, answers.REQUESTS].decode()
+    assert "<UserName>ann</UserName>" in said
+    assert "<UserName>anna</UserName>" in said
+
+
+def test_credentials_that_run_out_are_told_without_a_request(
+    start_cloud: StartCloud, virtual_time: VirtualTime
+) -> None:
+    """A login that is over: nothing more is sent, and nothing is counted."""
+
+    @dataclass
+    class Over:
+        async def frozen(self) -> ReadOnlyCredentials:
+            raise NoCredentialsError
+
+    clients = Clients(connect(start_cloud(SEED)))
+    caller = Caller(clients, Over(), "aws", virtual_time.timing)
+    caller.ledger.keeps_answers = True
+    with pytest.raises(AwsFailure):
+        run(caller.call("iam", "list_users"))
+    (request,) = caller.ledger.requests
+    assert (request.outcome, request.failed_in, request.params) == ("NoCredentialsError", "iam:ListUsers", {})
+    assert not caller.counts
+    refused = NotAudited(NotAuditedCode.ACCESS_DENIED, "The credentials no longer work.", "Renew them.")
+    assert differing([request], refused) is None
