@@ -178,9 +178,8 @@ def _item_about(key: _Key, ledger: Ledger) -> Tracked | None:
     found = next(iter(ledger.about(key.id)), None)
     if found is None or found.item.account_id != key.account_id:
         return None
-    return (
-        found if found.item.user.casefold() == key.user.casefold() else None
-    )  # IAM's names are one whatever their case
+    is_theirs = found.item.user.casefold() == key.user.casefold()  # names of IAM are one whatever their case
+    return found if is_theirs else None
 
 
 @dataclass(frozen=True, slots=True)
