@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from types import UnionType
 from typing import Any, assert_never
 
 from auditor.credential_report import parse_credential_report
@@ -58,6 +59,14 @@ OBSERVED = "observed.json"
 
 REQUESTS = "requests.jsonl"
 """Also the name of the run's own, beside run.json: what was sent to find the accounts."""
+
+REQUEST_TYPES: Mapping[str, UnionType | type] = {
+    **dict.fromkeys(("at", "operation", "outcome"), str),
+    **dict.fromkeys(("request_id", "why", "answer", "failed_in"), str | None),
+    "params": dict | None,
+    "attempt": int | None,
+}
+"""What a line of requests holds; the first versions had neither what was asked nor what was answered."""
 
 SCHEMA = "auditor.account/1"
 
@@ -159,21 +168,27 @@ def decode_requests(content: bytes) -> Iterator[Request]:
     """
     for number, line in enumerate(content.decode("ascii").splitlines(), 1):
         try:
-            said = json.loads(line)
-            answer = said.get("answer")
-            yield Request(
-                datetime.fromisoformat(said["at"]),
-                said["operation"],
-                said["request_id"],
-                said["outcome"],
-                said.get("why"),
-                said.get("params"),
-                said.get("attempt", 1),
-                None if answer is None else answer.encode("utf-8", "surrogateescape"),
-                said.get("failed_in"),
-            )
+            yield _request(json.loads(line))
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise ValueError(f"line {number} of {REQUESTS} is no request ({type(error).__name__}: {error})") from error
+
+
+def _request(said: Mapping[str, Any]) -> Request:
+    strange = next((name for name, kind in REQUEST_TYPES.items() if not isinstance(said.get(name), kind)), None)
+    if strange is not None:
+        raise ValueError(f"{strange} is {said.get(strange)!r:.20}")
+    answer = said.get("answer")
+    return Request(
+        datetime.fromisoformat(said["at"]),
+        said["operation"],
+        said["request_id"],
+        said["outcome"],
+        said.get("why"),
+        said.get("params"),
+        said.get("attempt") or 1,
+        None if answer is None else answer.encode("utf-8", "surrogateescape"),
+        said.get("failed_in"),
+    )
 
 
 def encode_account(result: AccountResult) -> bytes:

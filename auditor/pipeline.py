@@ -281,7 +281,7 @@ def _gather(request: AuditRequest, paths: Sequence[Path], writer: RunWriter, pro
         found,
         policy_units=policy_units(request.config.to_policy()),
     )
-    in_scope = {account.id for account in scope.accounts}
+    in_scope = {account.id: account for account in scope.accounts}
     done = take_over(request.resumed, writer.folder, in_scope) if request.resumed else ()
     writer.keep(REQUESTS, encode_requests(scope.requests))
     audited = {receipt.account.id for receipt in done}

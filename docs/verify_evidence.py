@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-bag, public_key = Path(sys.argv[1]), load_pem_public_key(Path(sys.argv[2]).read_bytes())
-
 
 def require(holds, what):
     if not holds:
         sys.exit(f"NOT VERIFIED: {what}")
 
 
+require(sys.argv[2:] and Path(sys.argv[2]).is_file(), f"name a bundle and a key that is there.\n\n{__doc__}")
+bag, public_key = Path(sys.argv[1]), load_pem_public_key(Path(sys.argv[2]).read_bytes())
 require((bag / "attestation.intoto.json").is_file(), "this is no folder of a signed bundle (unpack an archive first)")
 
 
@@ -33,8 +33,7 @@ def sha256(name):
 
 
 def manifest(name):
-    lines = (bag / name).read_text().splitlines()
-    return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+    return {path: digest for digest, path in (line.split("  ", 1) for line in (bag / name).read_text().splitlines())}
 
 
 listed = manifest("manifest-sha256.txt") | manifest("tagmanifest-sha256.txt")

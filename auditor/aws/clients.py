@@ -32,6 +32,9 @@ from auditor.errors import UsageError
 REGIONS: Mapping[str, str] = {"aws": "us-east-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
 """A Region of each partition where IAM can be called (AWS: IAM endpoints)."""
 
+CREDENTIALS = "credentials"
+"""What fails, in the place of an operation, where the caller's own credentials cannot be had."""
+
 
 class CredentialSource(Protocol):
     """Gives the credentials that sign the next call."""
@@ -124,9 +127,9 @@ class AmbientCredentials:
                 return await asyncio.to_thread(self.found.get_frozen_credentials)
             return self.found.get_frozen_credentials()
         except ClientError as error:  # of the role, the login or the token that they come from
-            raise refusal_of(error.response, "credentials") from error
+            raise refusal_of(error.response, CREDENTIALS) from error
         except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise AwsFailure(Kind.NO_CREDENTIALS, "credentials", type(error).__name__, str(error)) from error
+            raise AwsFailure(Kind.NO_CREDENTIALS, CREDENTIALS, type(error).__name__, str(error)) from error
 
 
 class Clients:
@@ -216,11 +219,11 @@ class Clients:
         except (ProfileNotFound, ConfigParseError) as error:
             raise UsageError(str(error), next_step="Check --profile and the files under ~/.aws.") from error
         except BotoCoreError as error:
-            raise failure_of(error, "credentials") from error
+            raise failure_of(error, CREDENTIALS) from error
         except ClientError as error:
-            raise refusal_of(error.response, "credentials") from error
+            raise refusal_of(error.response, CREDENTIALS) from error
         except (OSError, ValueError, KeyError) as error:  # of a credential process or a token file
-            raise AwsFailure(Kind.NO_CREDENTIALS, "credentials", type(error).__name__, str(error)) from error
+            raise AwsFailure(Kind.NO_CREDENTIALS, CREDENTIALS, type(error).__name__, str(error)) from error
         return AmbientCredentials(found)
 
     @property

@@ -7,14 +7,15 @@ was asked; and whoever asks has to ask for all that there is.
 import json
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
+import botocore.exceptions
 import botocore.session
-from botocore import xform_name
 
 from auditor.aws.calls import Asker, is_look_up, request_id
+from auditor.aws.clients import CREDENTIALS
 from auditor.aws.failures import WIRE_CODES, AwsFailure, Kind
 from auditor.aws.wire import Answers
 from auditor.model import ANSWERED, Request
@@ -23,6 +24,10 @@ LONGEST = 4 << 20
 """Bytes of an answer; AWS's largest page, of 1,000 entries, has less than one million."""
 
 PROLOGUE = re.compile(rb"""<\?xml version=["']1\.0["'](?: encoding=["'][Uu][Tt][Ff]-8["'])?\?>""")
+
+
+ENTERING = frozenset({"sts:AssumeRole", "sts:AssumeRoot"})
+"""What may fail in the place of a request that needs a session."""
 
 
 class NotAnsweredError(Exception):
@@ -34,33 +39,51 @@ def _answers() -> Answers:
     return Answers(botocore.session.Session().get_service_model("iam"))
 
 
+@cache
+def _look_ups() -> frozenset[str]:
+    """The operations whose answers are kept, as requests name them."""
+    methods = _answers().operations
+    return frozenset(_answers().operation(method) for method in methods if is_look_up("iam", method))
+
+
+Ended = tuple[str, str]
+"""An operation, and the code that a request ended with."""
+
+
 class Recorded(Asker):
     """One account's answers. Each is given once, in the order in which they came: who asked twice had two."""
 
-    def __init__(self, requests: Iterable[Request]) -> None:
+    def __init__(self, requests: Iterable[Request], elsewhere: Callable[[], Collection[Ended]] = tuple) -> None:
         """The account's requests in the order of sending.
+
+        Args:
+            requests: the requests.
+            elsewhere: how other requests of the run ended. Accounts that are entered by way of the same first role
+                share its requests, and one of them has them.
 
         Raises:
             NotAnsweredError: one has no answer though it was answered, or one that it cannot have.
         """
+        requests = list(requests)
         self._kept: dict[str, deque[Request]] = defaultdict(deque)
-        seen: set[tuple[str, str]] = set()
+        sent = {(one.operation, one.outcome) for one in requests if one.failed_in is None}
+        ids: set[str] = set()
         for request in requests:
-            if request.failed_in is not None and request.failed_in != request.operation:
-                is_so = request.outcome not in WIRE_CODES or (request.failed_in, request.outcome) in seen
+            if request.failed_in is not None:
+                is_so = _is_unsent(request, sent, elsewhere)
                 _confirm(request, f"{request.failed_in} did not fail in its place", is_so=is_so)
-            else:
-                seen.add((request.operation, request.outcome))
-            service, _, name = request.operation.partition(":")
-            if not is_look_up(service, xform_name(name)):
+            if request.operation not in _look_ups():
                 _confirm(request, "it is no look-up", is_so=request.params is None and request.answer is None)
                 continue
             _confirm(request, "what was asked is not kept", is_so=request.params is not None)
             is_named = request.operation != "iam:ListAccessKeys" or "UserName" in (request.params or {})
-            is_root = ("sts:AssumeRoot", ANSWERED) in seen
+            is_root = ("sts:AssumeRoot", ANSWERED) in sent
             _confirm(request, "whose keys these are is not known", is_so=is_named or is_root)
             is_answered = request.outcome == ANSWERED and request.failed_in is None
             _confirm(request, "it has no answer, or one in vain", is_so=is_answered is (request.answer is not None))
+            if is_answered and request.request_id is not None:
+                _confirm(request, "another was answered under its id", is_so=request.request_id not in ids)
+                ids.add(request.request_id)
             self._kept[_name(request.operation, request.params or {})].append(request)
 
     def confirm_all_given(self) -> None:
@@ -101,18 +124,39 @@ class Recorded(Asker):
         content = PROLOGUE.sub(b"", body, count=1)
         is_plain = len(body) <= LONGEST and b"<!" not in content and b"<?" not in content
         _confirm(request, "its answer is none of AWS's", is_so=is_plain)
-        answer = _answers().read(method, 200, {}, body)
+        try:
+            answer = _answers().read(method, 200, {}, body)
+        except AwsFailure as failure:  # it would have been kept as that, and no answer
+            raise _wrong(request, "its answer is none of AWS's") from failure
         _confirm(request, "its answer is another's", is_so=request_id(answer) == request.request_id)
         asked = request.params or {}
         for entry in answer.get("AccessKeyMetadata", ()):
-            user = entry.get("UserName")
-            _confirm(request, f"its answer is about {user}", is_so="UserName" not in asked or user == asked["UserName"])
+            user = str(entry.get("UserName"))
+            is_theirs = "UserName" not in asked or user.casefold() == str(asked["UserName"]).casefold()
+            _confirm(request, f"its answer is about {user}", is_so=is_theirs)
         return answer
+
+
+def _is_unsent(request: Request, sent: Collection[Ended], elsewhere: Callable[[], Collection[Ended]]) -> bool:
+    """Whether something failed in the place of a request that was not sent, as it says.
+
+    Where a role, a login or a program gives the caller's own credentials, botocore asks, and no request is kept.
+    """
+    failed_in, code = str(request.failed_in), request.outcome
+    if failed_in == CREDENTIALS:
+        return True
+    if failed_in in ENTERING:
+        return code not in WIRE_CODES or (failed_in, code) in sent or (failed_in, code) in elsewhere()
+    return failed_in == request.operation and hasattr(botocore.exceptions, code)
 
 
 def _confirm(request: Request, what: str, *, is_so: bool) -> None:
     if not is_so:
-        raise NotAnsweredError(f"{request.operation} of {request.at.isoformat()} ({request.request_id}): {what}")
+        raise _wrong(request, what)
+
+
+def _wrong(request: Request, what: str) -> NotAnsweredError:
+    return NotAnsweredError(f"{request.operation} of {request.at.isoformat()} ({request.request_id}): {what}")
 
 
 def _name(operation: str, params: Mapping[str, Any]) -> str:

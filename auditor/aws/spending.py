@@ -128,7 +128,8 @@ class Ledger:
     def take_over(self, other: "Ledger") -> None:
         """Count what the other one has counted as this one's, so that it is counted once; the other begins anew."""
         self.counts.update(other.counts)
-        self.requests = sorted([*other.requests, *self.requests], key=attrgetter("at"))
+        # both stay in their own order, also where a clock was set back
+        self.requests = list(heapq.merge(other.requests, self.requests, key=attrgetter("at")))
         self.throttles += other.throttles
         self.retries += other.retries
         other.counts, other.requests, other.throttles, other.retries = Counter(), [], 0, 0

@@ -4,34 +4,41 @@ The credential report is kept as it came. Look-ups are kept in a form of auditor
 the code that made the one of the other makes it again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from auditor.answers import KEYS, LISTING, QUARANTINE, REQUESTS, SERVICE_CREDENTIALS, decode_requests
 from auditor.aws.account_wide import quarantined_users, service_credentials
+from auditor.aws.clients import CREDENTIALS
 from auditor.aws.failures import AwsFailure
 from auditor.aws.keys import follow_renamed, list_users, look_up_root, look_up_users, root_keys_present
 from auditor.aws.loop import run as in_loop
-from auditor.aws.recorded import NotAnsweredError, Recorded
+from auditor.aws.recorded import Ended, NotAnsweredError, Recorded
 from auditor.evidence.bag import BagError
 from auditor.gather import Progress
-from auditor.history import RAW, load_manifest
+from auditor.gather.beside import Beside
+from auditor.history import POPULATION, RAW, load_manifest
 from auditor.history.raw import read_result
 from auditor.model import (
     ANSWERED,
     ROOT_USER,
+    Account,
     AccountFacts,
+    AccountResult,
     ControlId,
     NotAudited,
     NotAuditedCode,
-    Policy,
     Request,
+    RunManifest,
     Source,
     UserLookup,
 )
-from auditor.policy import asks
+from auditor.policy import asks, users_to_look_up
 from auditor.report_columns import ReportColumns
+
+NOT_REFUSED = f"nothing of it was refused as its reason says, by {REQUESTS}"
 
 REFUSALS = frozenset({NotAuditedCode.ACCESS_DENIED, NotAuditedCode.ROLE_REFUSED, NotAuditedCode.THROTTLED})
 """Reasons of which AWS itself is the author."""
@@ -43,6 +50,8 @@ class Answered:
 
     accounts: int
     not_kept: tuple[str, ...]
+    of_files: int = 0
+    """Accounts whose reports were downloaded, so that AWS was not asked."""
 
 
 def confirm_answered(run: Path, progress: Progress) -> Answered:
@@ -59,39 +68,50 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
     places = sorted((run / RAW).iterdir())
     progress.phase("Holding look-ups against AWS's answers", len(places))
     manifest = load_manifest(run)
-    is_of_aws = manifest.caller_arn is not None
-    kept, not_kept = 0, []
+    elsewhere = cache(lambda: _entering(run))
+    kept, not_kept, of_files = 0, [], []
     for place in places:
-        outcome = read_result(run, place.name).outcome
-        wrong = _unasked(outcome, manifest.policy) if is_of_aws else None
+        result = read_result(run, place.name)
+        outcome = result.outcome
         requests = _requests(place)
-        if requests is None:
+        wrong = _unasked(result, manifest)
+        if isinstance(outcome, AccountFacts) and outcome.source is Source.FILE:
+            of_files.append(place.name)
+        elif requests is None:
             looked_up = (name for name in (LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS) if (place / name).exists())
-            not_kept += [f"{RAW}/{place.name}/{name}" for name in looked_up if not _is_file(outcome)]
-        elif wrong is None:
-            wrong = differing(requests, outcome)
+            not_kept += [f"{RAW}/{place.name}/{name}" for name in looked_up]
+        if wrong is None and requests is not None:
+            wrong = differing(requests, outcome, elsewhere)
             kept += wrong is None and isinstance(outcome, AccountFacts)
         if wrong is not None:
             raise BagError(f"{RAW}/{place.name}: {wrong}")
         progress.advance()
-    return Answered(kept, tuple(not_kept))
+    is_of_aws = manifest.caller_arn is not None or (run / REQUESTS).exists() or (run / POPULATION).exists()
+    if of_files and (is_of_aws or len(of_files) < manifest.coverage.accounts_audited):
+        raise BagError(f"{RAW}/{of_files[0]}: it came from a file, in a run that asked AWS")
+    return Answered(kept, tuple(not_kept), len(of_files))
 
 
-def _unasked(outcome: AccountFacts | NotAudited, policy: Policy) -> str | None:
-    """What AWS was not asked, in a run that asked it; None where all was that the policy wants."""
-    if isinstance(outcome, NotAudited):
+def _unasked(result: AccountResult, manifest: RunManifest) -> str | None:
+    """What AWS was not asked of what the policy wants to know; None where it was, or nobody asked AWS."""
+    facts, policy = result.outcome, manifest.policy
+    if isinstance(facts, NotAudited) or facts.source is Source.FILE:
         return None
-    wanted = {
-        "it came from a file, in a run that asked AWS": not _is_file(outcome),
-        "nobody asked who is in quarantine": outcome.quarantine or not asks(policy, ControlId.QUARANTINED_KEY),
-        "nobody asked for service-specific credentials": outcome.service_credentials
-        or not asks(policy, ControlId.SERVICE_CREDENTIAL_AGE),
-    }
-    return next((what for what, is_asked in wanted.items() if not is_asked), None)
+    if facts.quarantine is None and asks(policy, ControlId.QUARANTINED_KEY):
+        return "nobody asked who is in quarantine"
+    if facts.service_credentials is None and asks(policy, ControlId.SERVICE_CREDENTIAL_AGE):
+        return "nobody asked for service-specific credentials"
+    passed_over = next((name for name in _to_look_up(result.account, facts, manifest) if name not in facts.lookups), "")
+    return f"nobody looked {passed_over} up, and the policy wants it" if passed_over else None
 
 
-def _is_file(outcome: AccountFacts | NotAudited) -> bool:
-    return isinstance(outcome, AccountFacts) and outcome.source is Source.FILE
+def _to_look_up(account: Account, facts: AccountFacts, manifest: RunManifest) -> Iterable[str]:
+    """The users of whom more had to be known than the report tells, or all where there is none."""
+    if facts.report is None:
+        return (user.name for user in facts.listed_users)
+    also = Beside(facts.quarantine, facts.service_credentials).users()
+    policy, every = manifest.policy, manifest.key_ids == "all"
+    return users_to_look_up(facts.report, policy, manifest.as_of, account=account, every_key=every, also=set(also))
 
 
 def _requests(place: Path) -> list[Request] | None:
@@ -106,23 +126,53 @@ def _requests(place: Path) -> list[Request] | None:
         raise BagError(f"{RAW}/{place.name}: {error}") from error
 
 
-def differing(requests: Iterable[Request], outcome: AccountFacts | NotAudited) -> str | None:
-    """What of how an account ended does not come of the answers that were kept; None where all does."""
+def _entering(run: Path) -> set[Ended]:
+    """How requests of the whole run ended by which accounts are entered."""
+    found = set()
+    for path in (run / REQUESTS, *(run / RAW).glob(f"*/{REQUESTS}")):
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else ()
+        try:
+            requests = list(decode_requests(b"".join(line for line in lines if b'"operation": "sts:' in line)))
+        except ValueError as error:
+            raise BagError(f"{path.relative_to(run)}: {error}") from error
+        found |= {(one.operation, one.outcome) for one in requests if one.failed_in is None}
+    return found
+
+
+def differing(
+    requests: Iterable[Request],
+    outcome: AccountFacts | NotAudited,
+    elsewhere: Callable[[], Collection[Ended]] = tuple,
+) -> str | None:
+    """What of how an account ended does not come of the answers that were kept; None where all does.
+
+    Args:
+        requests: the account's.
+        outcome: how it ended.
+        elsewhere: how requests of the whole run ended, as `Recorded` has it.
+    """
     requests = list(requests)
     if isinstance(outcome, NotAudited):
-        is_refused = not requests or any(one.outcome != ANSWERED for one in requests)
-        return None if is_refused or outcome.code not in REFUSALS else f"nothing of it was refused, by {REQUESTS}"
+        return None if outcome.code not in REFUSALS or _is_refused(requests, outcome) else NOT_REFUSED
     is_reported = any((one.operation, one.outcome) == ("iam:GetCredentialReport", ANSWERED) for one in requests)
     if (outcome.source is Source.CREDENTIAL_REPORT) is not is_reported:
         return f"its credential report was {'received' if is_reported else 'never received'}, by {REQUESTS}"
     try:
-        recorded = Recorded(requests)
+        recorded = Recorded(requests, elsewhere)
         wrong = in_loop(_differing(recorded, outcome))
         if wrong is None:
             recorded.confirm_all_given()
     except (NotAnsweredError, AwsFailure) as error:
         return f"its look-ups do not follow from {REQUESTS}: {error}"
     return f"{wrong} is not what AWS answered, by {REQUESTS}" if wrong is not None else None
+
+
+def _is_refused(requests: Sequence[Request], why: NotAudited) -> bool:
+    """Whether what the reason names is how a request ended; or the caller's own credentials failed before any."""
+    failed = [f" {one.failed_in or one.operation}: {one.outcome}" for one in requests if one.outcome != ANSWERED]
+    if f" {CREDENTIALS}: " in why.reason and all(one.outcome != ANSWERED for one in requests):
+        return True
+    return any(one in why.reason for one in failed)
 
 
 async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:

@@ -30,7 +30,8 @@ PREFIX = "auditor-evidence-"
 BUNDLE, SCHEMA = "bundle.json", "auditor.bundle/1"
 
 RAW_FILES = frozenset({REPORT, RESPONSE, LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS, ACCOUNT, OBSERVED, REQUESTS})
-ACCOUNT_FOLDER = re.compile(r"[0-9]{12}")
+ACCOUNT_FOLDER = re.compile(r"[0-9]{12}|unknown-[0-9a-f]{12}")
+"""An account's id, or what stands for it where a downloaded report cannot be read."""
 
 NEEDED = frozenset({"run.json", TERMS, BUNDLE, reconciliation.FILE, dictionary.FILE, "findings.json"})
 KNOWN = NEEDED | {POPULATION, JOURNAL, REQUESTS}

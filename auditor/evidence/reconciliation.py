@@ -7,6 +7,7 @@ be counted again from the files alone.
 import csv
 import io
 import json
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 
 from auditor.answers import ACCOUNT, LISTING, OBSERVED, REPORT, REQUESTS, RESPONSE, decode_requests
 from auditor.evidence.bag import BagError
-from auditor.history import JOURNAL, POPULATION, RAW, counted_rows
+from auditor.history import JOURNAL, POPULATION, RAW, TERMS, counted_rows
 from auditor.history.population import SCHEMA as POPULATION_SCHEMA
 from auditor.model import ANSWERED
 
@@ -159,6 +160,7 @@ def _organisation(run: Path, coverage: Mapping[str, Any]) -> Iterator[Total]:
         raise ValueError(f"{POPULATION} is of the form {told['schema']!r}")
     population = told["accounts"]
     in_scope = [account for account in population if account["in_scope"]]
+    named = _named(run)
     left_out = [account for account in population if not account["in_scope"]]
     yield Total(
         "accounts of the organisation",
@@ -166,7 +168,10 @@ def _organisation(run: Path, coverage: Mapping[str, Any]) -> Iterator[Total]:
     )
     yield Total(
         "accounts of the organisation in scope",
-        {POPULATION: len(in_scope), "raw answers, by id, name and state": sum(_is_there(run, one) for one in in_scope)},
+        {
+            POPULATION: len(in_scope),
+            "raw answers, by id, name, state and units": sum(_is_there(run, one, named) for one in in_scope),
+        },
     )
     yield Total(
         "accounts that filters left out",
@@ -178,11 +183,18 @@ def _organisation(run: Path, coverage: Mapping[str, Any]) -> Iterator[Total]:
     )
 
 
-def _is_there(run: Path, account: Mapping[str, Any]) -> bool:
+def _named(run: Path) -> Mapping[str, str]:
+    """Names that the configuration gives to accounts of the organisation, by id."""
+    terms = tomllib.loads((run / TERMS).read_text(encoding="utf-8"))
+    return {one["id"]: one["name"] for one in terms["accounts"]["override"] if one["name"]}
+
+
+def _is_there(run: Path, account: Mapping[str, Any], named: Mapping[str, str]) -> bool:
     place = run / RAW / account["id"] / ACCOUNT
     said = json.loads(place.read_bytes())["account"] if place.exists() else {}
-    is_same = all(said.get(name) == account[name] for name in ("id", "name", "state"))
-    return is_same and (said["units"] is None or said["units"] == account["units"])
+    name = named.get(account["id"], account["name"])
+    expected = {"unit_names": None, **account, "name": name, "units": account["units"] or None}
+    return all(said.get(one) == expected[one] for one in ("id", "name", "state", "units", "unit_names"))
 
 
 def _listed(run: Path, findings: Mapping[str, Any]) -> Iterator[Total]:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.x509 import ObjectIdentifier, SignatureAlgorithmOID
 from rfc3161_client import TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
 from rfc3161_client.errors import VerificationError
 from rfc3161_client.tsp import PKIStatus
@@ -113,12 +116,81 @@ def check_time_stamp(
     for root in roots:
         builder = builder.add_root_certificate(root)
     try:
+        _confirm_form(content)
         builder.build().verify_message(response, message)
     except (VerificationError, ValueError) as error:
         log.debug("%s: %s", TIME_STAMP, error)
         what = f"not by an authority that was given, or its certificate was not valid at {instant(at)}"
         raise BagError(f"{TIME_STAMP} is {what}") from error
     return Stamped(at, is_trusted=True)
+
+
+RSA = ObjectIdentifier("1.2.840.113549.1.1.1")
+"""What signs may be named so, without the digest, which is named before it (RFC 8017, rsaEncryption)."""
+
+ALGORITHMS = {
+    "2.16.840.1.101.3.4.2.1": {RSA, SignatureAlgorithmOID.RSA_WITH_SHA256, SignatureAlgorithmOID.ECDSA_WITH_SHA256},
+    "2.16.840.1.101.3.4.2.2": {RSA, SignatureAlgorithmOID.RSA_WITH_SHA384, SignatureAlgorithmOID.ECDSA_WITH_SHA384},
+    "2.16.840.1.101.3.4.2.3": {RSA, SignatureAlgorithmOID.RSA_WITH_SHA512, SignatureAlgorithmOID.ECDSA_WITH_SHA512},
+}
+"""How a signature over a digest of SHA-256, SHA-384 or SHA-512 may be called (RFC 5754)."""
+
+VERSION, SIGNER_VERSION = 3, 1
+"""Of what is signed where it is a time stamp, and of who signs where issuer and number tell who that is (RFC 5652)."""
+
+
+@asn1.sequence
+class _Algorithm:
+    algorithm: ObjectIdentifier
+    parameters: asn1.Null | None
+
+
+@asn1.sequence
+class _SignerInfo:
+    version: int
+    signer: asn1.TLV
+    digest: _Algorithm
+    signed: Annotated[asn1.SetOf[asn1.TLV], asn1.Implicit(0)]
+    algorithm: _Algorithm
+    signature: bytes
+    unsigned: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(1)]
+
+
+@asn1.sequence
+class _SignedData:
+    version: int
+    digests: asn1.SetOf[asn1.TLV]
+    content: asn1.TLV
+    certificates: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(0)]
+    revoked: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(1)]
+    signers: asn1.SetOf[_SignerInfo]
+
+
+@asn1.sequence
+class _ContentInfo:
+    type: ObjectIdentifier
+    content: Annotated[_SignedData, asn1.Explicit(0)]
+
+
+@asn1.sequence
+class _Response:
+    status: asn1.TLV
+    token: _ContentInfo
+
+
+def _confirm_form(content: bytes) -> None:
+    """Look at what checking a signature does not: what the versions are, and how the signature is called.
+
+    Raises:
+        ValueError: they are not those of a time stamp.
+    """
+    signed = asn1.decode_der(_Response, content).token.content
+    for one in signed.signers.as_list():
+        names = ALGORITHMS.get(one.digest.algorithm.dotted_string, set())
+        if one.version != SIGNER_VERSION or one.algorithm.algorithm not in names:
+            raise ValueError("its signer is not told as that of a time stamp")
+    if signed.version != VERSION:
+        raise ValueError(f"version {signed.version} of what is signed")
 
 
 def load_roots(path: Path) -> list[x509.Certificate]:

@@ -6,7 +6,8 @@
 4. A key that came another way signed it; and, where it has one, a time stamp says when.
 5. It names the bundle before, which is that one.
 6. Every number adds up over all files that tell of it.
-7. The raw answers, judged again under the stored policy, give what the bundle says, byte for byte.
+7. What was looked up live is what AWS answered, and what the policy asks for.
+8. The raw answers, judged again under the stored policy, give what the bundle says, byte for byte.
 
 The first that does not hold ends it: what stands on it means nothing any more.
 """
@@ -265,6 +266,10 @@ class _Looked:
         if not self.trust.replays:
             return Check("answers", "Look-ups were not held against AWS's answers, as was asked for.", was_made=False)
         found = confirm_answered(self.bag / PAYLOAD, self.progress)
+        if found.of_files:
+            what = "report was" if found.of_files == 1 else "reports were"
+            told = f"{found.of_files:,} {what} downloaded, and AWS was not asked: NOTHING shows that AWS wrote them so."
+            return Check("answers", told, was_made=False)
         told = f"The look-ups of {counted(found.accounts, 'account')}, made again of AWS's own answers, are the same."
         if not found.not_kept:
             return told

@@ -234,7 +234,11 @@ async def _company(asked: _Wanted, caller: Caller, on_found: Callable[[int], Non
     if all(entry.left_out for entry in selection.population):
         what = f"No account is in scope: the filters leave out all {len(selection.population)}."
         raise NothingAuditedError(what, next_step="Check accounts.include and accounts.exclude.")
-    return _Company(selection.population, names)
+    located = (
+        replace(entry, unit_names=names.get(entry.member.units[-1])) if entry.member.units else entry
+        for entry in selection.population
+    )
+    return _Company(tuple(located), names)
 
 
 async def _selected(

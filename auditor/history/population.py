@@ -17,6 +17,7 @@ def encode_population(population: Iterable[PopulationEntry]) -> bytes:
             "name": entry.member.name,
             "state": entry.member.state,
             "units": list(entry.member.units),
+            "unit_names": None if entry.unit_names is None else list(entry.unit_names),
             "in_scope": entry.left_out is None,
             "left_out": entry.left_out,
         }

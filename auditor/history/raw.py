@@ -3,7 +3,7 @@
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from auditor import answers
 from auditor.errors import AuditorError, NothingAuditedError, OutputError
 from auditor.history.disk import write_whole, writing
-from auditor.model import AccountFacts, AccountResult, Gathered, ObservedKey, Source
+from auditor.model import Account, AccountFacts, AccountResult, Gathered, ObservedKey, Source
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,11 @@ def read_observations(folder: Path, account_id: str) -> tuple[ObservedKey, ...]:
         raise OutputError(f"It cannot be read back: {error}", where=str(place), next_step=step) from error
 
 
-def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gathered, ...]:
+def take_over(earlier: Path, folder: Path, scope: Mapping[str, Account]) -> tuple[Gathered, ...]:
     """Have in a run's folder what an earlier run, or this very folder, holds of the scope's accounts that were audited.
 
-    What was not audited is asked again, and half an account's answers are none. Of an earlier run, which was finished,
+    What was not audited is asked again, and so is an account that has another name, state or place in the organisation
+    by now; half an account's answers are none. Of an earlier run, which was finished,
     accounts with look-ups that failed are asked again as well; its folder is not changed, its answers get a second
     name. In this very folder, of a run that was cut off, all that was done stays, and everything else is removed.
 
@@ -105,7 +106,7 @@ def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gath
     kept = {
         account_id: Gathered(result.account, None, result.spent)
         for account_id, (result, facts) in audited.items()
-        if earlier == folder or not answers.unanswered(facts)
+        if (earlier == folder or not answers.unanswered(facts)) and _place(result.account) == _place(scope[account_id])
     }
     with writing(folder):
         if earlier == folder:
@@ -116,6 +117,11 @@ def take_over(earlier: Path, folder: Path, scope: Collection[str]) -> tuple[Gath
             for account_id in kept:
                 shutil.copytree(earlier / RAW / account_id, folder / RAW / account_id, copy_function=_link)
     return tuple(kept.values())
+
+
+def _place(account: Account) -> tuple[object, ...]:
+    """Where an account is, which verdicts may go by."""
+    return account.name, account.partition, account.state, account.units, account.unit_names
 
 
 def clear_but_answers(folder: Path) -> bool:

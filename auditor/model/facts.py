@@ -75,6 +75,8 @@ class PopulationEntry:
 
     member: Member
     left_out: str | None = None
+    unit_names: tuple[str, ...] | None = None
+    """Names of the units above it, without the root; None where they are not known."""
 
 
 @dataclass(frozen=True, slots=True)

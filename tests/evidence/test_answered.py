@@ -64,7 +64,7 @@ def keep(place: Path, lines: list[dict[str, Any]]) -> None:
     (place / "requests.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
-def in_request(operation: str, **changes: object) -> Change:
+def in_request(operation: str, /, **changes: object) -> Change:
     """The first request of this operation says something else."""
 
     def change(place: Path) -> None:
@@ -92,6 +92,34 @@ def without_requests(operation: str) -> Change:
     return lambda place: keep(place, [line for line in lines_of(place) if line["operation"] != operation])
 
 
+def unasked(name: str) -> Change:
+    """Nothing was ever asked about a user."""
+
+    def change(place: Path) -> None:
+        about = [line for line in lines_of(place) if name in json.dumps([line["params"], line["answer"]])]
+        assert about
+        keep(place, [line for line in lines_of(place) if line not in about])
+        without_user(name)(place)
+
+    return change
+
+
+def answered_as(operation: str, name: str, other: str) -> Change:
+    """What was answered about one user, under the id of its request, is the answer about another one as well."""
+
+    def change(place: Path) -> None:
+        lines = lines_of(place)
+        told = next(line for line in lines if line["operation"] == operation and name in json.dumps(line["params"]))
+        for line in lines:
+            if line["operation"] == operation and other in json.dumps(line["params"]):
+                line.update(answer=told["answer"], request_id=told["request_id"])
+        keep(place, lines)
+        users = json.loads((place / "keys.json").read_bytes())["users"]
+        of_user(other, tags=next(one["tags"] for one in users if one["user"] == name))(place)
+
+    return change
+
+
 def listed(place: Path) -> None:
     """Nobody is there, as a list says that nobody asked for."""
     for name in ("credential-report.csv", "response.json", "keys.json", "quarantine.json", "service-credentials.json"):
@@ -106,7 +134,8 @@ def refused(place: Path) -> None:
 
     def change(told: dict[str, Any]) -> dict[str, Any]:
         kept = {name: told[name] for name in ("schema", "account", "calls", "throttles", "retries", "seconds")}
-        why = {"code": "access_denied", "reason": "A permission is missing.", "next_step": "Allow it."}
+        reason = "A permission is missing. iam:GetCredentialReport: AccessDenied (no)"
+        why = {"code": "access_denied", "reason": reason, "next_step": "Allow it."}
         return {**kept, "audited": False, **why}
 
     edited("account.json", change)(place)
@@ -147,6 +176,18 @@ FORGED: dict[str, Change] = {
     "a report that was downloaded": in_account(source="file"),
     "a listing in place of the report": listed,
     "an account that refused, and did not": refused,
+    "an account that refused something else": whole(
+        refused, in_request(TAGS, outcome="AccessDenied", why="no", answer=None)
+    ),
+    "an account that refused, and was not asked": whole(refused, lambda place: keep(place, [])),
+    "a user about whom nobody asked": unasked("old"),
+    "one answer twice": answered_as(TAGS, "old", "leaked"),
+    "a denial in its own place": in_request(TAGS, failed_in=TAGS, outcome="AccessDenied", why="no", answer=None),
+    "what failed is no call": in_request(TAGS, failed_in="nothing", outcome="AccessDenied", answer=None),
+    "an operation that is none": in_request(TAGS, operation=None),
+    "an outcome that is none": in_request(TAGS, outcome=[]),
+    "a try that is no number": in_request(TAGS, attempt="x"),
+    "an operation that is long": in_request(TAGS, operation=f"iam:List{'A' * 2_000_000}"),
     "root keys that nobody asked for": in_account(root_keys_present=True),
     "no request for the report": without_requests("iam:GetCredentialReport"),
     "no request for tags": without_requests(TAGS),

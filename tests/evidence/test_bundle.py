@@ -332,6 +332,7 @@ def test_fifty_lines_of_somebody_else_verify_it(run_folder: Path, tmp_path: Path
     assert run_script(bundle, tmp_path / "theirs.pub").stderr == "NOT VERIFIED: it is not signed by this key\n"
     for other in (tmp_path / "evidence", bundle / "README.txt", made(run_folder, tmp_path / "unsigned").path):
         assert "no folder of a signed bundle" in run_script(other, tmp_path / "ours.pub").stderr
+    assert "name a bundle and a key" in run_script(bundle, tmp_path / "nobodys.pub").stderr
     assert verify(bundle, Trust([load_public_key(tmp_path / "ours.pub")]), NoProgress()).problem is None
     (bundle / "data" / "stray").write_text("x")
     assert "stray" in run_script(bundle, tmp_path / "ours.pub").stderr
@@ -470,7 +471,7 @@ def test_what_is_no_key_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def later(run: Path, folder: Path, days: int, **changes: str) -> Path:
-    """The same answers, judged some days later."""
+    """The same answers, judged some days later, when they are still all that the policy wants to know."""
     target = folder / f"run-{days}"
     shutil.copytree(run, target)
     before = load_manifest(target)
@@ -490,12 +491,12 @@ def test_the_bundle_before_is_before_and_of_the_same_organisation(
 ) -> None:
     """Neither a later one, nor the run's own, nor somebody else's: at the export, and when it is verified."""
     first = made(run_folder, tmp_path / "evidence", sign=sign)
-    run = later(run_folder, tmp_path, 30)
+    run = later(run_folder, tmp_path, 25)
     second = made(run, tmp_path / "evidence", sign=sign)
     for exported, before in ((run_folder, second), (run, second)):
         with pytest.raises(UsageError, match="and so not before this run"):
             made(exported, tmp_path / "x", previous=before.path)
-    theirs = later(run_folder, tmp_path / "theirs", 60, organisation="o-somebodyelse")
+    theirs = later(run_folder, tmp_path / "theirs", 28, organisation="o-somebodyelse")
     with pytest.raises(UsageError, match="of another organisation"):
         made(theirs, tmp_path / "x", previous=second.path)
     assert made(theirs, tmp_path / "evidence").about.previous is None, "it begins a chain of its own"
@@ -520,7 +521,7 @@ def test_an_organisations_name_is_one_whatever_blanks_it_has(
 ) -> None:
     """And where one bundle names none, it may be any: a chain is not begun anew without a word."""
     first = made(later(run_folder, tmp_path, 10, organisation=names[0]), tmp_path / "evidence")
-    second = made(later(run_folder, tmp_path, 40, organisation=names[1]), tmp_path / "evidence")
+    second = made(later(run_folder, tmp_path, 27, organisation=names[1]), tmp_path / "evidence")
     assert (second.about.previous == Link(first.about.run_id, first.sha256)) is is_chained
     quick = replace(trust, keys=(), replays=False, previous=first.path)
     assert verify(second.path, quick, NoProgress()).problem is None
@@ -529,7 +530,7 @@ def test_an_organisations_name_is_one_whatever_blanks_it_has(
 def test_what_is_wrong_with_the_bundle_before_is_told_of_that(run_folder: Path, trust: Trust, tmp_path: Path) -> None:
     """By its path: the one that is verified may be sound."""
     first = made(run_folder, tmp_path / "evidence")
-    second = made(later(run_folder, tmp_path, 30), tmp_path / "evidence")
+    second = made(later(run_folder, tmp_path, 25), tmp_path / "evidence")
     (first.path / "data" / "findings.csv").write_text("x")
     quick = replace(trust, keys=(), replays=False, previous=first.path)
     problem = verify(second.path, quick, NoProgress()).problem
@@ -554,8 +555,8 @@ def test_each_bundle_names_the_one_before(run_folder: Path, trust: Trust, sign: 
     """The latest of an earlier run beside it; a month that was taken away or rewritten shows."""
     evidence, quick = tmp_path / "evidence", replace(trust, replays=False)
     first = made(run_folder, evidence, sign=sign)
-    second = made(later(run_folder, tmp_path, 30), evidence, sign=sign)
-    third = made(later(run_folder, tmp_path, 60), evidence, sign=sign, is_packed=True)
+    second = made(later(run_folder, tmp_path, 25), evidence, sign=sign)
+    third = made(later(run_folder, tmp_path, 28), evidence, sign=sign, is_packed=True)
     named = [one.about.previous.run_id if one.about.previous else None for one in (first, second, third)]
     assert named == [None, first.about.run_id, second.about.run_id]
     for one, before in ((second, first), (third, second)):
@@ -570,7 +571,7 @@ def test_each_bundle_names_the_one_before(run_folder: Path, trust: Trust, sign: 
     shutil.copytree(second.path, rewritten)
     os.utime(rewritten)
     assert bundle_digest(rewritten) == second.sha256
-    again = made(later(run_folder, tmp_path / "other", 30), tmp_path / "elsewhere", sign=sign)
+    again = made(later(run_folder, tmp_path / "other", 25), tmp_path / "elsewhere", sign=sign)
     assert verify(third.path, replace(quick, previous=again.path), NoProgress()).problem is not None
     with pytest.raises(UsageError, match="no bundle"):
         made(run_folder, tmp_path / "x", previous=tmp_path / "nowhere")
@@ -580,7 +581,7 @@ def test_the_bundle_before_is_never_guessed(run_folder: Path, sign: Sign, tmp_pa
     """Two that differ, or one that is damaged or renamed: whoever exports names it, and nothing is chained past it."""
     evidence = tmp_path / "evidence"
     first = made(run_folder, evidence)
-    run = later(run_folder, tmp_path, 30)
+    run = later(run_folder, tmp_path, 25)
     manifest = first.path / "tagmanifest-sha256.txt"
     content = manifest.read_bytes()
     archive = evidence / f"{first.path.name}.zip"
@@ -616,7 +617,7 @@ def test_of_the_bundles_before_only_the_latest_is_read(run_folder: Path, tmp_pat
     content = first.path.read_bytes()
     first.path.write_bytes(content.replace(b"Larkfield", b"Markfield", 1))
     (evidence / "auditor-evidence-20200101T000000Z-00000000.zip").write_bytes(b"damaged, and long before")
-    second = made(later(run_folder, tmp_path, 30), evidence)
+    second = made(later(run_folder, tmp_path, 25), evidence)
     assert second.about.previous == Link(first.about.run_id, first.sha256)
 
 

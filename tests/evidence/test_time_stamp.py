@@ -1,8 +1,10 @@
 """A time stamp of the signature, by an authority that an auditor trusts for reasons of his own."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from socketserver import BaseRequestHandler, TCPServer
 from threading import Thread
@@ -74,6 +76,21 @@ def test_a_changed_time_stamp_is_found(stamped: Path, trust: Trust, authority: A
         assert (found.problem is None) == (made == before)
     finally:
         (stamped / TIME_STAMP).write_bytes(before)
+
+
+def test_no_byte_of_a_time_stamp_can_be_changed(stamped: Path, authority: Authority, tmp_path: Path) -> None:
+    """Each of them, one bit and then all of it."""
+    before, message = (stamped / TIME_STAMP).read_bytes(), (stamped / ATTESTATION).read_bytes()
+    roots = load_roots(authority.root)
+    passed = []
+    for at, change in product(range(len(before)), (0x01, 0x02, 0xFF)):
+        made = bytearray(before)
+        made[at] ^= change
+        (tmp_path / TIME_STAMP).write_bytes(made)
+        with suppress(BagError):
+            check_time_stamp(tmp_path, message, roots)
+            passed.append((at, change))
+    assert passed == []
 
 
 @pytest.mark.parametrize("instead", [b"", b"\x30\x03\x02\x01\x02", b"<html>not here</html>"])

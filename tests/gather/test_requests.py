@@ -4,16 +4,17 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import NoCredentialsError
+from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
+from botocore.exceptions import ClientError, NoCredentialsError
 from moto.iam.models import iam_backends
 
 from auditor import answers
 from auditor.aws.calls import Caller
-from auditor.aws.clients import Clients
+from auditor.aws.clients import AmbientCredentials, Clients, CredentialSource, shared_clients
 from auditor.aws.failures import AwsFailure
 from auditor.aws.identity import Via
 from auditor.aws.loop import run
@@ -42,7 +43,8 @@ OLD = tuple(
     UserSeed(name, (KeySeed(created_at=ago(400), last_used=UsedAt(ago(1), "s3", None)),)) for name in ("ann", "bob")
 )
 SEED = OrganisationSeed(
-    (AccountSeed(MAIN, role=RoleSeed("hub", external_id=None)), AccountSeed(OTHER, users=OLD)), external_id="an-id"
+    (AccountSeed(MAIN, users=OLD, role=RoleSeed("hub", external_id=None)), AccountSeed(OTHER, users=OLD)),
+    external_id="an-id",
 )
 
 Lines = list[dict[str, Any]]
@@ -248,5 +250,122 @@ def test_credentials_that_run_out_are_told_without_a_request(
     (request,) = caller.ledger.requests
     assert (request.outcome, request.failed_in, request.params) == ("NoCredentialsError", "iam:ListUsers", {})
     assert not caller.counts
-    refused = NotAudited(NotAuditedCode.ACCESS_DENIED, "The credentials no longer work.", "Renew them.")
+    reason = "The credentials no longer work. iam:ListUsers: NoCredentialsError (Unable to locate credentials)"
+    refused = NotAudited(NotAuditedCode.ACCESS_DENIED, reason, "Renew them.")
     assert differing([request], refused) is None
+
+
+@dataclass
+class Failing:
+    """Credentials that a role gives, which refuses or throttles from some moment on, once or for good."""
+
+    good: CredentialSource
+    code: str
+    fails: Callable[[], bool]
+
+    async def frozen(self) -> ReadOnlyCredentials:
+        """See `CredentialSource`."""
+
+        def renew() -> None:
+            raise ClientError({"Error": {"Code": self.code, "Message": "no"}}, "AssumeRole")
+
+        if not self.fails():
+            return await self.good.frozen()
+        return await AmbientCredentials(RefreshableCredentials("AKIA", "x", "y", ago(1), renew, "assume-role")).frozen()
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "Throttling"])
+@pytest.mark.parametrize("is_entered", [True, False])
+def test_own_credentials_that_cannot_be_renewed_are_told(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime, code: str, *, is_entered: bool
+) -> None:
+    """Of whom botocore asked for them nothing is kept; whose look-ups failed for it, and in what, is."""
+    is_over = False
+
+    def fault(call: Call) -> Fault | None:
+        nonlocal is_over
+        if call.action == "ListAccessKeys" and call.params["UserName"] == "ann" and not is_over:
+            is_over = True
+            return ErrorFault(403, "ExpiredToken") if is_entered else ErrorFault(503, "ServiceUnavailable")
+        return None
+
+    cloud = start_cloud(SEED, fault=fault)
+    settings = settings_for(cloud, store, virtual_time)
+    clients = shared_clients(settings.connection)
+    clients._ambient = Failing(clients.ambient(), code, lambda: is_over)
+    entered = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
+    result = audited_account(entered if is_entered else Account(MAIN), settings, store)
+    assert isinstance(result.outcome, AccountFacts)
+    assert str(result.outcome.lookups["ann"].failed).startswith(f"credentials: {code}")
+
+
+def test_a_first_role_that_refuses_is_told_by_one_of_the_accounts(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime
+) -> None:
+    """Its session is all accounts', and so are its requests: whoever ends first has them."""
+    is_over = False
+
+    def fault(call: Call) -> Fault | None:
+        nonlocal is_over
+        if call.action == "ListAccessKeys" and call.params["UserName"] == "ann" and not is_over:
+            is_over = True
+            return ErrorFault(403, "ExpiredToken")
+        return ErrorFault(403, "AccessDenied") if is_over and call.action == "AssumeRole" else None
+
+    cloud = start_cloud(SEED, fault=fault)
+    connection = connect(cloud, via=Via((f"arn:aws:iam::{MAIN}:role/hub",), "tests", 3600))
+    # time goes on: a session is renewed where it is older than the call
+    settings = replace(settings_for(cloud, store, virtual_time, connection=connection), timing=Timing())
+    result = audited_account(Account(MAIN), settings, store)
+    requests = list(answers.decode_requests(store.files[MAIN, answers.REQUESTS]))
+    others = [one for one in requests if (one.operation, one.outcome) != ("sts:AssumeRole", "AccessDenied")]
+    assert len(others) < len(requests)
+    assert "sts:AssumeRole did not fail" in str(differing(others, result.outcome))
+    assert differing(others, result.outcome, lambda: {("sts:AssumeRole", "AccessDenied")}) is None
+
+
+def test_a_user_whose_name_has_other_capitals_by_now_is_the_same(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime
+) -> None:
+    """IAM finds users by names in any case, and answers with the one that they have."""
+    is_renamed = False
+
+    def rename(call: Call) -> None:
+        nonlocal is_renamed
+        if call.action == "ListAccessKeys" and not is_renamed:
+            is_renamed = True
+            iam_backends[OTHER]["aws"].update_user("ann", None, "Ann")
+
+    cloud = start_cloud(SEED, fault=rename)
+    account = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
+    result = audited_account(account, settings_for(cloud, store, virtual_time), store)
+    assert isinstance(result.outcome, AccountFacts)
+    assert "<UserName>Ann</UserName>" in store.files[OTHER, answers.REQUESTS].decode()
+
+
+def test_a_clock_that_is_set_back_changes_no_order(
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime
+) -> None:
+    """The second try comes after the first, whatever the clock says."""
+    is_throttled = False
+
+    def fault(call: Call) -> Fault | None:
+        nonlocal is_throttled
+        if call.action == "ListUserTags" and not is_throttled:
+            is_throttled = True
+            return ErrorFault(400, "Throttling")
+        return None
+
+    cloud = start_cloud(SEED, fault=fault)
+    settings = settings_for(cloud, store, virtual_time)
+    timing = settings.timing
+    late = replace(timing, now=lambda: timing.now() - timedelta(seconds=5 if is_throttled else 0))
+    account = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
+    result = audited_account(account, replace(settings, timing=late), store)
+    assert isinstance(result.outcome, AccountFacts)
+    tries = [
+        one.attempt
+        for one in answers.decode_requests(store.files[OTHER, answers.REQUESTS])
+        if one.operation == "iam:ListUserTags" and one.params == {"UserName": "ann"}
+    ]
+    assert tries in ([1, 2], [1])

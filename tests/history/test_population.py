@@ -9,7 +9,9 @@ from auditor.history.population import encode_population
 from auditor.model import Member, PopulationEntry
 from tests.history.test_archive import make_run
 
-ONE = PopulationEntry(Member("111111111111", "Ünï <b>", "ACTIVE", ("r-ab12", "ou-ab12-cd34ef56")))
+ONE = PopulationEntry(
+    Member("111111111111", "Ünï <b>", "ACTIVE", ("r-ab12", "ou-ab12-cd34ef56")), unit_names=("Sandbox",)
+)
 TWO = PopulationEntry(Member("222222222222", None, "SUSPENDED"), 'accounts.exclude.names "sandbox-*"')
 
 
@@ -18,7 +20,8 @@ def test_the_order_of_aws_does_not_show() -> None:
     content = encode_population((TWO, ONE))
     assert content == encode_population((ONE, TWO))
     first, second = json.loads(content)["accounts"]
-    assert first == asdict(ONE.member) | {"units": list(ONE.member.units), "in_scope": True, "left_out": None}
+    place = {"units": list(ONE.member.units), "unit_names": ["Sandbox"]}
+    assert first == asdict(ONE.member) | {**place, "in_scope": True, "left_out": None}
     assert (second["in_scope"], second["left_out"]) == (False, TWO.left_out)
 
 
