@@ -127,15 +127,17 @@ def switch_on(
         try:
             _tell(stack, means, entry, deed, journal)
         except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
+            is_aws = isinstance(error, AwsFailure)
+            if not isinstance(error, AwsFailure | _BusyError):
+                deed.keep_on(is_last=True)  # others may have gone on since it was seen
             if deed.failure is not None:
                 deed.failure.add_note(f"The journal may not tell of it: {error}")
             elif isinstance(error, _BusyError):
                 raise
-            elif None in whose:
+            elif None in whose or (deed.is_beside and not is_aws):
                 error.add_note(f"{key.id} was switched on all the same; look whether it still is when others are done.")
                 raise
             else:
-                is_aws = isinstance(error, AwsFailure)
                 left = "what applications read may not be moved back" if is_aws else "the journal may not tell of it"
                 log.warning("%s was switched on, but %s: %s", key.id, left, error)
         if deed.failure is not None:
@@ -210,11 +212,19 @@ class _Deed:
     """AWS did it, if only for a while."""
     is_on: bool = False
     """As was seen last."""
+    is_beside: bool = False
+    """Somebody else was at work with the journal after it was done."""
 
     @property
     def stands(self) -> str:
         """In words."""
         return f"{self.key.id} is active now." if self.is_on else f"Whether {self.key.id} is active is not known."
+
+    def told_beside(self, busy: ApprovalError) -> str:
+        """How it stands, in words, before the journal is waited for."""
+        if self.failure is None:
+            return f"{self.stands} {busy.what} Until the journal can be told, the key is kept active."
+        return f"{self.failure}. {busy.what} That is waited for, so that nothing else is done about {self.key.id}."
 
     def send(self, note: str = "") -> None:
         """Have AWS do it; `note` is what is to be said where it does not. Never raises what AWS says."""
@@ -378,10 +388,10 @@ def _journal_when_free(stack: ExitStack, means: Means, deed: _Deed) -> Journal:
             try:
                 return stack.enter_context(means.journal())
             except ApprovalError as busy:
-                is_new, who = not who, f"{busy.what} Whoever that is may switch the key off again."
-                if is_new:
-                    kept = "kept active" if deed.failure is None else "not given up"
-                    deed.on_wait(f"{deed.stands} {busy.what} Until the journal can be told, the key is {kept}.")
+                who = f"{busy.what} Whoever that is may switch the key off again."
+                if not deed.is_beside:
+                    deed.is_beside = True
+                    deed.on_wait(deed.told_beside(busy))
                 deed.keep_on()
                 if time.monotonic() >= until:
                     raise _BusyError(f"{deed.stands} {UNTOLD} {who}", next_step=AGAIN) from busy

@@ -1,5 +1,6 @@
 """A key that is switched on again while somebody else has the journal: kept on, and told when that is done."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,9 @@ from moto.iam.models import iam_backends
 
 from auditor.aws.failures import AwsFailure
 from auditor.demo import Call, ErrorFault, Fault, LostFault
-from auditor.errors import ApprovalError
+from auditor.errors import ApprovalError, OutputError
 from auditor.model import KeyStatus
-from auditor.remediation.journal_file import open_journal
+from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.plan import Item, Kind
 from auditor.remedy.by_hand import switch_on
 from auditor.remedy.carrying_out import advance
@@ -169,7 +170,7 @@ def test_a_refusal_is_told_when_the_journal_is_free(world: World, tmp_path: Path
     state = tracked(world, tmp_path, item)
     assert (state.done.held, state.begun, state.failed) == ("needed", (), str(failure.value))
     assert [call.action for call in world.cloud.call_log[before:]].count("UpdateAccessKey") == 1
-    assert "is active now" not in heard[0]
+    assert heard[0].startswith("iam:UpdateAccessKey: AccessDenied (Injected). Somebody else is at work")
 
 
 def test_who_may_only_switch_keys_on_does_so_once_more_when_nobody_is_at_work(world: World, tmp_path: Path) -> None:
@@ -179,6 +180,22 @@ def test_who_may_only_switch_keys_on_does_so_once_more_when_nobody_is_at_work(wo
     world.fault = on("ListAccessKeys", REFUSED)
     with busy(world, tmp_path, lambda: switch_off(item)) as ends:
         switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed", in_between(ends))
+    assert world.keys(item.user) == {item.key.id: "Active"}
+
+
+def test_a_journal_that_is_unusable_when_it_is_free_hides_nothing(world: World, tmp_path: Path) -> None:
+    """The key is looked at once more, and that others may go on with it is no success."""
+    item = item_of(world, "user-15", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+
+    def then() -> None:
+        switch_off(item)
+        with sqlite3.connect(tmp_path / FILE) as database:
+            database.execute("UPDATE log SET told = '{}' WHERE number = 1")
+
+    with busy(world, tmp_path, then) as ends, pytest.raises(OutputError, match="rows were changed") as error:
+        switch_on(means_of(world, tmp_path), item.key.id, (OTHER, item.user), "needed", in_between(ends))
+    assert "was switched on all the same" in error.value.__notes__[0]
     assert world.keys(item.user) == {item.key.id: "Active"}
 
 
