@@ -247,7 +247,7 @@ class _Deed:
             is_last: nobody is at work any more, so that what is done now stays; what cannot be seen is done again.
         """
         key = self.key
-        if self.failure is not None and is_definite(self.failure):
+        if self.failure is not None and is_definite(self.failure) and not self.failure.may_pass:
             return
         try:
             active = run(active_keys(key.accounts.caller(key.account_id, None, own=key.is_own), key.user))

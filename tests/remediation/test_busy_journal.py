@@ -101,11 +101,14 @@ def test_a_failure_while_the_journal_is_waited_for_ends_no_waiting(
     assert world.keys(item.user) == {item.key.id: "Inactive"}
 
 
-def test_a_failure_that_passes_while_the_journal_is_waited_for_is_none(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [FAILED, ErrorFault(400, "Throttling")], ids=["failed", "throttled"])
+def test_a_failure_that_passes_while_the_journal_is_waited_for_is_none(
+    world: World, tmp_path: Path, fault: ErrorFault
+) -> None:
     """The second time it came off: the key is on, and the journal says so."""
-    item = due_item(world, "user-2", Kind.DELETE)
+    item = due_item(world, "user-2" if fault is FAILED else "user-16", Kind.DELETE)
     claim_signed(world, tmp_path, item)
-    world.fault = on("UpdateAccessKey", FAILED)
+    world.fault = on("UpdateAccessKey", fault)
 
     def passes() -> None:
         world.fault = lambda _call: None
