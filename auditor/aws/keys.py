@@ -171,6 +171,16 @@ async def _listed(caller: Asker, user: str | None = None) -> list[Mapping[str, A
     return entries
 
 
+async def active_keys(caller: Asker, user: str) -> frozenset[str]:
+    """The ids of the user's keys that work; with one call, for who looks again and again.
+
+    Raises:
+        AwsFailure: the keys cannot be listed.
+    """
+    listed = await _listed(caller, user)
+    return frozenset(str(entry["AccessKeyId"]) for entry in listed if entry["Status"] == KeyStatus.ACTIVE.value)
+
+
 async def list_users(caller: Asker) -> tuple[ListedUser, ...]:
     """Every IAM user of the account.
 

@@ -10,7 +10,17 @@ from auditor.cli.audit import confirm_ids
 from auditor.cli.options import ConfigPath, EndpointUrl, Json, Profile, Verbose
 from auditor.cli.output import print_json, say, set_up_logging
 from auditor.cli.remediate.applying import carry_out
-from auditor.cli.remediate.shared import EXIT_UNAPPROVED, Reason, Who, author_of, kind_of, login, means_of, telling_aws
+from auditor.cli.remediate.shared import (
+    EXIT_UNAPPROVED,
+    Reason,
+    Who,
+    author_of,
+    kind_of,
+    login,
+    means_of,
+    say_meanwhile,
+    telling_aws,
+)
 from auditor.errors import OutputError, UsageError
 from auditor.secret import forbid_dumps
 
@@ -247,9 +257,9 @@ def activate(
         tracked = track_of(means, key)
         is_ours = tracked is not None and tracked.item.own is subject.own
         if tracked is not None and is_ours:
-            switch_on(means, tracked.item.id, (None, None), reason)
+            switch_on(means, tracked.item.id, (None, None), reason, say_meanwhile)
         else:  # with one's own rights, where the plan was others'
-            switch_on(means, key, (person.account_id, person.name), reason)
+            switch_on(means, key, (person.account_id, person.name), reason, say_meanwhile)
     say(f"{key} is active again.", "bold")
 
 

@@ -117,15 +117,11 @@ class Journal:
         return row
 
 
-REBUILD = (
-    "Keep it as it is, find out who changed it, and go on from a copy; `auditor remediate rollback` works without it."
-)
+WITHOUT = "to switch a key on again, `auditor remediate rollback KEY --account ID --user NAME` works without it."
 
+REBUILD = f"Keep it as it is, find out who changed it, and go on from a copy; {WITHOUT}"
 
-NEWER = (
-    "Use the version of auditor that wrote it; to switch a key on again, `auditor remediate rollback KEY --account ID "
-    "--user NAME` works without it."
-)
+NEWER = f"Use the version of auditor that wrote it; {WITHOUT}"
 
 MISUNDERSTOOD = (ValueError, KeyError, TypeError, AttributeError)
 """What a row gives rise to that is whole, and has not what is looked for in it."""

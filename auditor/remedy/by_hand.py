@@ -11,7 +11,7 @@ from uuid import uuid4
 from auditor.aws.calls import Caller
 from auditor.aws.failures import AwsFailure
 from auditor.aws.key_writes import is_definite, set_key_status
-from auditor.aws.keys import look_up_user
+from auditor.aws.keys import active_keys
 from auditor.aws.loop import run
 from auditor.errors import ApprovalError, OutputError, UsageError
 from auditor.model import KeyStatus, UnknownUse
@@ -27,8 +27,10 @@ from auditor.remedy.means import Means
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 60
-"""How often, once a second, a journal is tried that somebody else is at work with."""
+PATIENCE = 30 * 60.0
+"""For how many seconds a journal is tried that somebody else is at work with: longer than a table's lease lasts."""
+
+UNTOLD, AGAIN = "The journal was not told.", "Run the same command again when the journal is free."
 
 
 def orphans_in(means: Means, only: Sequence[str] = ()) -> list[Orphan]:
@@ -86,58 +88,74 @@ def close_item(means: Means, item_id: str, reason: str, by: str, *, unsettled: b
         return tracked
 
 
-def switch_on(means: Means, name: str, whose: tuple[str | None, str | None], reason: str) -> str:
+def switch_on(
+    means: Means,
+    name: str,
+    whose: tuple[str | None, str | None],
+    reason: str,
+    on_wait: Callable[[str], object] = log.warning,
+) -> str:
     """Switch a key on again, which needs no approval; the key's id.
 
-    The journal is told before, where it is there and nobody is at work with it; else as soon as it can be told.
-    Of an item whose new key nobody uses yet, applications read the old key's secret again, where that is stored.
+    The journal is told before, where nobody is at work with it; else as soon as it can be told, and until then the key
+    is looked at again and again. Of an item whose new key nobody uses yet, applications read the old key's secret
+    again, where that is stored.
 
     Args:
         means: what it is done with.
         name: an item, whose old key it is; or a key's id, of which the journal tells or `whose` it is.
         whose: the key's account and user, for which the journal is not needed.
         reason: why, for the journal.
+        on_wait: hears how the key stands, where the journal has to be waited for.
 
     Raises:
         UsageError: which key is meant is not known.
-        AwsFailure: it cannot be switched on.
+        AwsFailure: it cannot be switched on, or was switched off again meanwhile.
+        ApprovalError: it is on, but whoever is at work with the journal may switch it off again.
     """
+    _confirm_named(name, whose)
     with ExitStack() as stack:
-        opened = _opened_at_once(stack, means)
+        opened = _opened_at_once(stack, means) if means.has_journal or None not in whose else None
         key = _key_meant(means, opened[1] if opened else None, name, whose)
         entry = _Entry(key, uuid4().hex, means.operator.who.arn, reason)
         caller = replace(key.accounts.restoring(key.account_id, own=key.is_own), intent=entry.intent)
+        deed = _Deed(key, caller, on_wait)
         journal = opened[0] if opened and _is_told(entry, opened[0]) else None
         if journal is None:
             stack.close()
-        entry = replace(entry, failure=_refused(caller, key))
-        failure = entry.failure
-        if failure is not None and journal is None and is_definite(failure):
-            raise failure  # nothing was done that the journal would have to be waited for
+        deed.send()
         try:
-            _tell(stack, means, entry, caller, journal)
+            _tell(stack, means, entry, deed, journal)
         except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
-            if failure is not None:
-                failure.add_note(f"The journal may not tell of it: look yourself whether {key.id} is active ({error})")
-            elif None in whose:
+            is_aws = isinstance(error, AwsFailure)
+            if not isinstance(error, AwsFailure | _BusyError):
+                deed.keep_on(is_last=True)  # others may have gone on since it was seen
+            if deed.failure is not None:
+                deed.failure.add_note(f"The journal may not tell of it: {error}")
+            elif isinstance(error, _BusyError):
+                raise
+            elif None in whose or (deed.is_beside and not is_aws):
                 error.add_note(f"{key.id} was switched on all the same; look whether it still is when others are done.")
                 raise
             else:
-                is_aws = isinstance(error, AwsFailure)
                 left = "what applications read may not be moved back" if is_aws else "the journal may not tell of it"
                 log.warning("%s was switched on, but %s: %s", key.id, left, error)
-        if failure is not None:
-            raise failure
+        if deed.failure is not None:
+            raise deed.failure
         return key.id
 
 
-def _refused(caller: Caller, key: "_Key") -> AwsFailure | None:
-    """Switch a key on; why AWS did not do it, or may not have."""
-    try:
-        run(set_key_status(caller, key.user, key.id, KeyStatus.ACTIVE))
-    except AwsFailure as failure:
-        return failure
-    return None
+def _confirm_named(name: str, whose: tuple[str | None, str | None]) -> None:
+    """UsageError where it is not said whole whose key it is, or where that is said of an item."""
+    if (whose[0] is None) is not (whose[1] is None):
+        step = "Give both --account and --user, or neither where the journal knows the key."
+        raise UsageError("Whose key it is takes an account and a user.", next_step=step)
+    if None not in whose and name != name.upper():
+        raise UsageError(f"{name} is no access key id.", next_step="An item needs neither --account nor --user.")
+
+
+class _BusyError(ApprovalError):
+    """A key was switched on, and the journal not told, since somebody else is at work with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +183,6 @@ def _key_meant(means: Means, ledger: Ledger | None, name: str, whose: tuple[str 
             raise UsageError(f"There is no item {name}.", next_step=step)
         accounts, item = means.accounts_of(ledger), tracked.item
         return _Key(item.key.id, item.account_id, item.user, accounts.is_own(item), accounts, tracked)
-    if name != name.upper():
-        raise UsageError(f"{name} is no access key id.", next_step="An item needs neither --account nor --user.")
     operator = means.operator
     accounts = means.accounts([means.account(account_id, operator.who.partition)])
     key = _Key(name, account_id, user, operator.is_user(account_id, user), accounts)
@@ -182,6 +198,71 @@ def _item_about(key: _Key, ledger: Ledger) -> Tracked | None:
     return found if is_theirs else None
 
 
+@dataclass
+class _Deed:
+    """To switch a key on: once, and again where somebody switches it off; and how that stands."""
+
+    key: _Key
+    caller: Caller
+    on_wait: Callable[[str], object]
+    failure: AwsFailure | None = None
+    """What AWS said last instead of doing it."""
+    was_on: bool = False
+    """AWS did it, if only for a while."""
+    is_on: bool = False
+    """As was seen last."""
+    is_beside: bool = False
+    """Somebody else was at work with the journal after it was done."""
+
+    @property
+    def stands(self) -> str:
+        """In words."""
+        return f"{self.key.id} is active now." if self.is_on else f"Whether {self.key.id} is active is not known."
+
+    def told_beside(self, busy: ApprovalError) -> str:
+        """How it stands, in words, before the journal is waited for."""
+        if self.failure is None:
+            return f"{self.stands} {busy.what} Until the journal can be told, the key is kept active."
+        return f"{self.failure}. {busy.what} That is waited for, so that nothing else is done about {self.key.id}."
+
+    def send(self, note: str = "") -> None:
+        """Have AWS do it; `note` is what is to be said where it does not. Never raises what AWS says."""
+        before, self.is_on = self.failure, False
+        try:
+            run(set_key_status(self.caller, self.key.user, self.key.id, KeyStatus.ACTIVE))
+        except AwsFailure as failure:
+            was_open = before is not None and before.may_be_done
+            failure.may_be_done = failure.may_be_done or was_open or self.was_on  # all have the same intent
+            if self.was_on and note:
+                failure.add_note(note)
+            self.failure = failure
+        else:
+            self.failure, self.was_on, self.is_on = None, True, True
+
+    def keep_on(self, *, is_last: bool = False) -> None:
+        """Whoever was at work when it was switched on may have switched it off after that.
+
+        Args:
+            is_last: nobody is at work any more, so that what is done now stays; what cannot be seen is done again.
+        """
+        key = self.key
+        if self.failure is not None and is_definite(self.failure) and not self.failure.may_pass:
+            return
+        try:
+            active = run(active_keys(key.accounts.caller(key.account_id, None, own=key.is_own), key.user))
+        except AwsFailure as failure:  # whoever may only switch keys on does that
+            log.debug("%s/%s: whether the key stayed active cannot be read: %s", key.account_id, key.user, failure)
+            self.is_on = False
+            if is_last:
+                self.send(f"Whether {key.id} stayed active cannot be read, nor could it be switched on once more.")
+            return
+        self.is_on = key.id in active
+        if not self.is_on:
+            self.send(f"{key.id} was active, but was switched off again and could not be switched on.")
+        elif self.was_on:
+            self.failure = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """What the journal is told of a key that is switched on by hand."""
@@ -190,8 +271,6 @@ class _Entry:
     intent: str
     by: str
     reason: str
-    failure: AwsFailure | None = None
-    """What AWS said instead of doing it."""
 
     def begin(self, journal: Journal) -> None:
         """It is about to be done, and nothing else is to be done about its item; raises as `Journal.add`."""
@@ -230,51 +309,49 @@ def _is_told(entry: _Entry, journal: Journal) -> bool:
     return True
 
 
-def _tell(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, journal: Journal | None) -> None:
+def _tell(stack: ExitStack, means: Means, entry: _Entry, deed: _Deed, journal: Journal | None) -> None:
     """As `_told_after`; once more with patience, where a table was asked but once, or is another's by now."""
     try:
-        _told_after(stack, means, entry, caller, journal)
+        _told_after(stack, means, entry, deed, journal)
     except (OutputError, ApprovalError):
         if journal is None:
             raise
         stack.close()
-        _told_after(stack, means, entry, caller, None)
+        _told_after(stack, means, entry, deed, None)
 
 
-def _told_after(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, journal: Journal | None) -> None:
-    """Write down what came of it; of an item whose key is on: see that it stays so, and is read again.
+def _told_after(stack: ExitStack, means: Means, entry: _Entry, deed: _Deed, journal: Journal | None) -> None:
+    """Write down what came of it; of a key that is on: see that it stays so, and is read again.
 
     Args:
         stack: where a journal stays open.
         means: what it is done with.
         entry: of the key.
-        caller: who switched it on.
+        deed: what was done.
         journal: where it stands that it was begun; None where nothing was told yet.
 
     Raises:
-        ApprovalError: somebody else is at work with the journal for long.
+        ApprovalError: somebody else is at work with the journal for long, or this machine's clock is wrong.
         OutputError: it cannot be written.
         AwsFailure: what applications read cannot be moved back.
     """
-    key, failure = entry.key, entry.failure
+    key, was_waited_for = entry.key, journal is None
     if journal is None:
-        if not means.has_journal:
-            return
-        journal = _journal_when_free(stack, means, lambda: _keep_on(key, caller))
-        ledger = fold(journal.rows)  # whoever was at work with it may have gone on
-        key = replace(key, tracked=_item_about(key, ledger))
+        journal = _journal_when_free(stack, means, deed)
+        key = replace(key, tracked=_item_about(key, fold(journal.rows)))  # whoever was at work with it may have gone on
         entry = replace(entry, key=key)
+    tracked = key.tracked
     said = {row.event for row in journal.rows if row.told.get("intent") == entry.intent}
     if not said & {Event.INTENT, Event.SWITCHING_ON}:
         entry.begin(journal)
-    if failure is not None:
-        if is_definite(failure):
-            entry.end(journal, outcome="failed", why=str(failure))
+    if was_waited_for or (tracked is not None and deed.failure is None):
+        deed.keep_on(is_last=was_waited_for)
+    is_settled = bool(said & {Event.RESULT, Event.SWITCHED_ON})
+    if deed.failure is not None:
+        if is_definite(deed.failure) and not is_settled:
+            entry.end(journal, outcome="failed", why=str(deed.failure))
         return  # else the next tick finds out
-    tracked = key.tracked
-    if tracked is not None:
-        _keep_on(key, caller)
-    if not said & {Event.RESULT, Event.SWITCHED_ON}:
+    if not is_settled:
         entry.end(journal, outcome="done")
     if tracked is None:
         return
@@ -283,10 +360,9 @@ def _told_after(stack: ExitStack, means: Means, entry: _Entry, caller: Caller, j
 
 
 def _opened_at_once(stack: ExitStack, means: Means) -> tuple[Journal, Ledger] | None:
-    """The journal, and what it tells; None where there is none, it cannot be used, or somebody else has it."""
-    if not means.has_journal:
-        return None
+    """The journal, which is made where there is none, and what it tells; None where it cannot be used at once."""
     try:
+        _confirm_clock(means)
         with ExitStack() as opening:
             journal = opening.enter_context(means.journal(attempts=1))
             ledger = fold(journal.rows)
@@ -297,32 +373,31 @@ def _opened_at_once(stack: ExitStack, means: Means) -> tuple[Journal, Ledger] | 
         return None
 
 
-def _journal_when_free(stack: ExitStack, means: Means, meanwhile: Callable[[], None]) -> Journal:
+def _journal_when_free(stack: ExitStack, means: Means, deed: _Deed) -> Journal:
     """The journal, when a tick that is at work with it is done; until then the key is looked at again and again.
 
     Raises:
-        ApprovalError: somebody else is at work with it for long.
+        ApprovalError: somebody else is at work with it for long, this is interrupted, or this machine's clock is wrong.
+        OutputError: it cannot be used.
     """
-    for left in reversed(range(PATIENCE)):
-        try:
-            return stack.enter_context(means.journal())
-        except ApprovalError:
-            meanwhile()
-            if not left:
-                raise
-            time.sleep(1.0)
-    raise AssertionError
-
-
-def _keep_on(key: _Key, caller: Caller) -> None:
-    """A tick that was at work when the key was switched on may have switched it off after that; now none is."""
+    _confirm_clock(means)
+    until, who = time.monotonic() + PATIENCE, ""
     try:
-        keys = run(look_up_user(key.accounts.caller(key.account_id, None, own=key.is_own), key.user)).keys
-    except AwsFailure as failure:  # whoever may only switch keys on did that
-        log.warning("%s/%s: whether the key stayed active cannot be read: %s", key.account_id, key.user, failure)
-        return
-    if any(one.access_key_id == key.id and one.status is KeyStatus.INACTIVE for one in keys):
-        run(set_key_status(caller, key.user, key.id, KeyStatus.ACTIVE))
+        while True:
+            try:
+                return stack.enter_context(means.journal())
+            except ApprovalError as busy:
+                who = f"{busy.what} Whoever that is may switch the key off again."
+                if not deed.is_beside:
+                    deed.is_beside = True
+                    deed.on_wait(deed.told_beside(busy))
+                deed.keep_on()
+                if time.monotonic() >= until:
+                    raise _BusyError(f"{deed.stands} {UNTOLD} {who}", next_step=AGAIN) from busy
+                time.sleep(1.0)
+    except KeyboardInterrupt as interruption:
+        what = f"Interrupted. {deed.stands} {UNTOLD} {who}".rstrip()
+        raise _BusyError(what, next_step=AGAIN) from interruption
 
 
 def _move_back(journal: Journal, hands: Hands, tracked: Tracked, why: Mapping[str, str]) -> None:

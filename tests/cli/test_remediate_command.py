@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -264,6 +265,47 @@ def test_a_journal_of_another_version_crashes_nothing(cli: CommandLine) -> None:
     assert (listed.code, len(listed.json["keys"]), "not understood" in listed.json["problem"]) == (0, 1, True)
     done = cli.run("key", "activate", idle.access_key_id, *whose, "--reason", "needed")
     assert (done.code, "is active again" in done.out) == (0, True), done.err
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_rollback_beside_somebody_at_work_tells_at_once_how_it_stands(cli: CommandLine) -> None:
+    """On stderr; who waits no more hears that the key is on, and that nobody wrote it down."""
+    (idle,) = iam_backends[OTHER]["aws"].users["idle"].access_keys
+    iam_backends[OTHER]["aws"].update_access_key("idle", idle.access_key_id, "Inactive")
+    command = ("remediate", "rollback", idle.access_key_id, "--account", OTHER, "--user", "idle", "--reason", "needed")
+    with open_journal(cli.folder / "remediation", lambda: ago(0)):
+        process = cli.start(*command)
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        assert first.startswith(f"{idle.access_key_id} is active now. Somebody else is at work with this journal")
+        assert idle.status == "Active"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    told = " ".join(err.split())
+    assert (process.returncode, out) == (6, "")
+    assert f"Error: Interrupted. {idle.access_key_id} is active now. The journal was not told." in told
+    assert "Run the same command again when the journal is free." in told
+    done = cli.run(*command)
+    assert (done.code, done.err) == (0, "")
+
+
+@pytest.mark.usefixtures("cloud")
+def test_what_is_wrong_with_a_rollback_is_told_with_what_to_do(cli: CommandLine) -> None:
+    """A user that is called otherwise by now; half a name; and a reason that says nothing."""
+    (idle,) = iam_backends[OTHER]["aws"].users["idle"].access_keys
+    command = ("remediate", "rollback", idle.access_key_id, "--reason", "needed")
+    for options, code, expected in (
+        (("--account", OTHER, "--user", "idol"), 4, "name it as it is called now: KEY --account ID --user NAME"),
+        (("--account", OTHER, "--user", "what?"), 4, "name it as it is called now: KEY --account ID --user NAME"),
+        (("--account", OTHER), 2, "Give both --account and --user"),
+        (("--user", "idle"), 2, "Give both --account and --user"),
+        (("--account", "prod", "--user", "idle"), 2, "exactly 12 digits"),
+    ):
+        refused = cli.run(*command, *options)
+        assert (refused.code, expected in " ".join(refused.err.split())) == (code, True), refused.err
+    for name in ("rollback", "hold", "release", "confirm", "close"):
+        refused = cli.run("remediate", name, "0123", "--reason", " ")
+        assert (refused.code, "The reason is empty." in refused.err) == (2, True), refused.err
 
 
 def test_a_plan_is_approved_by_a_reply_in_its_thread(

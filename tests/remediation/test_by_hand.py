@@ -315,17 +315,17 @@ def test_what_a_tick_did_while_the_journal_was_waited_for_is_known(world: World,
 
 
 def test_a_key_of_no_plan_that_was_switched_on_stands_in_the_journal(world: World, tmp_path: Path) -> None:
-    """Reports tell of every change; where there is no journal none is made, and what comes after it is understood."""
+    """Reports tell of every change, the first of all among them; and what comes after it is understood."""
     (key,) = world.keys("user-47")
-    switch_on(means_of(world, tmp_path), key, (OTHER, "user-47"), "payroll")
-    assert not (tmp_path / FILE).exists()
+    switch_on(means_of(world, tmp_path), key, (OTHER, "user-47"), "before there was a journal")
     item = item_of(world, "user-48", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
     claim_signed(world, tmp_path, item)
     switch_on(means_of(world, tmp_path), key, (OTHER, "user-47"), "payroll")
     list(advance(means_of(world, tmp_path), lambda _: None))
     kept = means_of(world, tmp_path).record(world.clock.now)
     assert kept is not None
-    first, second = records_of(kept.actions)
+    of_none, first, second = records_of(kept.actions)
+    assert (of_none["action"], of_none["basis"]) == ("reactivated", "before there was a journal")
     told = [first[name] for name in ("action", "user", "access_key_id", "basis", "plan_id", "approved_by")]
     assert told == ["reactivated", "user-47", key, "payroll", None, None]
     assert (second["action"], second["plan_id"]) == ("deactivated", "plan-1")

@@ -1,13 +1,17 @@
 """What the journal is told of a key that is switched on by hand: before it is done, and what came of it."""
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto.iam.models import iam_backends
 
 from auditor.aws.failures import AwsFailure
@@ -22,13 +26,14 @@ from auditor.remediation.plan import Delivery, Item, Kind
 from auditor.remediation.progress import Tracked
 from auditor.remedy.admission import admit
 from auditor.remedy.by_hand import close_item, switch_on, tell_journal
-from auditor.remedy.carrying_out import advance
+from auditor.remedy.carrying_out import advance, claim
+from auditor.remedy.means import Means
 from auditor.remedy.of_user import Wish, plan_for, subject_of, under_way
 from auditor.tables import records_of
 from tests.builders import ago
 from tests.remediation.journal_tables import TABLE, make_table
-from tests.remediation.test_by_hand import claim_signed, means_of
-from tests.remediation.world import OTHER, Death, World, due_item, engine, item_of
+from tests.remediation.test_by_hand import BOB, CAT, claim_signed, means_of
+from tests.remediation.world import OTHER, Death, World, due_item, engine, item_of, plan_of
 
 NOBODYS = (None, None)
 
@@ -242,13 +247,18 @@ def test_a_journal_that_cannot_be_opened_keeps_no_key_off(
         switch_on(means, "item-1", (OTHER, "user-17"), "needed")
 
 
-def test_a_table_that_is_slow_for_once_is_told_all_of_it(world: World, tmp_path: Path) -> None:
-    """It was asked but once, so that the key is on soon; the rest is told as patiently as any other row."""
-    make_table(world.cloud)
-    means = means_of(world, tmp_path)
+def sharing(means: Means) -> Means:
+    """With the journal in the table."""
     journal = means.config.remediation.journal.model_copy(update={"table": TABLE, "region": "us-east-1"})
     remediation = means.config.remediation.model_copy(update={"journal": journal})
     means.config = means.config.model_copy(update={"remediation": remediation})
+    return means
+
+
+def test_a_table_that_is_slow_for_once_is_told_all_of_it(world: World, tmp_path: Path) -> None:
+    """It was asked but once, so that the key is on soon; the rest is told as patiently as any other row."""
+    make_table(world.cloud)
+    means = sharing(means_of(world, tmp_path))
     (key,) = world.keys("user-18")
     for broken in range(3):
         asked = -1
@@ -645,3 +655,84 @@ def test_one_release_settles_one_thing(world: World, tmp_path: Path) -> None:
     assert (first.begun, first.done.held) == ((), "year end")
     second = tell_journal(means, item.id, Event.RELEASED, reason="over", by="ann")
     assert second.done.held is None
+
+
+def test_a_plan_of_before_is_not_taken_where_there_was_no_journal_yet(world: World, tmp_path: Path) -> None:
+    """The rollback makes it, or nobody would know that the key is needed."""
+    means = means_of(world, tmp_path)
+    (key,) = world.keys("user-44")
+    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "leaked", leaked=True)
+    plan = plan_for(means, subject_of(means, "user-44", OTHER), wish, "ann@example.com")
+    signed = [one.approves(plan, world.clock.now) for one in (BOB, CAT)]
+    assert not means.has_journal
+    world.clock.pass_(minutes=5)
+    switch_on(means, key, (OTHER, "user-44"), "keep it on")
+    assert told_actions(world, tmp_path) == [("reactivated", None)]
+    with pytest.raises(ApprovalError, match="after it was planned"):
+        claim(means, plan, signed)
+
+
+@pytest.mark.parametrize("why", ["a pipeline", "no folder"])
+def test_a_journal_that_cannot_be_made_is_told_as_that(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, why: str
+) -> None:
+    """As one that cannot be written: the key is on all the same."""
+    folder = tmp_path / "remediation"
+    means = means_of(world, tmp_path)
+    remediation = means.config.remediation.model_copy(update={"folder": str(folder / "of-a-file")})
+    means.config = means.config.model_copy(update={"remediation": remediation})
+    if why == "a pipeline":
+        monkeypatch.setenv("CI", "true")
+    else:
+        folder.write_text("")
+    (key,) = world.keys("user-45")
+    iam_backends[OTHER]["aws"].update_access_key("user-45", key, "Inactive")
+    assert switch_on(means, key, (OTHER, "user-45"), "needed") == key
+    assert world.keys("user-45") == {key: "Active"}
+    assert "the journal may not tell of it" in caplog.text
+    assert folder.exists() is (why == "no folder")
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_a_clock_that_is_off_tells_a_shared_journal_nothing(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, *, is_named: bool
+) -> None:
+    """Lease and waits of all who share it go by the time; the key is on all the same, and that is said."""
+    with suppress(ClientError):  # the other case made it
+        make_table(world.cloud)
+    item = due_item(world, f"user-{46 + is_named}", Kind.DELETE)
+    right, means = sharing(means_of(world, tmp_path)), sharing(means_of(world, tmp_path))
+    with right.journal() as journal:
+        journal.add("plan-1", "", Event.CLAIMED, plan=plan_of(item).model_dump(mode="json", by_alias=True))
+        rows = len(journal.rows)
+    means.timing = replace(means.timing, now=lambda: world.clock.now + timedelta(minutes=3))
+    if is_named:
+        switch_on(means, item.key.id, (OTHER, item.user), "needed")
+        assert "the journal may not tell of it: This machine's clock is off" in caplog.text
+    else:
+        with pytest.raises(ApprovalError, match="clock") as error:
+            switch_on(means, item.id, NOBODYS, "needed")
+        assert "was switched on all the same" in error.value.__notes__[0]
+    assert world.keys(item.user) == {item.key.id: "Active"}
+    with right.journal(writes=False) as journal:
+        assert len(journal.rows) == rows
+
+
+def test_a_journal_that_was_changed_names_what_works_without_it(world: World, tmp_path: Path) -> None:
+    """By an item's id, or a key's alone, it does not."""
+    item = switched_off(world, tmp_path, "user-48")
+    with sqlite3.connect(tmp_path / FILE) as database:
+        database.execute("UPDATE log SET told = '{}' WHERE number = 1")
+    for name in (item.id, item.key.id):
+        with pytest.raises(OutputError, match="rows were changed or left out") as error:
+            switch_on(means_of(world, tmp_path), name, NOBODYS, "needed")
+        assert "`auditor remediate rollback KEY --account ID --user NAME` works without it" in error.value.next_step
+
+
+@pytest.mark.parametrize("whose", [(OTHER, None), (None, "user-49")])
+def test_whose_a_key_is_takes_both_names(world: World, tmp_path: Path, whose: tuple[str | None, str | None]) -> None:
+    """What somebody said is not passed over."""
+    (key,) = world.keys("user-49")
+    with pytest.raises(UsageError, match="takes an account and a user"):
+        switch_on(means_of(world, tmp_path), key, whose, "needed")
+    assert not means_of(world, tmp_path).has_journal

@@ -14,6 +14,7 @@ from auditor.cli.remediate.shared import (
     Who,
     login,
     means_of,
+    say_meanwhile,
     telling_aws,
 )
 
@@ -171,9 +172,23 @@ def rollback(
     profile: Profile = None,
     endpoint_url: EndpointUrl = None,
 ) -> None:
-    """Switch a key on again, at once. Needs no approval, and with a key id no journal; what is deleted is gone."""
+    """Switch a key on again, at once. Needs no approval, and with KEY, --account and --user no journal.
+
+    What is deleted is gone. Where somebody else is at work with the journal, the key is on at once and kept on until
+    the journal can be told.
+
+    **Examples**
+
+    - `auditor remediate rollback 4be1... --reason "the nightly job fails"`
+    - `auditor remediate rollback AKIA... --account 222222222222 --user ci-deploy --reason "the nightly job fails"`
+
+    Exit codes: 4 it could not be switched on, 6 it is on, but the journal could not be told: do it again.
+    """
+    from auditor.cli.audit import confirm_ids
     from auditor.remedy.by_hand import switch_on
 
+    confirm_ids([account] if account is not None else [], where="--account")
     with telling_aws():
-        key = switch_on(means_of(config, profile, endpoint_url, None), item, (account, user), reason)
+        means = means_of(config, profile, endpoint_url, None)
+        key = switch_on(means, item, (account, user), reason, say_meanwhile)
     say(f"{key} is active again.", "bold")

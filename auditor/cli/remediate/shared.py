@@ -1,6 +1,7 @@
 """What the commands of remediation share: their options, what they work with, and who the person is."""
 
 import getpass
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auditor.cli.options import config_file
+from auditor.cli.output import WIDTH, filled
 from auditor.errors import NothingAuditedError, UsageError
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from auditor.remedy.means import Means
 
 EXIT_UNREAD, EXIT_WAITS, EXIT_UNAPPROVED, EXIT_PERSON = 3, 5, 6, 8
+
+NAMELESS = frozenset({"NoSuchEntity", "ValidationError"})
+"""What IAM says to a name or a key id that is none, or is none any more."""
 
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="A plan's file.")]
 ItemId = Annotated[str, typer.Argument(metavar="ITEM", help="An item's id; `auditor remediate status` lists them.")]
@@ -28,7 +33,15 @@ def readable(text: str | None) -> str | None:
     return text
 
 
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.", callback=readable)]
+def said(text: str) -> str:
+    """A reason that says something: it is all that anybody later knows of why."""
+    if not text.strip():
+        raise UsageError("The reason is empty.", where="--reason", next_step="Say why; it is kept in the journal.")
+    readable(text)
+    return text
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.", callback=said)]
 Who = Annotated[
     str | None,
     typer.Option(
@@ -52,6 +65,12 @@ def means_of(config: Path | None, profile: str | None, endpoint_url: str | None,
     return Means(settings, connection_for(settings), path.parent if path else Path())
 
 
+def say_meanwhile(text: str) -> None:
+    """How it stands, on stderr, before there is a result."""
+    sys.stderr.write(filled(text, WIDTH) + "\n")
+    sys.stderr.flush()
+
+
 @contextmanager
 def telling_aws() -> Iterator[None]:
     """What AWS refuses outside any item is told as the end of the command."""
@@ -61,6 +80,10 @@ def telling_aws() -> Iterator[None]:
         yield
     except AwsFailure as failure:
         step = "Check the credentials and the network; `auditor doctor` tells more."
+        if failure.operation == "iam:UpdateAccessKey" and failure.code in NAMELESS:
+            step = (
+                "Look whether the user has another name now; name it as it is called now: KEY --account ID --user NAME."
+            )
         error = NothingAuditedError(str(failure), next_step=step)
         for note in getattr(failure, "__notes__", ()):
             error.add_note(note)
