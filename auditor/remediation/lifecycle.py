@@ -8,7 +8,7 @@ There is no way to `deleted` but through `inactive`, and none to `inactive` whil
 live is read right before every step; where it differs from what the plan and the journal say, the step is not made.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from uuid import NAMESPACE_URL, uuid5
 
@@ -49,6 +49,14 @@ NOTICE_HOLDS = timedelta(days=14)
 
 ESCALATES = timedelta(days=30)
 """How long after its new key was published an application may go on with the old one before a person is asked."""
+
+
+ALREADY_OFF: Mapping[bool, str] = {
+    False: "somebody else switched the key off; ask what for, and `close` the item or switch it on",
+    True: "no answer came when the key was switched off, so somebody else may have done it; ask, and `close` the item, "
+    "`rollback`, or `release` it, from when on it counts as switched off here",
+}
+"""What a person is asked about a key that is off and that we did not switch off, or of which that is not known."""
 
 
 SHARED = frozenset({"secretsmanager", "ssm"})
@@ -201,10 +209,9 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
             yield from _new_key_lost(done, live, terms)
         is_moved = item.kind is Kind.DEACTIVATE or done.adopted_at or done.confirmed_by or _use_of_new(done, live)
         if item.through is Kind.DEACTIVATE and is_moved:
-            yield Done("inactive: somebody else switched it off")
-        yield Ask(
-            "ALREADY_INACTIVE", "somebody else switched the key off; ask what for, and `close` the item or switch it on"
-        )
+            unknown, known = "whether by us or by somebody else is not known", "somebody else switched it off"
+            yield Done(f"inactive: {unknown if done.may_be_off else known}")
+        yield Ask("ALREADY_INACTIVE", ALREADY_OFF[done.may_be_off])
     yield from _deactivate(item, done, live, old, terms)
 
 

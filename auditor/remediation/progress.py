@@ -285,12 +285,15 @@ def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
     """What a person accepts who releases an item about which one was asked.
 
     A key that was switched on again is active, and has to be quiet and announced anew. One that was used while it was
-    to be inactive begins that time anew.
+    to be inactive begins that time anew; so does one that we were to switch off, and that somebody else may have.
     """
     asked = tracked.waiting.told["code"] if tracked.waiting and tracked.waiting.event is Event.ASKED else None
     if asked == "REACTIVATED":
         return {"inactive_at": None, "used_when_inactive": None}
-    return {"inactive_at": row.at, "used_when_inactive": row.at} if asked == "USED_SINCE" else {}
+    is_taken = asked == "ALREADY_INACTIVE" and tracked.done.may_be_off
+    if asked == "USED_SINCE" or is_taken:
+        return {"inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}
+    return {}
 
 
 def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
@@ -299,6 +302,8 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     failed, ended = None, tracked.ended
     if told["outcome"] != "done":
         failed = told["why"]
+        if step is Step.DEACTIVATE:
+            changes |= {"may_be_off": bool(told.get("shows"))}
         if step is Step.CREATE:
             changes |= {"prepared_at": None}  # the store has to be proved anew
     else:
@@ -322,8 +327,15 @@ def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
             "inactive_at": at,
             "used_when_inactive": datetime.fromisoformat(used) if used else None,
             "announced": None,
+            "may_be_off": False,
         },
-        Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, **unconfirmed},
+        Step.REACTIVATE: {
+            "inactive_at": None,
+            "used_when_inactive": None,
+            "announced": None,
+            "may_be_off": False,
+            **unconfirmed,
+        },
         Step.RESTORE: {"published_at": None, **unconfirmed},
         Step.DELETE: {"deleted_at": at},
     }

@@ -322,6 +322,11 @@ def test_what_was_done_without_an_answer_is_not_somebody_elses_doing(
     world.clock.pass_(minutes=2)
     (outcome,) = tick(world, tmp_path)
     assert (outcome.standing, outcome.told) == (Standing.DONE, {"deactivate": "inactive", "delete": "deleted"}[step])
+    assert world.cloud.calls[OTHER, "LookupEvents"] == 0, "a user may not ask it"
+    with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
+        (told,) = records_of(record(journal.rows, world.clock.now).actions)
+    expected = "no answer came; AWS shows it inactive" if step is Step.DEACTIVATE else None
+    assert told["detail"] == expected, "what it rests on"
 
 
 def test_cloudtrail_is_asked_where_iams_events_are(world: World, tmp_path: Path) -> None:
