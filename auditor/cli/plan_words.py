@@ -6,6 +6,7 @@ from datetime import timedelta
 from auditor.cli.output import say
 from auditor.formats.plan_page import Change, NotPlanned, PlannedItem, PlanPage
 from auditor.formats.words import counted, minute
+from auditor.model import ControlId
 from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION, SHARED
 from auditor.remediation.plan import Among, Item, Kind, Plan
 from auditor.remediation.plan_facts import destination, reader, waits
@@ -124,6 +125,12 @@ def _item(item: Item) -> PlannedItem:
     )
 
 
+def _leak(item: Item) -> str:
+    """How it is known that others may have the key."""
+    is_found = any(basis.control == ControlId.QUARANTINED_KEY for basis in item.basis)
+    return "AWS found it exposed" if is_found else "it leaked, by the word of who planned it"
+
+
 def _changes(item: Item) -> Iterator[Change]:
     waits, key = item.waits, item.key.id
     if item.delivery is not None:
@@ -141,7 +148,7 @@ def _changes(item: Item) -> Iterator[Change]:
         hours = NOTICE // timedelta(hours=1)
         quiet = f"the key was quiet for {waits.quiet_days} days{because}, announced {hours} hours before"
         when = f"{moved if item.delivery else 'when '}{quiet}"
-        when = "at once: AWS found it exposed" if item.urgent else when
+        when = f"at once: {_leak(item)}" if item.urgent else when
         yield Change("~", f"{key} is switched off {when}", f"auditor remediate rollback {item.id} --reason TEXT")
     if item.covers(Kind.DELETE):
         hours = NOTICE_OF_DELETION // timedelta(hours=1)

@@ -75,6 +75,8 @@ class Progress:
     deleted_at: datetime | None = None
     confirmed_by: str | None = None
     held: str | None = None
+    released_at: datetime | None = None
+    """When a person last said that it may go on, who may have needed the key until then."""
     wrote_at: datetime | None = None
     """When anything was last written for the user."""
 

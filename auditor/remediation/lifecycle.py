@@ -301,18 +301,23 @@ def is_others_use(used: LastUsed) -> bool:
 
 
 def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Wait | Ask]:
-    """What is missing before the old key counts as not needed any more."""
+    """What is missing before the old key counts as not needed any more.
+
+    Who switched it on again needed it, though AWS may show no use yet; so did, perhaps, who held the item.
+    """
     if item.urgent:
         return
     yield from _unknown_cadence(item, live)
     quiet_days = _no_less(item.waits.quiet_days, live)
     used = old.last_used if isinstance(old.last_used, UsedAt) else None
     start = used.at if used else old.created_at
-    since = max(start, done.published_at) if done.published_at else start
-    until = since + days(quiet_days) + MARGIN
+    again = max((at for at in (done.released_at, terms.switched_on) if at), default=start)
+    until = max(start, done.published_at or start, again) + days(quiet_days) + MARGIN
     if terms.at < until:
         by, whose = _use_of_old(old), item.owner or "its owner"
-        if done.published_at and used and used.at > done.published_at + ESCALATES:
+        if again > max(start, done.published_at or start):
+            by = f", from {again:%Y-%m-%d %H:%M}Z on, when it was switched on by hand or released{by}"
+        elif done.published_at and used and used.at > done.published_at + ESCALATES:
             reason = f"{ESCALATES.days} days after the new key was published the old one is in use{by}"
             yield Ask("STILL_USED", reason, whose)
         yield Wait(f"the old key must be quiet for {quiet_days} days{by}", until, whose)

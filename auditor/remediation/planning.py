@@ -15,7 +15,20 @@ from auditor.aws.failures import AwsFailure
 from auditor.errors import UsageError
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
 from auditor.remediation.caps import Count, Measures
-from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, PlannedKey, Use, Waits, days, use_of
+from auditor.remediation.plan import (
+    CAREFUL,
+    WARNING,
+    Basis,
+    Blocked,
+    Delivery,
+    Item,
+    Kind,
+    PlannedKey,
+    Use,
+    Waits,
+    days,
+    use_of,
+)
 from auditor.remediation.progress import Tracked
 from auditor.remediation.protection import CADENCE, CadenceError, Person, Protection, cadence_of, exposed
 
@@ -121,6 +134,8 @@ class Settings:
     """When keys were switched off here, by their ids."""
     switched_on: Mapping[str, datetime]
     """When keys were last switched on again by hand, or may have been, by their ids."""
+    why_switched_on: Callable[[str], str | None]
+    """Why that was, by the key's id; None where nobody said."""
     own_keys: frozenset[str]
     open_users: frozenset[tuple[str, str]]
     """Account and user name of items that are under way."""
@@ -233,13 +248,17 @@ def _seen(candidate: Candidate, see: Callable[[Candidate], Seen | None]) -> Seen
 
 
 def _basis(candidate: Candidate, key: LiveKey, seen: Seen, settings: Settings) -> tuple[Basis, ...]:
-    """Why it is planned; with a warning where applications may read the key at their next start."""
-    is_read = key.access_key_id in seen.in_secrets and not candidate.is_urgent
-    if candidate.kind is not Kind.DEACTIVATE or not is_read:
-        return candidate.basis
-    if not settings.may_be_unread:
-        raise _BlockedError("IN_SECRET", UNREAD)
-    return (*candidate.basis, Basis(control="-", severity="-", reason=f"Careful: {UNREAD}."))
+    """Why it is planned; with a warning where somebody needed the key by hand, or applications may read it yet."""
+    warnings, key_id = [], key.access_key_id
+    on = settings.switched_on.get(key_id)
+    if on is not None and key_id not in settings.switched_off:  # which has those that were switched off since
+        why = settings.why_switched_on(key_id)
+        warnings.append(f"switched on by hand at {on:%Y-%m-%d %H:%M}Z{f': {why}' if why else '.'}")
+    if candidate.kind is Kind.DEACTIVATE and key_id in seen.in_secrets and not candidate.is_urgent:
+        if not settings.may_be_unread:
+            raise _BlockedError("IN_SECRET", UNREAD)
+        warnings.append(f"{UNREAD}.")
+    return (*candidate.basis, *(Basis(control=WARNING, severity="-", reason=f"{CAREFUL}{one}") for one in warnings))
 
 
 def _through(kind: Kind, settings: Settings) -> Kind:

@@ -156,6 +156,8 @@ class Ledger:
     """Rows that tell of a plan's approvals, by its id."""
     _switched_on: dict[str, dict[str, datetime]] = field(default_factory=dict)
     """When each key was switched on again by hand, or may have been, by the intent of each try."""
+    _reasons: dict[str, str] = field(default_factory=dict)
+    """Why, by the same."""
 
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
@@ -181,6 +183,11 @@ class Ledger:
     def switched_on(self) -> Mapping[str, datetime]:
         """When keys were last switched on again by hand, or may have been, by their ids."""
         return {key: max(tries.values()) for key, tries in self._switched_on.items() if tries}
+
+    def why_switched_on(self, key_id: str) -> str | None:
+        """Why a key was last switched on again by hand, or was to be; None where that is not told."""
+        tries = self._switched_on.get(key_id, {})
+        return self._reasons.get(max(tries, key=tries.__getitem__)) if tries else None
 
     def is_last_try(self, key_id: str, intent: str) -> bool:
         """Whether nobody tried to switch a key on again after this."""
@@ -226,6 +233,8 @@ class Ledger:
         """A key is about to be switched on, or was, or certainly was not."""
         tries, intent = self._switched_on.setdefault(key_id, {}), str(row.told.get("intent") or row.number)
         outcome = row.told.get("outcome", "done")
+        if row.told.get("reason"):
+            self._reasons[intent] = str(row.told["reason"])
         if outcome == "failed":
             tries.pop(intent, None)
         elif outcome != UNKNOWN:
@@ -261,7 +270,7 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case Event.HELD:
             changes |= {"done": replace(done, held=told["reason"]), "waiting": row}
         case Event.RELEASED:
-            changes |= {"done": replace(done, held=None, announced=None, **_accepted(tracked, row))}
+            changes |= {"done": replace(done, held=None, announced=None, released_at=row.at, **_accepted(tracked, row))}
         case Event.WAITING | Event.ASKED:
             last = tracked.waiting
             is_same = last is not None and (last.event, last.told) == (row.event, row.told)

@@ -256,6 +256,9 @@ def test_what_a_person_releases_goes_on(world: World, tmp_path: Path, code: str)
         journal.add(state.plan_id, item.id, Event.RELEASED, reason="settled", by="ann")
     told = days(world, tmp_path, item, 1).told
     if code == "REACTIVATED":
+        assert told.startswith("the old key must be quiet for 2 days, from ")
+        assert "when it was switched on by hand or released; the old key was last used by" in told
+        told = days(world, tmp_path, item, 2).told
         assert told.startswith("to deactivate, not before ")
         assert days(world, tmp_path, item, 1).steps == (Step.DEACTIVATE,)
     else:
