@@ -30,7 +30,7 @@ def say_plan(plan: Plan) -> None:
         _say_item(item)
     if page.not_planned:
         say("")
-        say(f"Not planned: {counted(len(page.not_planned), 'key')}", "bold")
+        say(page.left_out, "bold")
     for one in page.not_planned:
         say(f"{one.where} {one.key}: {one.reason} ({one.code})", indent=2)
         say(f"Next: {one.advice}", indent=4)
@@ -72,6 +72,7 @@ def page_of(plan: Plan) -> PlanPage:
         headline=_headline(plan),
         facts=facts,
         items=[_item(item) for item in plan.items],
+        left_out=_left_out(plan),
         not_planned=[
             NotPlanned(
                 where=f"{one.account_name or one.account_id}/{one.user}",
@@ -83,6 +84,14 @@ def page_of(plan: Plan) -> PlanPage:
             for one in plan.blocked
         ],
     )
+
+
+def _left_out(plan: Plan) -> str:
+    """How many keys nothing is planned for; one that goes less far than was asked is planned all the same."""
+    planned = {item.key.id for item in plan.items}
+    in_part = sum(one.key_id in planned for one in plan.blocked)
+    counts = {"Not planned": len(plan.blocked) - in_part, "Planned in part": in_part}
+    return "; ".join(f"{words}: {counted(count, 'key')}" for words, count in counts.items() if count)
 
 
 def _origin(plan: Plan) -> str:

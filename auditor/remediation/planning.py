@@ -63,6 +63,7 @@ ADVICE: Mapping[str, str] = {
     "ROOT": "Delete the root user's keys by hand; no program should hold them.",
     "SELF": "Let somebody plan it who calls AWS with other credentials.",
     "PROTECTED": "Take the protection away, if it is not meant any more.",
+    "MANAGED": "Change it in that program; where none manages the user any more, take the tag away.",
     "TWO_KEYS": "Find out which of the two is needed, and switch the other one off; then plan again.",
     "AMBIGUOUS": "Replace one of the user's keys: the report has no ids, only the second in which a key was created.",
     "UNKNOWN_USE": "Plan again when AWS answers: what is unknown is not taken for never used.",
@@ -204,7 +205,8 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     controls = {basis.control for basis in candidate.basis}
     stopped = settings.protection(candidate).stops(seen.person, key.access_key_id, controls, settings.now)
     if stopped is not None:
-        raise _BlockedError("PROTECTED" if stopped.is_sure else "UNREADABLE", stopped.why)
+        sure = "MANAGED" if stopped.by_program else "PROTECTED"
+        raise _BlockedError(sure if stopped.is_sure else "UNREADABLE", stopped.why)
     in_quarantine = exposed(seen.person) if candidate.kind is Kind.ROTATE else None
     if in_quarantine is not None:
         raise _BlockedError("QUARANTINED" if in_quarantine.is_sure else "UNREADABLE", in_quarantine.why)

@@ -18,7 +18,7 @@ from auditor.remediation.planning import Candidate, plan_items
 from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remediation.protection import Person
 from auditor.remedy.accounts import Accounts
-from auditor.remedy.admission import admit
+from auditor.remedy.admission import NotAdmittedError, admit
 from auditor.remedy.asking import answers_to
 from auditor.remedy.carrying_out import claim
 from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
@@ -163,7 +163,7 @@ def _untakable(means: Means, plan: Plan, ledger: Ledger) -> str | None:
     try:
         with suppress(CapError):
             admit(means, plan, ledger)
-    except ApprovalError as error:
+    except NotAdmittedError as error:
         return error.what
     return None
 

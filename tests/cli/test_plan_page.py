@@ -218,6 +218,21 @@ def test_who_says_that_a_key_leaked_is_said(cli: CommandLine) -> None:
             assert ("switched on by hand at 2026-11-22 18:00Z: night job" in shown) is (warning in basis)
 
 
+def test_a_key_that_is_planned_in_part_is_not_counted_as_left_out(cli: CommandLine) -> None:
+    """Of one that nobody is told of it is said that it is not deleted later."""
+    made, path = plan(), cli.folder / "plan.json"
+    more = made.blocked[0].model_copy(update={"key_id": made.items[0].key.id, "code": "NO_OWNER"})
+    for blocked, said in (
+        ((more, *made.blocked), "Not planned: 1 key; Planned in part: 1 key "),
+        ((more,), " Planned in part: 1 key "),
+        (made.blocked, " Not planned: 1 key "),
+    ):
+        path.write_bytes(made.model_copy(update={"blocked": blocked}).content)
+        assert said in " ".join(cli.run("remediate", "show", str(path)).out.split())
+        html = cli.run("remediate", "show", str(path), "--format", "html").out
+        assert said in " ".join(Page(html).text.split())
+
+
 def test_text_goes_to_no_file(cli: CommandLine, tmp_path: Path) -> None:
     """A file of a name that somebody relies on is not left unwritten in silence."""
     path = tmp_path / "plan.json"
