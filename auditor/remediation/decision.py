@@ -76,7 +76,7 @@ class Progress:
     confirmed_by: str | None = None
     held: str | None = None
     released_at: datetime | None = None
-    """When a person last said that it may go on, who may have needed the key until then."""
+    """When a person let go of a key that had been switched on again, who may have needed it until then."""
     wrote_at: datetime | None = None
     """When anything was last written for the user."""
 

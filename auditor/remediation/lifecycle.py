@@ -303,7 +303,7 @@ def is_others_use(used: LastUsed) -> bool:
 def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Wait | Ask]:
     """What is missing before the old key counts as not needed any more.
 
-    Who switched it on again needed it, though AWS may show no use yet; so did, perhaps, who held the item.
+    Who switched it on again needed it until it was let go, though AWS may show no use.
     """
     if item.urgent:
         return
@@ -316,7 +316,7 @@ def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -
     if terms.at < until:
         by, whose = _use_of_old(old), item.owner or "its owner"
         if again > max(start, done.published_at or start):
-            by = f", from {again:%Y-%m-%d %H:%M}Z on, when it was switched on by hand or released{by}"
+            by = f", from {again:%Y-%m-%d %H:%M}Z on, when it was switched on again or released{by}"
         elif done.published_at and used and used.at > done.published_at + ESCALATES:
             reason = f"{ESCALATES.days} days after the new key was published the old one is in use{by}"
             yield Ask("STILL_USED", reason, whose)

@@ -225,7 +225,10 @@ class Ledger:
         elif row.event is Event.PASSED_OVER:
             self.items[row.item] = replace(self.items[row.item], passed_over=row)
         elif row.event is not Event.TOLD:
-            self.items[row.item] = _told(self.items[row.item], row)
+            tracked = _told(self.items[row.item], row)
+            if row.event is Event.RELEASED and self._switched_on.get(tracked.item.key.id):
+                tracked = replace(tracked, done=replace(tracked.done, released_at=row.at))
+            self.items[row.item] = tracked
             if row.told.get("step") == Step.REACTIVATE:
                 self._know_on(self.items[row.item].item.key.id, row)
 
@@ -270,7 +273,7 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case Event.HELD:
             changes |= {"done": replace(done, held=told["reason"]), "waiting": row}
         case Event.RELEASED:
-            changes |= {"done": replace(done, held=None, announced=None, released_at=row.at, **_accepted(tracked, row))}
+            changes |= {"done": replace(done, held=None, announced=None, **_accepted(tracked, row))}
         case Event.WAITING | Event.ASKED:
             last = tracked.waiting
             is_same = last is not None and (last.event, last.told) == (row.event, row.told)
@@ -298,7 +301,7 @@ def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
     """
     asked = tracked.waiting.told["code"] if tracked.waiting and tracked.waiting.event is Event.ASKED else None
     if asked == "REACTIVATED":
-        return {"inactive_at": None, "used_when_inactive": None}
+        return {"inactive_at": None, "used_when_inactive": None, "released_at": row.at}
     is_taken = asked == "ALREADY_INACTIVE" and tracked.done.may_be_off
     if asked == "USED_SINCE" or is_taken:
         return {"inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}
