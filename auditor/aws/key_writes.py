@@ -6,9 +6,10 @@ second key, or hides the first behind LimitExceeded. The other two are idempoten
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from botocore.credentials import ReadOnlyCredentials
 
@@ -96,38 +97,57 @@ async def delete_access_key(caller: Caller, user: str, key_id: str) -> None:
 async def created_by(caller: Caller, user: str, intent: str, since: datetime) -> Sequence[str]:
     """The ids of keys of the user that CloudTrail says were made with this intent; it may take 15 minutes to know.
 
-    IAM's events are kept in the Region of the partition's identities (CloudTrail: event history, LookupEvents).
+    Raises:
+        AwsFailure: CloudTrail cannot be asked.
+    """
+    made = [
+        (event.get("responseElements") or {}).get("accessKey") or {}
+        async for event in _done_with(caller, "CreateAccessKey", intent, since)
+    ]
+    return [str(key["accessKeyId"]) for key in made if key.get("userName") == user and key.get("accessKeyId")]
+
+
+async def was_switched_by(caller: Caller, key_id: str, status: KeyStatus, intent: str, since: datetime) -> bool:
+    """Whether CloudTrail says that a key was switched on or off with this intent; it may take 15 minutes to know.
 
     Raises:
         AwsFailure: CloudTrail cannot be asked.
     """
+    asked = [
+        event.get("requestParameters") or {} async for event in _done_with(caller, "UpdateAccessKey", intent, since)
+    ]
+    return any((one.get("accessKeyId"), one.get("status")) == (key_id, status.value) for one in asked)
+
+
+async def _done_with(caller: Caller, action: str, intent: str, since: datetime) -> AsyncIterator[Mapping[str, Any]]:
+    """Calls of an action that were made with this intent, and that AWS did; as CloudTrail tells of them.
+
+    IAM's events are kept in the Region of the partition's identities (CloudTrail: event history, LookupEvents).
+    """
     caller = replace(caller, region=REGIONS.get(caller.partition, REGIONS["aws"]))
-    found: list[str] = []
     token: dict[str, str] = {}
     while True:
         page = await caller.call(
             "cloudtrail",
             "lookup_events",
-            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "CreateAccessKey"}],
+            LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": action}],
             StartTime=since,
             **token,
         )
         for event in page.get("Events", ()):
-            told = _created(str(event.get("CloudTrailEvent", "")), user, intent)
+            told = _told(str(event.get("CloudTrailEvent", "")), intent)
             if told is not None:
-                found.append(told)
+                yield told
         if not page.get("NextToken"):
-            return found
+            return
         token = {"NextToken": str(page["NextToken"])}
 
 
-def _created(event: str, user: str, intent: str) -> str | None:
-    """The key that this event made, where it is the user's and the intent's."""
+def _told(event: str, intent: str) -> Mapping[str, Any] | None:
+    """What this event tells, where it is the intent's and no refusal, of which CloudTrail tells as well."""
     try:
-        told = json.loads(event)
-        made = (told.get("responseElements") or {}).get("accessKey") or {}
+        told: Mapping[str, Any] = json.loads(event)
         agent = str(told.get("userAgent", ""))
     except (ValueError, AttributeError):
         return None
-    mine = f"{INTENT}{intent}" in agent.split() and made.get("userName") == user
-    return str(made["accessKeyId"]) if mine and made.get("accessKeyId") else None
+    return told if f"{INTENT}{intent}" in agent.split() and not told.get("errorCode") else None

@@ -6,6 +6,7 @@ from datetime import timedelta
 from auditor.cli.output import say
 from auditor.formats.plan_page import Change, NotPlanned, PlannedItem, PlanPage
 from auditor.formats.words import counted, minute
+from auditor.model import ControlId
 from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION, SHARED
 from auditor.remediation.plan import Among, Item, Kind, Plan
 from auditor.remediation.plan_facts import destination, reader, waits
@@ -29,7 +30,7 @@ def say_plan(plan: Plan) -> None:
         _say_item(item)
     if page.not_planned:
         say("")
-        say(f"Not planned: {counted(len(page.not_planned), 'key')}", "bold")
+        say(page.left_out, "bold")
     for one in page.not_planned:
         say(f"{one.where} {one.key}: {one.reason} ({one.code})", indent=2)
         say(f"Next: {one.advice}", indent=4)
@@ -71,6 +72,7 @@ def page_of(plan: Plan) -> PlanPage:
         headline=_headline(plan),
         facts=facts,
         items=[_item(item) for item in plan.items],
+        left_out=_left_out(plan),
         not_planned=[
             NotPlanned(
                 where=f"{one.account_name or one.account_id}/{one.user}",
@@ -82,6 +84,14 @@ def page_of(plan: Plan) -> PlanPage:
             for one in plan.blocked
         ],
     )
+
+
+def _left_out(plan: Plan) -> str:
+    """How many keys nothing is planned for; one that goes less far than was asked is planned all the same."""
+    planned = {item.key.id for item in plan.items}
+    in_part = sum(one.key_id in planned for one in plan.blocked)
+    counts = {"Not planned": len(plan.blocked) - in_part, "Planned in part": in_part}
+    return "; ".join(f"{words}: {counted(count, 'key')}" for words, count in counts.items() if count)
 
 
 def _origin(plan: Plan) -> str:
@@ -124,6 +134,12 @@ def _item(item: Item) -> PlannedItem:
     )
 
 
+def _leak(item: Item) -> str:
+    """How it is known that others may have the key."""
+    is_found = any(basis.control == ControlId.QUARANTINED_KEY for basis in item.basis)
+    return "AWS found it exposed" if is_found else "it leaked, by the word of who planned it"
+
+
 def _changes(item: Item) -> Iterator[Change]:
     waits, key = item.waits, item.key.id
     if item.delivery is not None:
@@ -141,7 +157,7 @@ def _changes(item: Item) -> Iterator[Change]:
         hours = NOTICE // timedelta(hours=1)
         quiet = f"the key was quiet for {waits.quiet_days} days{because}, announced {hours} hours before"
         when = f"{moved if item.delivery else 'when '}{quiet}"
-        when = "at once: AWS found it exposed" if item.urgent else when
+        when = f"at once: {_leak(item)}" if item.urgent else when
         yield Change("~", f"{key} is switched off {when}", f"auditor remediate rollback {item.id} --reason TEXT")
     if item.covers(Kind.DELETE):
         hours = NOTICE_OF_DELETION // timedelta(hours=1)

@@ -85,6 +85,20 @@ class CreatedKey:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class SwitchedKey:
+    """A key whose status was set by UpdateAccessKey, as CloudTrail tells of it."""
+
+    account_id: str
+    user_name: str | None
+    """None where the caller's own key was meant and no user named."""
+    access_key_id: str
+    status: str
+    caller_arn: str
+    user_agent: str
+    at: datetime
+
+
 class Cloud:
     """Access to every account's state; `lock` guards what is not moto's."""
 
@@ -98,6 +112,8 @@ class Cloud:
         self.sessions: dict[str, Session] = {}
         self.created_keys: dict[str, CreatedKey] = {}
         """By access key id, in the order of their creation."""
+        self.switched_keys: list[SwitchedKey] = []
+        """In the order of the calls."""
         self.lock = RLock()
         self._owners: dict[str, str] = {}
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from moto.iam.models import AWSManagedPolicy, Group, Role, User
 
 from auditor.demo.answers import Question, Reply, page_of
-from auditor.demo.cloud import CreatedKey, ServiceCredential, from_moto, to_moto
+from auditor.demo.cloud import CreatedKey, ServiceCredential, SwitchedKey, from_moto, to_moto
 from auditor.demo.seed import KeySeed
 from auditor.demo.wire import Payload, RefusedError, iso
 from auditor.model import UsedAt
@@ -267,6 +267,23 @@ def stamp_new_key(question: Question, body: bytes) -> bytes:
     return _CREATE_DATE.sub(iso(question.clock()).encode(), body)
 
 
+def keep_switched_key(question: Question, body: bytes) -> bytes:
+    """UpdateAccessKey's answer as it is; CloudTrail will tell that it was done."""
+    params = question.params
+    switched = SwitchedKey(
+        account_id=question.caller.account_id,
+        user_name=params.get("UserName"),
+        access_key_id=params["AccessKeyId"],
+        status=params["Status"],
+        caller_arn=question.caller.arn,
+        user_agent=question.request.user_agent,
+        at=question.clock(),
+    )
+    with question.cloud.lock:
+        question.cloud.switched_keys.append(switched)
+    return body
+
+
 def stamp_new_user(question: Question, body: bytes) -> bytes:
     """CreateUser's answer, and the user itself, with the organisation's time in whole seconds."""
     user = question.cloud.user(question.caller.account_id, question.params.get("UserName", ""))
@@ -294,5 +311,6 @@ REPLIES: Mapping[str, Reply] = {
 AFTERWARDS: Mapping[str, Callable[[Question, bytes], bytes]] = {
     "CreateAccessKey": stamp_new_key,
     "CreateUser": stamp_new_user,
+    "UpdateAccessKey": keep_switched_key,
 }
-"""What is put right in moto's successful answers."""
+"""What is put right in moto's successful answers, or kept of them."""

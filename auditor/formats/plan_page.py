@@ -57,6 +57,8 @@ class PlanPage:
     headline: str
     facts: Sequence[tuple[str, str]]
     items: Sequence[PlannedItem]
+    left_out: str
+    """How many keys nothing is planned for, or not all that was asked; empty for none."""
     not_planned: Sequence[NotPlanned]
 
 

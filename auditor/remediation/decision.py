@@ -70,9 +70,13 @@ class Progress:
     inactive_at: datetime | None = None
     used_when_inactive: datetime | None = None
     """The old key's last use as it was when it was switched off."""
+    may_be_off: bool = False
+    """It was to be switched off, and is off: by us or by somebody else, which nothing shows."""
     deleted_at: datetime | None = None
     confirmed_by: str | None = None
     held: str | None = None
+    released_at: datetime | None = None
+    """When a person let go of a key that had been switched on again, who may have needed it until then."""
     wrote_at: datetime | None = None
     """When anything was last written for the user."""
 

@@ -5,7 +5,7 @@ and has no result is looked at first, and only what AWS shows settles it.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -44,6 +44,9 @@ TRAIL_TAKES = timedelta(minutes=20)
 
 SHOWN = frozenset({Step.PUBLISH, Step.DEACTIVATE, Step.REACTIVATE, Step.RESTORE, Step.DELETE})
 """Steps of which AWS shows whether they were done, after a moment."""
+
+SWITCHES: Mapping[Step, KeyStatus] = {Step.DEACTIVATE: KeyStatus.INACTIVE, Step.REACTIVATE: KeyStatus.ACTIVE}
+"""Steps after which AWS shows a key as it is also when somebody else switched it, or nobody had to."""
 
 MOST_STEPS = 12
 """Steps that an item can take at one time; more would be going round in circles."""
@@ -338,24 +341,25 @@ class Engine:
             return None
         if step is Step.CREATE:
             return self._heal_create(tracked, live, hands)
-        return self._heal_other(tracked, step, live, hands.now())
+        return self._heal_other(tracked, step, live, hands)
 
     def _settle(self, tracked: Tracked, intent: Row, **told: object) -> None:
         """Write down what came of what was begun."""
         self._add(tracked, Event.RESULT, step=intent.told["step"], intent=intent.told["intent"], **told)
 
-    def _heal_other(self, tracked: Tracked, step: Step, live: Live, now: datetime) -> Decision | None:
-        """These can be made again, so all that counts is whether AWS shows it as done, which may take a moment."""
-        intent, done = tracked.intent, tracked.done
+    def _heal_other(self, tracked: Tracked, step: Step, live: Live, hands: Hands) -> Decision | None:
+        """These can be made again, so what counts is whether AWS shows it as done, which may take a moment.
+
+        Of a key that was to be switched on or off, that it is so need not be our doing.
+        """
+        intent, done, now = tracked.intent, tracked.done, hands.now()
         assert intent is not None
         old = live.key(tracked.item.key.id)
         match step:
             case Step.PUBLISH:
                 is_done = live.stored is not None and live.stored.current == done.version
-            case Step.DEACTIVATE:
-                is_done = old is not None and old.status is KeyStatus.INACTIVE
-            case Step.REACTIVATE:
-                is_done = old is not None and old.status is KeyStatus.ACTIVE
+            case Step.DEACTIVATE | Step.REACTIVATE:
+                is_done = old is not None and old.status is SWITCHES[step]
             case Step.RESTORE:
                 before = tracked.item.delivery.current if tracked.item.delivery else None
                 is_done = live.stored is not None and live.stored.current == before
@@ -368,12 +372,41 @@ class Engine:
         if self._is_gone_over(tracked, intent, step, is_done=is_done):
             why = f"whether it was done ({step.value}) is not known: AWS shows what was done to the key after it"
             self._settle(tracked, intent, outcome=UNKNOWN, why=why)
+        elif is_done and step in SWITCHES:
+            return self._whose_doing(tracked, intent, step, hands)
         elif is_done:
-            told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
-            self._settle(tracked, intent, outcome="done", **told)
+            self._settle(tracked, intent, outcome="done")
         else:
             why = "what came of it was not known, and AWS shows that it was not done"
             self._settle(tracked, intent, outcome="failed", why=why)
+        return None
+
+    def _whose_doing(self, tracked: Tracked, intent: Row, step: Step, hands: Hands) -> Decision | None:
+        """A key is on, or off, as it was to be: ours is what CloudTrail has our call of, and no other.
+
+        Users may not ask CloudTrail of their own keys, and nobody else is at them: there the key's state counts.
+        """
+        told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
+        if tracked.item.own:
+            self._settle(tracked, intent, outcome="done", shows=SWITCHES[step].value.lower(), **told)
+            return None
+        age, name, unread = hands.now() - intent.at, str(intent.told["intent"]), ""
+        is_ours = False
+        try:
+            is_ours = hands.was_switched(SWITCHES[step], name, intent.at - timedelta(minutes=5))
+        except AwsFailure as failure:
+            if failure.may_pass and age >= TRAIL_TAKES:
+                raise
+            unread = f", and CloudTrail cannot be asked: {failure}"
+        if is_ours:
+            self._settle(tracked, intent, outcome="done", **told)
+        elif age < TRAIL_TAKES:
+            what = f"whether we did it or somebody else ({step.value}) is not known yet; CloudTrail will tell"
+            return Wait(what, intent.at + TRAIL_TAKES)
+        else:
+            by = "whether we did it or somebody else is not known"
+            why = f"no answer came, and the key is {SWITCHES[step].value}: {by}{unread or ' by CloudTrail'}"
+            self._settle(tracked, intent, outcome=UNKNOWN, shows=SWITCHES[step].value.lower(), why=why)
         return None
 
     def _is_gone_over(self, tracked: Tracked, intent: Row, step: Step, *, is_done: bool) -> bool:

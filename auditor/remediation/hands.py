@@ -23,6 +23,7 @@ from auditor.aws.key_writes import (
     created_by,
     delete_access_key,
     set_key_status,
+    was_switched_by,
 )
 from auditor.aws.keys import look_up_user
 from auditor.aws.loop import run
@@ -295,6 +296,10 @@ class Hands:
     def made_by(self, intent: str, since: datetime) -> list[str]:
         """Keys that CloudTrail says were made with this intent; raises AwsFailure."""
         return list(run(created_by(self.callers.reading(self.item), self.item.user, intent, since)))
+
+    def was_switched(self, status: KeyStatus, intent: str, since: datetime) -> bool:
+        """Whether CloudTrail says that the old key was switched on or off with this intent; raises AwsFailure."""
+        return run(was_switched_by(self.callers.reading(self.item), self.item.key.id, status, intent, since))
 
     def now(self) -> datetime:
         """The instant."""

@@ -8,7 +8,7 @@ There is no way to `deleted` but through `inactive`, and none to `inactive` whil
 live is read right before every step; where it differs from what the plan and the journal say, the step is not made.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from uuid import NAMESPACE_URL, uuid5
 
@@ -49,6 +49,14 @@ NOTICE_HOLDS = timedelta(days=14)
 
 ESCALATES = timedelta(days=30)
 """How long after its new key was published an application may go on with the old one before a person is asked."""
+
+
+ALREADY_OFF: Mapping[bool, str] = {
+    False: "somebody else switched the key off; ask what for, and `close` the item or switch it on",
+    True: "no answer came when the key was switched off, so somebody else may have done it; ask, and `close` the item, "
+    "`rollback`, or `release` it, from when on it counts as switched off here",
+}
+"""What a person is asked about a key that is off and that we did not switch off, or of which that is not known."""
 
 
 SHARED = frozenset({"secretsmanager", "ssm"})
@@ -201,10 +209,9 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
             yield from _new_key_lost(done, live, terms)
         is_moved = item.kind is Kind.DEACTIVATE or done.adopted_at or done.confirmed_by or _use_of_new(done, live)
         if item.through is Kind.DEACTIVATE and is_moved:
-            yield Done("inactive: somebody else switched it off")
-        yield Ask(
-            "ALREADY_INACTIVE", "somebody else switched the key off; ask what for, and `close` the item or switch it on"
-        )
+            unknown, known = "whether by us or by somebody else is not known", "somebody else switched it off"
+            yield Done(f"inactive: {unknown if done.may_be_off else known}")
+        yield Ask("ALREADY_INACTIVE", ALREADY_OFF[done.may_be_off])
     yield from _deactivate(item, done, live, old, terms)
 
 
@@ -294,18 +301,23 @@ def is_others_use(used: LastUsed) -> bool:
 
 
 def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Wait | Ask]:
-    """What is missing before the old key counts as not needed any more."""
+    """What is missing before the old key counts as not needed any more.
+
+    Who switched it on again needed it until it was let go, though AWS may show no use.
+    """
     if item.urgent:
         return
     yield from _unknown_cadence(item, live)
     quiet_days = _no_less(item.waits.quiet_days, live)
     used = old.last_used if isinstance(old.last_used, UsedAt) else None
     start = used.at if used else old.created_at
-    since = max(start, done.published_at) if done.published_at else start
-    until = since + days(quiet_days) + MARGIN
+    again = max((at for at in (done.released_at, terms.switched_on) if at), default=start)
+    until = max(start, done.published_at or start, again) + days(quiet_days) + MARGIN
     if terms.at < until:
         by, whose = _use_of_old(old), item.owner or "its owner"
-        if done.published_at and used and used.at > done.published_at + ESCALATES:
+        if again > max(start, done.published_at or start):
+            by = f", from {again:%Y-%m-%d %H:%M}Z on, when it was switched on again or released{by}"
+        elif done.published_at and used and used.at > done.published_at + ESCALATES:
             reason = f"{ESCALATES.days} days after the new key was published the old one is in use{by}"
             yield Ask("STILL_USED", reason, whose)
         yield Wait(f"the old key must be quiet for {quiet_days} days{by}", until, whose)

@@ -54,8 +54,12 @@ class PlannedKey(Record):
     last_used: Use
 
 
+WARNING, CAREFUL = "-", "Careful: "
+"""What stands where a finding's control would, of what approvers are warned of, and how its reason begins."""
+
+
 class Basis(Record):
-    """A finding that an item rests on."""
+    """A finding that an item rests on, or a warning."""
 
     control: str
     severity: str
@@ -122,12 +126,17 @@ class Item(Record):
     basis: Annotated[tuple[Basis, ...], Field(min_length=1)]
     owner: str | None
     urgent: bool = False
-    """A key that AWS found exposed: it is switched off without waiting for it to be quiet."""
+    """A key that leaked, as AWS found or the planner says: it is switched off without waiting for it to be quiet."""
     inactive_since: AwareDatetime | None = None
     own: bool = False
     """The key is the operator's own, and changed with the operator's own rights."""
     delivery: Delivery | None = None
     waits: Waits
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What approvers are warned of."""
+        return tuple(basis.reason.removeprefix(CAREFUL) for basis in self.basis if basis.control == WARNING)
 
     def covers(self, kind: Kind) -> bool:
         """Whether this kind of step is part of the item."""

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 from collections.abc import Iterator
 
-from auditor.remediation.plan import Delivery, Item, Kind, Plan
+from auditor.remediation.plan import CAREFUL, Delivery, Item, Kind, Plan
 
 STORES = {
     "secretsmanager": "Secrets Manager",
@@ -65,5 +65,12 @@ def facts_of(plan: Plan) -> Iterator[tuple[str, str]]:
         if length:
             yield "Waits", f"{length}: {', '.join(users)}"
     for item in plan.items:
-        if item.inactive_since is not None:
-            yield "Inactive since", f"{item.inactive_since:%Y-%m-%d %H:%M}Z: {item.user}"
+        yield from _facts_of_item(item)
+
+
+def _facts_of_item(item: Item) -> Iterator[tuple[str, str]]:
+    """What is to be said of one alone."""
+    for warning in item.warnings:
+        yield CAREFUL.strip(" :"), f"{item.user}: {warning}"
+    if item.inactive_since is not None:
+        yield "Inactive since", f"{item.inactive_since:%Y-%m-%d %H:%M}Z: {item.user}"

@@ -15,7 +15,20 @@ from auditor.aws.failures import AwsFailure
 from auditor.errors import UsageError
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
 from auditor.remediation.caps import Count, Measures
-from auditor.remediation.plan import Basis, Blocked, Delivery, Item, Kind, PlannedKey, Use, Waits, days, use_of
+from auditor.remediation.plan import (
+    CAREFUL,
+    WARNING,
+    Basis,
+    Blocked,
+    Delivery,
+    Item,
+    Kind,
+    PlannedKey,
+    Use,
+    Waits,
+    days,
+    use_of,
+)
 from auditor.remediation.progress import Tracked
 from auditor.remediation.protection import CADENCE, CadenceError, Person, Protection, cadence_of, exposed
 
@@ -50,6 +63,7 @@ ADVICE: Mapping[str, str] = {
     "ROOT": "Delete the root user's keys by hand; no program should hold them.",
     "SELF": "Let somebody plan it who calls AWS with other credentials.",
     "PROTECTED": "Take the protection away, if it is not meant any more.",
+    "MANAGED": "Change it in that program; where none manages the user any more, take the tag away.",
     "TWO_KEYS": "Find out which of the two is needed, and switch the other one off; then plan again.",
     "AMBIGUOUS": "Replace one of the user's keys: the report has no ids, only the second in which a key was created.",
     "UNKNOWN_USE": "Plan again when AWS answers: what is unknown is not taken for never used.",
@@ -121,6 +135,8 @@ class Settings:
     """When keys were switched off here, by their ids."""
     switched_on: Mapping[str, datetime]
     """When keys were last switched on again by hand, or may have been, by their ids."""
+    why_switched_on: Callable[[str], str | None]
+    """Why that was, by the key's id; None where nobody said."""
     own_keys: frozenset[str]
     open_users: frozenset[tuple[str, str]]
     """Account and user name of items that are under way."""
@@ -189,7 +205,8 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     controls = {basis.control for basis in candidate.basis}
     stopped = settings.protection(candidate).stops(seen.person, key.access_key_id, controls, settings.now)
     if stopped is not None:
-        raise _BlockedError("PROTECTED" if stopped.is_sure else "UNREADABLE", stopped.why)
+        sure = "MANAGED" if stopped.by_program else "PROTECTED"
+        raise _BlockedError(sure if stopped.is_sure else "UNREADABLE", stopped.why)
     in_quarantine = exposed(seen.person) if candidate.kind is Kind.ROTATE else None
     if in_quarantine is not None:
         raise _BlockedError("QUARANTINED" if in_quarantine.is_sure else "UNREADABLE", in_quarantine.why)
@@ -233,13 +250,17 @@ def _seen(candidate: Candidate, see: Callable[[Candidate], Seen | None]) -> Seen
 
 
 def _basis(candidate: Candidate, key: LiveKey, seen: Seen, settings: Settings) -> tuple[Basis, ...]:
-    """Why it is planned; with a warning where applications may read the key at their next start."""
-    is_read = key.access_key_id in seen.in_secrets and not candidate.is_urgent
-    if candidate.kind is not Kind.DEACTIVATE or not is_read:
-        return candidate.basis
-    if not settings.may_be_unread:
-        raise _BlockedError("IN_SECRET", UNREAD)
-    return (*candidate.basis, Basis(control="-", severity="-", reason=f"Careful: {UNREAD}."))
+    """Why it is planned; with a warning where somebody needed the key by hand, or applications may read it yet."""
+    warnings, key_id = [], key.access_key_id
+    on = settings.switched_on.get(key_id)
+    if on is not None and key_id not in settings.switched_off:  # which has those that were switched off since
+        why = settings.why_switched_on(key_id)
+        warnings.append(f"switched on by hand at {on:%Y-%m-%d %H:%M}Z{f': {why}' if why else '.'}")
+    if candidate.kind is Kind.DEACTIVATE and key_id in seen.in_secrets and not candidate.is_urgent:
+        if not settings.may_be_unread:
+            raise _BlockedError("IN_SECRET", UNREAD)
+        warnings.append(f"{UNREAD}.")
+    return (*candidate.basis, *(Basis(control=WARNING, severity="-", reason=f"{CAREFUL}{one}") for one in warnings))
 
 
 def _through(kind: Kind, settings: Settings) -> Kind:

@@ -156,6 +156,8 @@ class Ledger:
     """Rows that tell of a plan's approvals, by its id."""
     _switched_on: dict[str, dict[str, datetime]] = field(default_factory=dict)
     """When each key was switched on again by hand, or may have been, by the intent of each try."""
+    _reasons: dict[str, str] = field(default_factory=dict)
+    """Why, by the same."""
 
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
@@ -181,6 +183,11 @@ class Ledger:
     def switched_on(self) -> Mapping[str, datetime]:
         """When keys were last switched on again by hand, or may have been, by their ids."""
         return {key: max(tries.values()) for key, tries in self._switched_on.items() if tries}
+
+    def why_switched_on(self, key_id: str) -> str | None:
+        """Why a key was last switched on again by hand, or was to be; None where that is not told."""
+        tries = self._switched_on.get(key_id, {})
+        return self._reasons.get(max(tries, key=tries.__getitem__)) if tries else None
 
     def is_last_try(self, key_id: str, intent: str) -> bool:
         """Whether nobody tried to switch a key on again after this."""
@@ -218,7 +225,10 @@ class Ledger:
         elif row.event is Event.PASSED_OVER:
             self.items[row.item] = replace(self.items[row.item], passed_over=row)
         elif row.event is not Event.TOLD:
-            self.items[row.item] = _told(self.items[row.item], row)
+            tracked = _told(self.items[row.item], row)
+            if row.event is Event.RELEASED and self._switched_on.get(tracked.item.key.id):
+                tracked = replace(tracked, done=replace(tracked.done, released_at=row.at))
+            self.items[row.item] = tracked
             if row.told.get("step") == Step.REACTIVATE:
                 self._know_on(self.items[row.item].item.key.id, row)
 
@@ -226,6 +236,8 @@ class Ledger:
         """A key is about to be switched on, or was, or certainly was not."""
         tries, intent = self._switched_on.setdefault(key_id, {}), str(row.told.get("intent") or row.number)
         outcome = row.told.get("outcome", "done")
+        if row.told.get("reason"):
+            self._reasons[intent] = str(row.told["reason"])
         if outcome == "failed":
             tries.pop(intent, None)
         elif outcome != UNKNOWN:
@@ -285,12 +297,15 @@ def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
     """What a person accepts who releases an item about which one was asked.
 
     A key that was switched on again is active, and has to be quiet and announced anew. One that was used while it was
-    to be inactive begins that time anew.
+    to be inactive begins that time anew; so does one that we were to switch off, and that somebody else may have.
     """
     asked = tracked.waiting.told["code"] if tracked.waiting and tracked.waiting.event is Event.ASKED else None
     if asked == "REACTIVATED":
-        return {"inactive_at": None, "used_when_inactive": None}
-    return {"inactive_at": row.at, "used_when_inactive": row.at} if asked == "USED_SINCE" else {}
+        return {"inactive_at": None, "used_when_inactive": None, "released_at": row.at}
+    is_taken = asked == "ALREADY_INACTIVE" and tracked.done.may_be_off
+    if asked == "USED_SINCE" or is_taken:
+        return {"inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}
+    return {}
 
 
 def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
@@ -299,6 +314,8 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     failed, ended = None, tracked.ended
     if told["outcome"] != "done":
         failed = told["why"]
+        if step is Step.DEACTIVATE:
+            changes |= {"may_be_off": bool(told.get("shows"))}
         if step is Step.CREATE:
             changes |= {"prepared_at": None}  # the store has to be proved anew
     else:
@@ -322,8 +339,15 @@ def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
             "inactive_at": at,
             "used_when_inactive": datetime.fromisoformat(used) if used else None,
             "announced": None,
+            "may_be_off": False,
         },
-        Step.REACTIVATE: {"inactive_at": None, "used_when_inactive": None, "announced": None, **unconfirmed},
+        Step.REACTIVATE: {
+            "inactive_at": None,
+            "used_when_inactive": None,
+            "announced": None,
+            "may_be_off": False,
+            **unconfirmed,
+        },
         Step.RESTORE: {"published_at": None, **unconfirmed},
         Step.DELETE: {"deleted_at": at},
     }

@@ -57,6 +57,8 @@ class Stopped:
 
     why: str
     is_sure: bool
+    by_program: bool = False
+    """A program manages the user, so that a change has to be made there."""
 
 
 def exposed(person: Person) -> Stopped | None:
@@ -104,7 +106,11 @@ class Protection:
                 yield Stopped(why if sure else f"may be {why}: what tells cannot be read", sure)
         managed = next((tag for tag in person.tags or () if tag.lower().startswith(MANAGED_BY)), None)
         if managed:
-            yield Stopped(f"the tag {managed} says that a program manages the user; change it there", is_sure=True)
+            yield Stopped(
+                f"the tag {managed} says that a program manages the user; change it there",
+                is_sure=True,
+                by_program=True,
+            )
         if self.groups and person.groups is None:
             yield Stopped("may be protected: the user's groups cannot be read (iam:ListGroupsForUser)", is_sure=False)
         for group in set(self.groups) & set(person.groups or ()):

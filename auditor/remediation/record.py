@@ -160,10 +160,11 @@ def _action(before: Tracked, after: Tracked, row: Row) -> dict[str, Any] | None:
     if step not in DONE:
         return None
     read_from = f"read from {item.delivery.place}" if item.delivery else None
+    shows = f"no answer came; AWS shows it {row.told['shows']}" if row.told.get("shows") else None
     return {
         "action": DONE[step],
         "access_key_id": what,
-        "detail": read_from if step in {Step.PUBLISH, Step.RESTORE} else None,
+        "detail": read_from if step in {Step.PUBLISH, Step.RESTORE} else shows,
     }
 
 

@@ -20,6 +20,10 @@ from auditor.remedy.drafting import measures_of
 from auditor.remedy.means import Means
 
 
+class NotAdmittedError(ApprovalError):
+    """No approval can have this plan taken."""
+
+
 def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
     """Refuse a plan that is not as it would be made here and now.
 
@@ -29,7 +33,7 @@ def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
         ledger: what the journal knows.
 
     Raises:
-        ApprovalError: it is not what the configuration gives, or takes the place of something else.
+        NotAdmittedError: it is not what the configuration gives, or takes the place of something else.
         CapError: with what is under way it has more keys than the configuration allows now.
         AwsFailure: AWS does not know the caller.
     """
@@ -37,19 +41,19 @@ def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
     taken = sorted(name for name, count in ids.items() if count > 1 or name in ledger.items)
     if taken:
         what = f"The plan has items that are there already: {', '.join(taken)}."
-        raise ApprovalError(what, where=plan.id, next_step="Nothing was done. Plan anew.")
+        raise NotAdmittedError(what, where=plan.id, next_step="Nothing was done. Plan anew.")
     for item in plan.items:
         on = ledger.switched_on.get(item.key.id)
         if on is not None and on >= plan.created_at and not item.makes_key:
             what = f"{item.where}: the key was switched on by hand at {on:%Y-%m-%d %H:%M}Z, after it was planned."
             step = "Nothing was done. Ask who needs it, and plan anew."
-            raise ApprovalError(what, where=plan.id, next_step=step)
+            raise NotAdmittedError(what, where=plan.id, next_step=step)
     active = _seen_active(means, plan, ledger)
     for item in plan.items:
         why = next(_wrong(means, item, active.get(item.id)), None)
         if why is not None:
             step = "Nothing was done. Plan anew, and see who wrote the plan: its file is not edited by hand."
-            raise ApprovalError(f"{item.where}: {why}.", where=plan.id, next_step=step)
+            raise NotAdmittedError(f"{item.where}: {why}.", where=plan.id, next_step=step)
     _confirm_room(means, plan, ledger)
 
 

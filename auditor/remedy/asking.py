@@ -12,6 +12,7 @@ from auditor.notify.slack_thread import Posted, post_plan, replies_to
 from auditor.remediation.approval import Answer
 from auditor.remediation.plan import Kind, Plan
 from auditor.remediation.plan_facts import facts_of
+from auditor.remedy.admission import NotAdmittedError
 from auditor.remedy.carrying_out import claim
 from auditor.remedy.files import load_approvals, load_plan
 from auditor.remedy.means import Means
@@ -115,7 +116,7 @@ def claim_posted(means: Means) -> None:
             plan = load_plan(path)
             if plan.id not in known and means.timing.now() < plan.expires_at:
                 claim(means, plan, load_approvals(path), answers_to(means, plan, path))
+        except (NotAdmittedError, CapError, UsageError) as error:  # though others approved it
+            log.warning("%s is not begun: %s %s", path.name, error.what, error.next_step)
         except ApprovalError as error:
             log.info("%s is not begun: %s", path.name, error.what)
-        except (CapError, UsageError) as error:
-            log.warning("%s is not begun: %s %s", path.name, error.what, error.next_step)

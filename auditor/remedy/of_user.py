@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from auditor.aws.credentials_file import CredentialsFile, credentials_path
 from auditor.aws.loop import run
 from auditor.aws.secret_stores import key_in
-from auditor.errors import ApprovalError, OutputError, UsageError
+from auditor.errors import ApprovalError, CapError, OutputError, UsageError
 from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.approval import Answer, Approval
 from auditor.remediation.hands import run_sealed, see
 from auditor.remediation.journal import Event
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, Plan
 from auditor.remediation.planning import Candidate, plan_items
-from auditor.remediation.progress import Tracked, fold
+from auditor.remediation.progress import Ledger, Tracked, fold
 from auditor.remediation.protection import Person
 from auditor.remedy.accounts import Accounts
-from auditor.remedy.admission import admit
+from auditor.remedy.admission import NotAdmittedError, admit
 from auditor.remedy.asking import answers_to
 from auditor.remedy.carrying_out import claim
 from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
@@ -130,10 +130,14 @@ def waiting_plan(means: Means, subject: Subject, wish: Wish) -> Asked | None:
     """A plan for this wish that was made before, and may still be begun; never for an own key.
 
     Nobody else approves what is done to an own key, so a file that anybody could have put there is not trusted with it.
+    What could not be taken, whoever approves it, is passed over, so that it is planned anew.
+
+    Raises:
+        AwsFailure: AWS does not know the caller.
     """
     if subject.own:
         return None
-    now, known = means.timing.now(), means.ledger().plans
+    now, ledger = means.timing.now(), means.ledger()
     for path in sorted(means.folder.glob("plan-*.json"), reverse=True):
         if "." in path.stem:  # an approval, or where it was posted
             continue
@@ -142,9 +146,25 @@ def waiting_plan(means: Means, subject: Subject, wish: Wish) -> Asked | None:
         except UsageError as error:
             log.warning("%s is left out: %s", path, error.what)
             continue
-        is_open = plan.run_id is None and now < plan.expires_at and plan.id not in known
-        if is_open and any(_grants(item, subject.person, wish) for item in plan.items):
+        is_open = plan.run_id is None and now < plan.expires_at and plan.id not in ledger.plans
+        if not is_open or not any(_grants(item, subject.person, wish) for item in plan.items):
+            continue
+        why = _untakable(means, plan, ledger)
+        if why is None:
             return Asked(plan, load_approvals(path), answers_to(means, plan, path))
+        log.warning("%s is left out: %s", path, why)
+    return None
+
+
+def _untakable(means: Means, plan: Plan, ledger: Ledger) -> str | None:
+    """Why no approval can have this plan taken any more; a cap that it is beyond leaves room again."""
+    if plan.approvers_sha256 != means.approvers().sha256:
+        return "who may approve is not what it was when the plan was made"
+    try:
+        with suppress(CapError):
+            admit(means, plan, ledger)
+    except NotAdmittedError as error:
+        return error.what
     return None
 
 

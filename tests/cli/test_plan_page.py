@@ -197,6 +197,42 @@ def test_the_page_says_what_the_terminal_says(cli: CommandLine) -> None:
     assert undone == ["auditor remediate rollback item1 --reason TEXT"]
 
 
+def test_who_says_that_a_key_leaked_is_said(cli: CommandLine) -> None:
+    """AWS, or who planned it, whose word approvers judge; and what they are warned of."""
+    made, path = plan(), cli.folder / "plan.json"
+    found = Basis(control="quarantined-key", severity="critical", reason="AWS found it")
+    words = Basis(control="asked-for", severity="-", reason="in a repository")
+    warning = Basis(control="-", severity="-", reason="Careful: switched on by hand at 2026-11-22 18:00Z: night job")
+    for basis, said, not_said in (
+        ((found,), "is switched off at once: AWS found it exposed", "by the word"),
+        ((words, warning), "is switched off at once: it leaked, by the word of who planned it", "AWS found"),
+    ):
+        update = {"basis": basis, "urgent": True, "kind": Kind.DEACTIVATE, "delivery": None}
+        item = made.items[0].model_copy(update=update)
+        path.write_bytes(made.model_copy(update={"items": (item,)}).content)
+        text = " ".join(cli.run("remediate", "show", str(path)).out.split())
+        page = " ".join(Page(cli.run("remediate", "show", str(path), "--format", "html").out).text.split())
+        for shown in (text, page):
+            assert said in shown
+            assert not_said not in shown
+            assert ("switched on by hand at 2026-11-22 18:00Z: night job" in shown) is (warning in basis)
+
+
+def test_a_key_that_is_planned_in_part_is_not_counted_as_left_out(cli: CommandLine) -> None:
+    """Of one that nobody is told of it is said that it is not deleted later."""
+    made, path = plan(), cli.folder / "plan.json"
+    more = made.blocked[0].model_copy(update={"key_id": made.items[0].key.id, "code": "NO_OWNER"})
+    for blocked, said in (
+        ((more, *made.blocked), "Not planned: 1 key; Planned in part: 1 key "),
+        ((more,), " Planned in part: 1 key "),
+        (made.blocked, " Not planned: 1 key "),
+    ):
+        path.write_bytes(made.model_copy(update={"blocked": blocked}).content)
+        assert said in " ".join(cli.run("remediate", "show", str(path)).out.split())
+        html = cli.run("remediate", "show", str(path), "--format", "html").out
+        assert said in " ".join(Page(html).text.split())
+
+
 def test_text_goes_to_no_file(cli: CommandLine, tmp_path: Path) -> None:
     """A file of a name that somebody relies on is not left unwritten in silence."""
     path = tmp_path / "plan.json"

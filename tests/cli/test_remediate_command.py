@@ -149,10 +149,12 @@ def test_from_a_finding_to_a_rotated_key(cli: CommandLine, cloud: EmbeddedOrgani
     assert {one["user"]: one["code"] for one in told["blocked"]} == {
         "glass": "PROTECTED",
         "ours": "PROTECTED",
-        "stack": "PROTECTED",
+        "stack": "MANAGED",
         "two": "TWO_KEYS",
         "nobodys": "NO_OWNER",
     }
+    (advice,) = {one["advice"] for one in told["blocked"] if one["user"] == "stack"}
+    assert advice == "Change it in that program; where none manages the user any more, take the tag away."
     assert [item.user for item in plan.items] == ["leaked", "ci-deploy", "idle"]
     before = len(cloud.call_log)
     refused = cli.run("remediate", "apply", str(path))
@@ -338,6 +340,21 @@ def test_a_plan_is_approved_by_a_reply_in_its_thread(
     assert (done.code, [one["steps"] for one in done.json]) == (0, [["deactivate"]]), done.err
 
 
+@pytest.mark.usefixtures("cloud")
+def test_a_plan_that_was_approved_and_is_not_taken_is_warned_of(cli: CommandLine, slack: Slack) -> None:
+    """Who replied waits for it; that a plan is not approved yet is no news."""
+    config = cli.folder / "config.toml"
+    config.write_text(config.read_text() + f'approvers = ["U0BOB={BOB.name}"]\n')
+    path, plan, _ = planned(cli, "--kind", "deactivate")
+    assert cli.run("remediate", "show", str(path), "--format", "slack").code == 0
+    assert "is not begun" not in cli.run("remediate", "tick").err
+    slack.reply("U0BOB", f"approve {plan.code}")
+    config.write_text(config.read_text().replace("[remediation]\n", "[remediation]\nquiet_days = 30\n"))
+    refused = cli.run("remediate", "tick")
+    assert f"{path.name} is not begun" in " ".join(refused.err.split())
+    assert "fewer days than the configuration wants" in " ".join(refused.err.split())
+
+
 def test_a_plan_that_was_rejected_stays_rejected(cli: CommandLine, cloud: EmbeddedOrganisation, slack: Slack) -> None:
     """Who asks again, under whatever name of the file, posts nothing new, and what was replied still counts."""
     config = cli.folder / "config.toml"
@@ -411,6 +428,8 @@ def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
 ) -> None:
     """Wrongly signed, of another plan, too old, edited, or while another is at work: exit code 6; no plan at all: 2."""
     path, plan, _ = planned(cli)
+    own = cli.run("remediate", "approve", str(path), "--sign-with", "key", "--reason", "x", "--as", "ann")
+    assert (own.code, "ann@example.com planned it" in own.err) == (6, True), "who planned, by a shorter name"
     wrong: list[tuple[Approver, dict[str, Any], str]] = [
         (Approver("eve@example.com"), {}, "not the approver's"),
         (BOB, {"plan_sha256": "0" * 64}, "another plan"),

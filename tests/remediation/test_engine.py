@@ -256,6 +256,9 @@ def test_what_a_person_releases_goes_on(world: World, tmp_path: Path, code: str)
         journal.add(state.plan_id, item.id, Event.RELEASED, reason="settled", by="ann")
     told = days(world, tmp_path, item, 1).told
     if code == "REACTIVATED":
+        assert told.startswith("the old key must be quiet for 2 days, from ")
+        assert "when it was switched on again or released; the old key was last used by" in told
+        told = days(world, tmp_path, item, 2).told
         assert told.startswith("to deactivate, not before ")
         assert days(world, tmp_path, item, 1).steps == (Step.DEACTIVATE,)
     else:
@@ -322,6 +325,11 @@ def test_what_was_done_without_an_answer_is_not_somebody_elses_doing(
     world.clock.pass_(minutes=2)
     (outcome,) = tick(world, tmp_path)
     assert (outcome.standing, outcome.told) == (Standing.DONE, {"deactivate": "inactive", "delete": "deleted"}[step])
+    assert world.cloud.calls[OTHER, "LookupEvents"] == 0, "a user may not ask it"
+    with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
+        (told,) = records_of(record(journal.rows, world.clock.now).actions)
+    expected = "no answer came; AWS shows it inactive" if step is Step.DEACTIVATE else None
+    assert told["detail"] == expected, "what it rests on"
 
 
 def test_cloudtrail_is_asked_where_iams_events_are(world: World, tmp_path: Path) -> None:
@@ -569,7 +577,7 @@ def test_a_use_that_aws_tells_of_late_was_before_the_key_was_switched_off(world:
 
 
 def test_a_key_that_was_switched_on_again_is_switched_off_after_its_plan_expired(world: World, tmp_path: Path) -> None:
-    """Once somebody released it: it was begun in time, and is announced anew."""
+    """Once somebody released it and it was quiet: it was begun in time, and is announced anew."""
     item = item_of(world, USER, Kind.DEACTIVATE, Kind.DELETE)
     claim(world, tmp_path, plan_of(item))
     world.clock.pass_(days=2.5)
@@ -583,6 +591,7 @@ def test_a_key_that_was_switched_on_again_is_switched_off_after_its_plan_expired
     assert "REACTIVATED" in outcome.told
     with open_journal(tmp_path, lambda: world.clock.now) as journal:
         journal.add("plan-1", item.id, Event.RELEASED, reason="over", by="ann")
+    world.clock.pass_(days=2.5)
     (outcome,) = tick(world, tmp_path)
     assert outcome.told.startswith("to deactivate, not before ")
 

@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,7 @@ from auditor.remedy.of_user import Wish, claim_own, plan_for, subject_of, waitin
 from auditor.secret import Secret
 from tests.conftest import StartCloud
 from tests.remediation.journal_tables import TABLE, make_table
+from tests.remediation.signing import person
 from tests.remediation.test_canary import FOUND, is_clean, shown
 from tests.remediation.world import MAIN, OTHER, Clock, user_seed
 
@@ -206,8 +208,18 @@ def test_a_plan_that_lies_in_the_folder_is_nothing_to_an_own_key(alice: Alice) -
     theirs = replace(subject, own=False)
     assert waiting_plan(means, subject, wish) is None
     assert waiting_plan(means, theirs, wish) is None, "it is of an own key"
+    (alice.folder / "signers").write_text(f"{person('bob@example.com').line}\n")
+    approval = means.config.remediation.approval.model_copy(update={"allowed_signers": str(alice.folder / "signers")})
+    remediation = means.config.remediation.model_copy(update={"approval": approval})
+    means.config = means.config.model_copy(update={"remediation": remediation})
+    told: dict[str, Any] = {"approvers_sha256": means.approvers().sha256}
     item = plan.items[0].model_copy(update={"own": False})
-    path.write_bytes(plan.model_copy(update={"items": (item,)}).content)
+    path.write_bytes(plan.model_copy(update={"items": (item,), **told}).content)
+    assert waiting_plan(means, theirs, wish) is None, "nobody else's goes into a profile"
+    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "asked")
+    waits = item.waits.model_copy(update={"grace_days": means.config.remediation.grace_days})
+    off: dict[str, Any] = {"kind": wish.kind, "through": wish.through, "delivery": None, "waits": waits}
+    path.write_bytes(plan.model_copy(update={"items": (item.model_copy(update=off),), **told}).content)
     assert waiting_plan(means, subject, wish) is None
     assert waiting_plan(means, theirs, wish) is not None
     for other in (replace(wish, leaked=True), replace(wish, through=Kind.DELETE), replace(wish, key_id="AKIAOTHER")):

@@ -36,6 +36,7 @@ SETTINGS = Settings(
     under_way=(),
     switched_off={},
     switched_on={},
+    why_switched_on=lambda _key: None,
     own_keys=frozenset(),
     open_users=frozenset(),
     now=AS_OF,

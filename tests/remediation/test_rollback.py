@@ -17,22 +17,23 @@ from moto.iam.models import iam_backends
 from auditor.aws.failures import AwsFailure
 from auditor.demo import Call, ErrorFault, Fault, LostFault
 from auditor.errors import ApprovalError, OutputError, UsageError
-from auditor.model import KeyStatus
+from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.decision import Step
 from auditor.remediation.engine import Standing
 from auditor.remediation.journal import Event, Row
 from auditor.remediation.journal_file import FILE, open_journal
-from auditor.remediation.plan import Delivery, Item, Kind
+from auditor.remediation.plan import Delivery, Item, Kind, Plan
+from auditor.remediation.plan_facts import facts_of
 from auditor.remediation.progress import Tracked
 from auditor.remedy.admission import admit
 from auditor.remedy.by_hand import close_item, switch_on, tell_journal
 from auditor.remedy.carrying_out import advance, claim
 from auditor.remedy.means import Means
-from auditor.remedy.of_user import Wish, plan_for, subject_of, under_way
+from auditor.remedy.of_user import Asked, Wish, plan_for, subject_of, under_way, waiting_plan
 from auditor.tables import records_of
 from tests.builders import ago
 from tests.remediation.journal_tables import TABLE, make_table
-from tests.remediation.test_by_hand import BOB, CAT, claim_signed, means_of
+from tests.remediation.test_by_hand import BOB, CAT, claim_signed, means_of, signers
 from tests.remediation.world import OTHER, Death, World, due_item, engine, item_of, plan_of
 
 NOBODYS = (None, None)
@@ -640,6 +641,111 @@ def test_a_plan_of_before_is_not_taken_after_a_rollback(world: World, tmp_path: 
     switch_on(means, item.id, NOBODYS, "keep it on")
     with pytest.raises(ApprovalError, match="after it was planned"):
         admit(means, plan, means.ledger())
+
+
+@pytest.mark.parametrize("by", ["rollback", "a colleague", "nobody"])
+def test_a_key_that_somebody_needed_has_to_be_quiet_from_then_on(world: World, tmp_path: Path, by: str) -> None:
+    """That nobody used it for a hundred days shows nothing: it is switched off no sooner than any other."""
+    item = item_of(world, "user-44", Kind.DEACTIVATE, Kind.DELETE)
+    world.cloud.record_use(item.key.id, UsedAt(ago(100), "s3", "eu-central-1"))
+    item = item.model_copy(update={"waits": item.waits.model_copy(update={"quiet_days": 14})})
+    world.clock.pass_(hours=15)  # Monday, 10:00, as keys are switched off in working hours
+    claim_signed(world, tmp_path, item)
+
+    def off_after(days: int) -> int:
+        for day in range(days):
+            list(advance(means_of(world, tmp_path), lambda _: None))
+            if world.keys(item.user)[item.key.id] == "Inactive":
+                return day
+            world.clock.pass_(days=1)
+        return days
+
+    assert off_after(9) < 9
+    if by == "nobody":
+        return
+    means = means_of(world, tmp_path)
+    world.clock.pass_(minutes=10)
+    if by == "rollback":
+        switch_on(means, item.id, NOBODYS, "the job of each week")
+        world.clock.pass_(days=3)
+    else:
+        iam_backends[OTHER]["aws"].update_access_key(item.user, item.key.id, "Active")
+        (outcome,) = advance(means, lambda _: None)
+        assert "REACTIVATED" in outcome.told
+    tell_journal(means, item.id, Event.RELEASED, reason="it ran", by="ann")
+    (outcome,) = advance(means, lambda _: None)
+    assert "must be quiet for 14 days, from" in outcome.told
+    assert 15 <= off_after(30) < 30
+
+
+def test_a_plan_that_can_be_taken_no_more_is_made_anew(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the same command would find it again and again, and nobody could approve what it wants."""
+    switched_off(world, tmp_path, "user-47")  # so that there is a journal
+    (key,) = world.keys("user-45")
+    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "leaked", leaked=True)
+
+    def found(now: Means | None = None) -> Asked | None:
+        means = now or means_of(world, tmp_path)
+        return waiting_plan(means, subject_of(means, "user-45", OTHER), wish)
+
+    def planned() -> Plan:
+        means = means_of(world, tmp_path)
+        plan = plan_for(means, subject_of(means, "user-45", OTHER), wish, "ann@example.com")
+        (means.folder / f"{plan.id}.json").write_bytes(plan.content)
+        return plan
+
+    first = planned()
+    asked = found()
+    assert asked is not None
+    assert asked.plan == first
+    full = means_of(world, tmp_path)
+    few = full.config.remediation.model_copy(update={"max_per_account": 0})
+    full.config = full.config.model_copy(update={"remediation": few})
+    assert found(full) is not None, "a cap leaves room again"
+    world.clock.pass_(minutes=1)
+    switch_on(means_of(world, tmp_path), key, (OTHER, "user-45"), "needed")
+    assert found() is None
+    assert f"{first.id}.json is left out: {OTHER}/user-45: the key was switched on by hand" in caplog.text
+    world.clock.pass_(minutes=1)
+    later = planned()
+    asked = found()
+    assert asked is not None
+    assert asked.plan == later
+    means = means_of(world, tmp_path)
+    with signers(tmp_path).open("a") as file:
+        file.write("# one more\n")
+    assert found(means) is None
+    assert "who may approve is not what it was" in caplog.text
+
+
+@pytest.mark.parametrize("is_planned_item", [True, False])
+def test_who_approves_is_told_that_somebody_needed_the_key(
+    world: World, tmp_path: Path, *, is_planned_item: bool
+) -> None:
+    """When, and why, until it is switched off here."""
+    if is_planned_item:
+        item = switched_off(world, tmp_path, "user-46")
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "night job")
+    else:
+        switched_off(world, tmp_path, "user-47")
+        (key,) = world.keys("user-46")
+        switch_on(means_of(world, tmp_path), key, (OTHER, "user-46"), "night job")
+    on = f"{world.clock.now:%Y-%m-%d %H:%M}Z"
+    world.clock.pass_(minutes=10)
+    means = means_of(world, tmp_path)
+    wish = Wish(Kind.DEACTIVATE, Kind.DEACTIVATE, "not needed", leaked=True)
+    plan = plan_for(means, subject_of(means, "user-46", OTHER), wish, "ann@example.com")
+    warned = f"switched on by hand at {on}: night job"
+    assert [basis.reason for basis in plan.items[0].basis] == ["not needed", f"Careful: {warned}"]
+    assert ("Careful", f"user-46: {warned}") in list(facts_of(plan))
+    claim_signed(world, tmp_path, plan.items[0], 3)
+    list(advance(means, lambda _: None))
+    gone = plan_for(
+        means, subject_of(means, "user-46", OTHER), Wish(Kind.DELETE, Kind.DELETE, "old", owner="x"), "ann@example.com"
+    )
+    assert [basis.reason for basis in gone.items[0].basis] == ["old"]
 
 
 def test_one_release_settles_one_thing(world: World, tmp_path: Path) -> None:

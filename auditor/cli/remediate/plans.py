@@ -11,7 +11,7 @@ import typer
 from auditor.cli.options import Accounts, ConfigPath, EndpointUrl, Json, Output, Profile, RunName, Verbose
 from auditor.cli.output import json_text, print_json, say, set_up_logging
 from auditor.cli.remediate.shared import PlanFile, Reason, Who, author_of, kind_of, login, means_of, telling_aws
-from auditor.errors import UsageError
+from auditor.errors import ApprovalError, UsageError
 
 if TYPE_CHECKING:
     from auditor.remediation.approval import Approval, Statement
@@ -173,11 +173,14 @@ def approve(
     - `auditor remediate approve PLAN --kms alias/approvals-bob --profile bob --reason "CHG-4711" --as bob@example.com`
     """
     from auditor.cli.options import now
-    from auditor.remediation.approval import sign, statement_on
+    from auditor.remediation.approval import is_same_name, sign, statement_on
     from auditor.remedy.files import keep_approval, load_plan
 
     found = load_plan(plan)
     name = who or login()
+    if is_same_name(name, found.author.person):
+        step = "Somebody else must approve what you planned."
+        raise ApprovalError(f"{found.author.person} planned it.", where=found.id, next_step=step)
     statement = statement_on(found, name, kind_of(through) if through else None, only or (), reason, now())
     if (sign_with is None) == (kms is None):
         step = "Sign with --sign-with and an SSH key, or with --kms and a key of AWS KMS."

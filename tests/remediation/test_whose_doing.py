@@ -1,0 +1,228 @@
+"""A key that was to be switched off or on, of which no answer came: by whom it is so, CloudTrail says, or nobody."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from moto.iam.models import iam_backends
+
+from auditor.aws.failures import AwsFailure
+from auditor.demo import Call, ErrorFault, Fault, LostFault, RawFault
+from auditor.remediation.decision import Step
+from auditor.remediation.engine import Outcome, Standing
+from auditor.remediation.journal import Event
+from auditor.remediation.plan import Item, Kind
+from auditor.remedy.by_hand import switch_on, tell_journal
+from auditor.remedy.carrying_out import advance
+from tests.remediation.test_by_hand import claim_signed, means_of
+from tests.remediation.test_rollback import NOBODYS, NOT_KNOWN, switched_off, told_actions, tracked
+from tests.remediation.world import OTHER, World, due_item, item_of
+
+BROKEN = ErrorFault(500, "ServiceFailure")
+DENIED = ErrorFault(403, "AccessDeniedException")
+
+
+def ticked(world: World, folder: Path) -> Outcome:
+    """The outcome of a tick's only item."""
+    (outcome,) = advance(means_of(world, folder), lambda _: None)
+    return outcome
+
+
+def colleague(item: Item, status: str) -> None:
+    """Somebody else switches the key on or off in the console."""
+    iam_backends[OTHER]["aws"].update_access_key(item.user, item.key.id, status)
+
+
+def faults(world: World, **actions: Fault) -> None:
+    """What goes wrong from now on, by action."""
+    world.fault = lambda call: actions.get(call.action)
+
+
+def exposed(world: World, folder: Path, user: str, through: Kind = Kind.DELETE) -> Item:
+    """A key that is to be switched off at once."""
+    item = item_of(world, user, Kind.DEACTIVATE, through, urgent=True)
+    claim_signed(world, folder, item)
+    return item
+
+
+def test_what_somebody_else_switched_off_is_not_ours_though_we_were_to(world: World, tmp_path: Path) -> None:
+    """AWS failed to do it, and a colleague did it to look into something: that key is not deleted."""
+    item = exposed(world, tmp_path, "user-1")
+    faults(world, UpdateAccessKey=BROKEN)
+    ticked(world, tmp_path)
+    faults(world)
+    colleague(item, "Inactive")
+    world.clock.pass_(minutes=5)
+    outcome = ticked(world, tmp_path)
+    assert (outcome.standing, "CloudTrail will tell" in outcome.told) == (Standing.WAITS, True)
+    assert tracked(world, tmp_path, item).begun_as(Step.DEACTIVATE) is not None
+    for _ in range(30):
+        world.clock.pass_(days=1)
+        outcome = ticked(world, tmp_path)
+        assert (outcome.standing, "ALREADY_INACTIVE" in outcome.told) == (Standing.NEEDS_PERSON, True)
+    assert world.keys(item.user) == {item.key.id: "Inactive"}
+    assert told_actions(world, tmp_path) == [("deactivated", NOT_KNOWN)]
+
+
+def test_what_we_did_without_an_answer_is_ours_when_cloudtrail_knows_it(world: World, tmp_path: Path) -> None:
+    """It takes a while; nothing is settled before."""
+    item = exposed(world, tmp_path, "user-2")
+    nothing = RawFault(b'{"Events": []}', content_type="application/x-amz-json-1.1")
+    faults(world, UpdateAccessKey=LostFault(), LookupEvents=nothing)
+    assert "CloudTrail will tell" in ticked(world, tmp_path).told
+    world.clock.pass_(minutes=10)
+    assert "CloudTrail will tell" in ticked(world, tmp_path).told
+    faults(world)
+    world.clock.pass_(minutes=30)
+    assert "stays inactive for a while" in ticked(world, tmp_path).told
+    assert tracked(world, tmp_path, item).done.inactive_at == world.clock.now
+    assert told_actions(world, tmp_path) == [("deactivated", None)]
+
+
+@pytest.mark.parametrize(
+    ("way", "ends"),
+    [("release", "deleted"), ("rollback", None), ("the key is on again", "inactive again")],
+)
+def test_a_person_says_how_it_goes_on(world: World, tmp_path: Path, way: str, ends: str | None) -> None:
+    """Where CloudTrail cannot be read: the key stays off for the whole time from that word on."""
+    item = exposed(world, tmp_path, "user-3")
+    faults(world, UpdateAccessKey=LostFault(), LookupEvents=DENIED)
+    assert "CloudTrail will tell" in ticked(world, tmp_path).told
+    world.clock.pass_(days=20 if way == "release" else 0.1)
+    outcome = ticked(world, tmp_path)
+    assert (outcome.standing, "`release`" in outcome.told) == (Standing.NEEDS_PERSON, True)
+    faults(world)
+    if way == "release":
+        tell_journal(means_of(world, tmp_path), item.id, Event.RELEASED, reason="it was us", by="ann")
+        world.clock.pass_(days=13)
+        assert "stays inactive for a while" in ticked(world, tmp_path).told
+        world.clock.pass_(days=1)
+        assert "to delete, not before" in ticked(world, tmp_path).told
+        world.clock.pass_(days=4)
+        while ticked(world, tmp_path).standing is not Standing.DONE:
+            world.clock.pass_(hours=6)
+    elif way == "rollback":
+        switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed")
+        assert ticked(world, tmp_path).told == "held: needed"
+    else:
+        colleague(item, "Active")
+        assert ticked(world, tmp_path).steps == (Step.DEACTIVATE,)
+    state = tracked(world, tmp_path, item)
+    assert (state.done.deleted_at is not None, state.done.may_be_off) == (ends == "deleted", False)
+    assert world.keys(item.user) == ({} if ends == "deleted" else {item.key.id: "Inactive" if ends else "Active"})
+
+
+def test_a_release_of_what_somebody_else_switched_off_takes_nothing(world: World, tmp_path: Path) -> None:
+    """We did nothing about it: it is asked again, however often."""
+    item = due_item(world, "user-4", Kind.DEACTIVATE).model_copy(update={"through": Kind.DELETE})
+    claim_signed(world, tmp_path, item)
+    colleague(item, "Inactive")
+    for _ in range(2):
+        outcome = ticked(world, tmp_path)
+        assert (outcome.standing, "somebody else switched the key off" in outcome.told) == (Standing.NEEDS_PERSON, True)
+        tell_journal(means_of(world, tmp_path), item.id, Event.RELEASED, reason="go on", by="ann")
+        world.clock.pass_(days=30)
+
+
+def test_an_exposed_key_that_is_off_is_at_its_end_whoever_did_it(world: World, tmp_path: Path) -> None:
+    """It was to be off, and no more; that nobody knows by whom is said."""
+    exposed(world, tmp_path, "user-5", Kind.DEACTIVATE)
+    faults(world, UpdateAccessKey=LostFault(), LookupEvents=DENIED)
+    ticked(world, tmp_path)
+    world.clock.pass_(hours=1)
+    outcome = ticked(world, tmp_path)
+    assert (outcome.standing, outcome.told) == (
+        Standing.DONE,
+        "inactive: whether by us or by somebody else is not known",
+    )
+    assert told_actions(world, tmp_path) == [("deactivated", NOT_KNOWN)]
+
+
+def test_a_trail_that_is_throttled_is_asked_again(world: World, tmp_path: Path) -> None:
+    """What may pass is no answer, however long it takes."""
+    item = exposed(world, tmp_path, "user-6")
+    faults(world, UpdateAccessKey=LostFault(), LookupEvents=ErrorFault(400, "ThrottlingException"))
+    ticked(world, tmp_path)
+    world.clock.pass_(days=1)
+    assert "LookupEvents" in ticked(world, tmp_path).told
+    assert tracked(world, tmp_path, item).begun != ()
+    faults(world)
+    ticked(world, tmp_path)
+    assert told_actions(world, tmp_path) == [("deactivated", None)]
+
+
+def told_by_trail(call: Call, changes: Mapping[str, object]) -> Fault:
+    """CloudTrail tells of our call, but for what is given."""
+    asked = {"userName": call.params["UserName"], "accessKeyId": call.params["AccessKeyId"], "status": "Inactive"}
+    told = {
+        "userAgent": call.user_agent,
+        "requestParameters": {**asked, **changes},
+        "errorCode": changes.get("errorCode"),
+    }
+    events = [{"EventId": "1", "CloudTrailEvent": json.dumps(told)}, {"EventId": "2", "CloudTrailEvent": "?"}]
+    return RawFault(json.dumps({"Events": events}).encode(), content_type="application/x-amz-json-1.1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_ours"),
+    [
+        ({}, True),
+        ({"errorCode": "AccessDenied"}, False),
+        ({"accessKeyId": "AKIAOTHER"}, False),
+        ({"status": "Active"}, False),
+    ],
+    ids=["ours", "refused", "another key", "switched on"],
+)
+def test_a_call_that_aws_refused_is_in_the_trail_as_well(
+    world: World, tmp_path: Path, changes: Mapping[str, object], *, is_ours: bool
+) -> None:
+    """It proves nothing, nor does one about another key."""
+    item = exposed(world, tmp_path, "user-7")
+    faults(world, UpdateAccessKey=LostFault(), LookupEvents=DENIED)
+    ticked(world, tmp_path)
+    call = next(one for one in world.cloud.call_log if one.action == "UpdateAccessKey")
+    faults(world, LookupEvents=told_by_trail(call, changes))
+    world.clock.pass_(hours=1)
+    ticked(world, tmp_path)
+    assert (tracked(world, tmp_path, item).done.inactive_at is not None) is is_ours
+
+
+# ------------------------------------------------------------------------------------------------- switched on
+
+
+def rolled_back(world: World, folder: Path, item: Item, **wrong: Fault) -> None:
+    """A rollback of which no answer comes."""
+    faults(world, UpdateAccessKey=wrong.pop("answer"), **wrong)
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, folder), item.id, NOBODYS, "needed")
+    faults(world)
+
+
+@pytest.mark.parametrize("before", ["Active", "Inactive"])
+def test_a_key_that_was_on_already_is_not_told_as_switched_on(world: World, tmp_path: Path, before: str) -> None:
+    """AWS failed to do it; the key was on, or somebody else did it."""
+    item = switched_off(world, tmp_path, "user-10")
+    colleague(item, before)
+    rolled_back(world, tmp_path, item, answer=BROKEN)
+    colleague(item, "Active")
+    for minutes in (5, 30):
+        world.clock.pass_(minutes=minutes)
+        list(advance(means_of(world, tmp_path), lambda _: None))
+    assert told_actions(world, tmp_path) == [("deactivated", None), ("reactivated", NOT_KNOWN)]
+    assert tracked(world, tmp_path, item).begun == ()
+
+
+def test_a_key_that_we_switched_on_is_told_as_that_when_cloudtrail_knows_it(world: World, tmp_path: Path) -> None:
+    """And not before: until then it is not known."""
+    item = switched_off(world, tmp_path, "user-11")
+    rolled_back(world, tmp_path, item, answer=LostFault())
+    faults(world, LookupEvents=DENIED)
+    world.clock.pass_(minutes=5)
+    ticked(world, tmp_path)
+    assert told_actions(world, tmp_path)[1:] == [("reactivated", NOT_KNOWN)]
+    assert "CloudTrail will tell" in str(tracked(world, tmp_path, item).waits_for)
+    faults(world)
+    ticked(world, tmp_path)
+    assert told_actions(world, tmp_path)[1:] == [("reactivated", None)]
+    assert tracked(world, tmp_path, item).state == "switched on again"
