@@ -1,4 +1,4 @@
-"""Verify an evidence bundle of auditor without auditor: python verify_evidence.py BUNDLE-FOLDER PUBLIC-KEY.pem.
+"""Verify an evidence bundle of auditor without auditor: python verify_evidence.py BUNDLE-FOLDER PUBLIC-KEY.
 
 Uses the standard library and `cryptography` alone, and shares no code with auditor. It checks that every file is there
 and unchanged, that there is no other, and that the key signed it (DSSE over an in-toto statement). It does not judge
@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import load_pem_public_key, load_ssh_public_key
 
 
 def require(holds, what):
@@ -23,7 +23,8 @@ def require(holds, what):
 
 
 require(sys.argv[2:] and Path(sys.argv[2]).is_file(), f"name a bundle and a key that is there.\n\n{__doc__}")
-bag, public_key = Path(sys.argv[1]), load_pem_public_key(Path(sys.argv[2]).read_bytes())
+bag, content = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()
+public_key = load_pem_public_key(content) if content.startswith(b"-----") else load_ssh_public_key(content)
 require((bag / "attestation.intoto.json").is_file(), "this is no folder of a signed bundle (unpack an archive first)")
 
 
@@ -41,8 +42,7 @@ there = {path.relative_to(bag).as_posix() for path in bag.rglob("*") if not path
 beside = {"tagmanifest-sha256.txt", "attestation.intoto.json", "attestation.tsr"}
 require(not any(path.is_symlink() for path in bag.rglob("*")), "there are links in it")
 require(there - beside == set(listed), f"missing or stray: {sorted((there - beside) ^ set(listed))}")
-wrong = sorted(name for name, digest in listed.items() if sha256(name) != digest)
-require(not wrong, f"changed: {wrong}")
+require(not (wrong := [name for name, digest in listed.items() if sha256(name) != digest]), f"changed: {wrong}")
 
 envelope = json.loads((bag / "attestation.intoto.json").read_text())
 payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()

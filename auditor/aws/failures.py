@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
+from botocore import exceptions
 from botocore.exceptions import (
     BotoCoreError,
     ConnectionError,  # noqa: A004 - botocore's own
@@ -90,6 +91,9 @@ UNLOADABLE = (
 )
 """What botocore raises where a profile, a process or a login gives no credentials; nothing was called."""
 
+OUTDATED = (UnauthorizedSSOTokenError, TokenRetrievalError)
+"""What it raises where a login is over."""
+
 FIRST_SERVER_ERROR = 500
 
 PASSING = frozenset({Kind.THROTTLED, Kind.SERVICE, Kind.UNREACHABLE, Kind.TIMED_OUT, Kind.UNREADABLE})
@@ -141,16 +145,26 @@ class AwsFailure(Exception):  # noqa: N818 - a value as often as an exception
         return self.kind in PASSING
 
 
+OVER = frozenset({Kind.CREDENTIALS_EXPIRED, Kind.CREDENTIALS_INVALID, Kind.NO_CREDENTIALS})
+"""Failures that would hit every further call with the same credentials, too."""
+
+
 def raise_if_over(failure: AwsFailure) -> None:
     """Raise a failure that would hit every further call with the same credentials, too; let any other one be."""
-    if failure.kind in {Kind.CREDENTIALS_EXPIRED, Kind.CREDENTIALS_INVALID, Kind.NO_CREDENTIALS}:
+    if failure.kind in OVER:
         raise failure
+
+
+def is_over(code: str) -> bool:
+    """Whether this code is of such a failure: AWS's, or the name of what botocore raised."""
+    raised = getattr(exceptions, code, None)
+    return WIRE_CODES.get(code) in OVER or (isinstance(raised, type) and issubclass(raised, (*UNLOADABLE, *OUTDATED)))
 
 
 def failure_of(error: BotoCoreError, operation: str) -> AwsFailure:
     """Botocore's exception as ours: what went wrong before anything was sent."""
     kind = Kind.OTHER
-    if isinstance(error, UnauthorizedSSOTokenError | TokenRetrievalError):
+    if isinstance(error, OUTDATED):
         kind = Kind.CREDENTIALS_EXPIRED
     elif isinstance(error, UNLOADABLE):
         kind = Kind.NO_CREDENTIALS

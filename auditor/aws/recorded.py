@@ -30,6 +30,10 @@ ENTERING = frozenset({"sts:AssumeRole", "sts:AssumeRoot"})
 """What may fail in the place of a request that needs a session."""
 
 
+OURS = frozenset({"WrongAccount", "UnreadableAnswer"})
+"""How a session fails though AWS gave one."""
+
+
 class NotAnsweredError(Exception):
     """What is kept is not what was asked and answered: which line, and why."""
 
@@ -67,10 +71,9 @@ class Recorded(Asker):
         requests = list(requests)
         self._kept: dict[str, deque[Request]] = defaultdict(deque)
         sent = {(one.operation, one.outcome) for one in requests if one.failed_in is None}
-        ids: set[str] = set()
         for request in requests:
             if request.failed_in is not None:
-                is_so = _is_unsent(request, sent, elsewhere)
+                is_so = is_unsent(request, sent, elsewhere)
                 _confirm(request, f"{request.failed_in} did not fail in its place", is_so=is_so)
             if request.operation not in _look_ups():
                 _confirm(request, "it is no look-up", is_so=request.params is None and request.answer is None)
@@ -81,9 +84,7 @@ class Recorded(Asker):
             _confirm(request, "whose keys these are is not known", is_so=is_named or is_root)
             is_answered = request.outcome == ANSWERED and request.failed_in is None
             _confirm(request, "it has no answer, or one in vain", is_so=is_answered is (request.answer is not None))
-            if is_answered and request.request_id is not None:
-                _confirm(request, "another was answered under its id", is_so=request.request_id not in ids)
-                ids.add(request.request_id)
+            _confirm(request, "it has no id", is_so=request.request_id is not None or not is_answered)
             self._kept[_name(request.operation, request.params or {})].append(request)
 
     def confirm_all_given(self) -> None:
@@ -137,17 +138,18 @@ class Recorded(Asker):
         return answer
 
 
-def _is_unsent(request: Request, sent: Collection[Ended], elsewhere: Callable[[], Collection[Ended]]) -> bool:
+def is_unsent(request: Request, sent: Collection[Ended], elsewhere: Callable[[], Collection[Ended]]) -> bool:
     """Whether something failed in the place of a request that was not sent, as it says.
 
     Where a role, a login or a program gives the caller's own credentials, botocore asks, and no request is kept.
     """
     failed_in, code = str(request.failed_in), request.outcome
+    is_botocores = hasattr(botocore.exceptions, code)
     if failed_in == CREDENTIALS:
         return True
     if failed_in in ENTERING:
-        return code not in WIRE_CODES or (failed_in, code) in sent or (failed_in, code) in elsewhere()
-    return failed_in == request.operation and hasattr(botocore.exceptions, code)
+        return is_botocores or code in OURS or (failed_in, code) in sent or (failed_in, code) in elsewhere()
+    return failed_in == request.operation and is_botocores
 
 
 def _confirm(request: Request, what: str, *, is_so: bool) -> None:

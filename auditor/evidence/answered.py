@@ -4,22 +4,24 @@ The credential report is kept as it came. Look-ups are kept in a form of auditor
 the code that made the one of the other makes it again.
 """
 
+import tomllib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from auditor.answers import KEYS, LISTING, QUARANTINE, REQUESTS, SERVICE_CREDENTIALS, decode_requests
+from auditor.answers import ACCOUNT, KEYS, LISTING, QUARANTINE, REQUESTS, SERVICE_CREDENTIALS, decode_requests
 from auditor.aws.account_wide import quarantined_users, service_credentials
 from auditor.aws.clients import CREDENTIALS
-from auditor.aws.failures import AwsFailure
+from auditor.aws.failures import AwsFailure, is_over
 from auditor.aws.keys import follow_renamed, list_users, look_up_root, look_up_users, root_keys_present
 from auditor.aws.loop import run as in_loop
-from auditor.aws.recorded import Ended, NotAnsweredError, Recorded
+from auditor.aws.recorded import ENTERING, Ended, NotAnsweredError, Recorded, is_unsent
 from auditor.evidence.bag import BagError
 from auditor.gather import Progress
+from auditor.gather.account import ACTIVE
 from auditor.gather.beside import Beside
-from auditor.history import POPULATION, RAW, load_manifest
+from auditor.history import POPULATION, RAW, TERMS, load_manifest
 from auditor.history.raw import read_result
 from auditor.model import (
     ANSWERED,
@@ -40,8 +42,23 @@ from auditor.report_columns import ReportColumns
 
 NOT_REFUSED = f"nothing of it was refused as its reason says, by {REQUESTS}"
 
-REFUSALS = frozenset({NotAuditedCode.ACCESS_DENIED, NotAuditedCode.ROLE_REFUSED, NotAuditedCode.THROTTLED})
-"""Reasons of which AWS itself is the author."""
+GET_REPORT = "iam:GetCredentialReport"
+
+NEEDED = frozenset({"iam:GenerateCredentialReport", GET_REPORT, "iam:ListUsers"})
+"""Without an answer to these nothing is known of an account; what else is refused is told of what it is about."""
+
+REFUSALS = frozenset(
+    {
+        NotAuditedCode.ACCESS_DENIED,
+        NotAuditedCode.ROLE_REFUSED,
+        NotAuditedCode.THROTTLED,
+        NotAuditedCode.UNREACHABLE,
+    }
+)
+"""Reasons that a request ended with."""
+
+AFTER_ANSWERS = frozenset({NotAuditedCode.WRONG_ACCOUNT, NotAuditedCode.REPORT_UNREADABLE})
+"""Reasons that an answer gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +86,7 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
     progress.phase("Holding look-ups against AWS's answers", len(places))
     manifest = load_manifest(run)
     elsewhere = cache(lambda: _entering(run))
-    kept, not_kept, of_files = 0, [], []
+    kept, not_kept, of_files, ids = 0, [], [], set[str]()
     for place in places:
         result = read_result(run, place.name)
         outcome = result.outcome
@@ -78,10 +95,12 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
         if isinstance(outcome, AccountFacts) and outcome.source is Source.FILE:
             of_files.append(place.name)
         elif requests is None:
-            looked_up = (name for name in (LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS) if (place / name).exists())
-            not_kept += [f"{RAW}/{place.name}/{name}" for name in looked_up]
+            names: tuple[str, ...] = (LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS)
+            if isinstance(outcome, NotAudited) and outcome.code in REFUSALS:
+                names = (*names, ACCOUNT)
+            not_kept += [f"{RAW}/{place.name}/{name}" for name in names if (place / name).exists()]
         if wrong is None and requests is not None:
-            wrong = differing(requests, outcome, elsewhere)
+            wrong = differing(requests, outcome, elsewhere) or _given_before(requests, ids)
             kept += wrong is None and isinstance(outcome, AccountFacts)
         if wrong is not None:
             raise BagError(f"{RAW}/{place.name}: {wrong}")
@@ -92,9 +111,22 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
     return Answered(kept, tuple(not_kept), len(of_files))
 
 
+def _given_before(requests: Iterable[Request], ids: set[str]) -> str | None:
+    """The first of these answers whose id another answer of the run has; None where there is none, and `ids` grow."""
+    for one in requests:
+        if one.outcome == ANSWERED and (one.answer is not None or one.operation == GET_REPORT):
+            if one.request_id in ids:
+                return f"another was answered under the id {one.request_id}, by {REQUESTS}"
+            ids.add(str(one.request_id))
+    return None
+
+
 def _unasked(result: AccountResult, manifest: RunManifest) -> str | None:
     """What AWS was not asked of what the policy wants to know; None where it was, or nobody asked AWS."""
     facts, policy = result.outcome, manifest.policy
+    why = facts.code if isinstance(facts, NotAudited) else None
+    if why is (None if result.account.state != ACTIVE else NotAuditedCode.NOT_ACTIVE):
+        return f"it is {result.account.state}, by AWS Organizations"
     if isinstance(facts, NotAudited) or facts.source is Source.FILE:
         return None
     if facts.quarantine is None and asks(policy, ControlId.QUARANTINED_KEY):
@@ -127,8 +159,11 @@ def _requests(place: Path) -> list[Request] | None:
 
 
 def _entering(run: Path) -> set[Ended]:
-    """How requests of the whole run ended by which accounts are entered."""
-    found = set()
+    """How requests of the whole run ended by which accounts are entered, where they share first roles."""
+    found: set[Ended] = set()
+    accounts = tomllib.loads((run / TERMS).read_text(encoding="utf-8")).get("accounts", {})
+    if not any(entry.get("via") for entry in (accounts, *accounts.get("partition", {}).values())):
+        return found
     for path in (run / REQUESTS, *(run / RAW).glob(f"*/{REQUESTS}")):
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else ()
         try:
@@ -153,10 +188,12 @@ def differing(
     """
     requests = list(requests)
     if isinstance(outcome, NotAudited):
-        return None if outcome.code not in REFUSALS or _is_refused(requests, outcome) else NOT_REFUSED
-    is_reported = any((one.operation, one.outcome) == ("iam:GetCredentialReport", ANSWERED) for one in requests)
-    if (outcome.source is Source.CREDENTIAL_REPORT) is not is_reported:
-        return f"its credential report was {'received' if is_reported else 'never received'}, by {REQUESTS}"
+        return _wrongly_not_audited(requests, outcome, elsewhere)
+    reports = {one.request_id for one in requests if (one.operation, one.outcome) == (GET_REPORT, ANSWERED)}
+    if (outcome.source is Source.CREDENTIAL_REPORT) is not bool(reports):
+        return f"its credential report was {'received' if reports else 'never received'}, by {REQUESTS}"
+    if outcome.meta is not None and outcome.meta.request_id not in reports - {None}:
+        return f"its credential report has not the id of a request of {REQUESTS}"
     try:
         recorded = Recorded(requests, elsewhere)
         wrong = in_loop(_differing(recorded, outcome))
@@ -167,12 +204,37 @@ def differing(
     return f"{wrong} is not what AWS answered, by {REQUESTS}" if wrong is not None else None
 
 
-def _is_refused(requests: Sequence[Request], why: NotAudited) -> bool:
-    """Whether what the reason names is how a request ended; or the caller's own credentials failed before any."""
-    failed = [f" {one.failed_in or one.operation}: {one.outcome}" for one in requests if one.outcome != ANSWERED]
-    if f" {CREDENTIALS}: " in why.reason and all(one.outcome != ANSWERED for one in requests):
+def _wrongly_not_audited(
+    requests: Sequence[Request], why: NotAudited, elsewhere: Callable[[], Collection[Ended]]
+) -> str | None:
+    """What of why an account was not audited is not how its requests ended; None where it is, or they cannot tell."""
+    answered = {one.operation for one in requests if one.outcome == ANSWERED}
+    if why.code in AFTER_ANSWERS and answered.isdisjoint({GET_REPORT, "sts:AssumeRole"}):
+        return f"nothing of it was answered, by {REQUESTS}"
+    if why.code not in REFUSALS:
+        return None
+    is_own = f" {CREDENTIALS}: " in why.reason and not answered
+    return None if is_own or any(_is_last(one, requests, why, elsewhere) for one in requests) else NOT_REFUSED
+
+
+def _is_last(
+    request: Request, requests: Sequence[Request], why: NotAudited, elsewhere: Callable[[], Collection[Ended]]
+) -> bool:
+    """Whether a request failed as the reason says, for good, and nothing can be learnt of an account after it."""
+    operation, code = request.operation, request.outcome
+    if code == ANSWERED or f" {request.failed_in or operation}: {code} (" not in f"{why.reason} (":
+        return False
+    sent = {(one.operation, one.outcome) for one in requests if one.failed_in is None}
+    if request.failed_in == CREDENTIALS:
         return True
-    return any(one in why.reason for one in failed)
+    if request.failed_in is not None and not is_unsent(request, sent, elsewhere):
+        return False
+    if operation in ENTERING:  # first roles are others' as well, who may have got one later
+        return (GET_REPORT, ANSWERED) not in sent or is_over(code)
+    alike = [one for one in requests if (one.operation, one.params) == (operation, request.params)]
+    if alike[-1] is not request:
+        return False
+    return is_over(code) or (operation in NEEDED and (GET_REPORT, ANSWERED) not in sent)
 
 
 async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from auditor.answers import ACCOUNT, LISTING, OBSERVED, REPORT, REQUESTS, RESPONSE, decode_requests
 from auditor.evidence.bag import BagError
+from auditor.gather.scope import NARROWED_TO
 from auditor.history import JOURNAL, POPULATION, RAW, TERMS, counted_rows
 from auditor.history.population import SCHEMA as POPULATION_SCHEMA
 from auditor.model import ANSWERED
@@ -132,6 +133,8 @@ def _accounts(run: Path, told: Mapping[str, Any], findings: Mapping[str, Any], r
     coverage, table = told["coverage"], run / "tables" / "accounts.parquet"
     if (run / POPULATION).exists() or coverage["organisation_accounts"] is not None:
         yield from _organisation(run, coverage)
+    if (run / REQUESTS).exists():
+        yield from _listed_accounts(run, told["scope"])
     yield Total(
         "accounts in scope",
         {
@@ -151,6 +154,15 @@ def _accounts(run: Path, told: Mapping[str, Any], findings: Mapping[str, Any], r
             "findings.json": len(findings["coverage"]["not_audited"]),
         },
     )
+
+
+def _listed_accounts(run: Path, scope: str) -> Iterator[Total]:
+    """Every account that the configuration lists, but where somebody narrowed the run to some, as its scope says."""
+    accounts = _terms_of_accounts(run)
+    ids = {entry["id"] for entry in accounts.get("list", ())}
+    if ids and accounts["source"] != "caller" and NARROWED_TO not in scope:
+        there = sum((run / RAW / one).exists() for one in ids)
+        yield Total("accounts that the configuration lists", {TERMS: len(ids), "raw answers": there})
 
 
 def _organisation(run: Path, coverage: Mapping[str, Any]) -> Iterator[Total]:
@@ -185,8 +197,13 @@ def _organisation(run: Path, coverage: Mapping[str, Any]) -> Iterator[Total]:
 
 def _named(run: Path) -> Mapping[str, str]:
     """Names that the configuration gives to accounts of the organisation, by id."""
-    terms = tomllib.loads((run / TERMS).read_text(encoding="utf-8"))
-    return {one["id"]: one["name"] for one in terms["accounts"]["override"] if one["name"]}
+    entries = _terms_of_accounts(run).get("override", ())
+    return {entry["id"]: entry["name"] for entry in entries if entry.get("name")}
+
+
+def _terms_of_accounts(run: Path) -> Mapping[str, Any]:
+    terms: Mapping[str, Any] = tomllib.loads((run / TERMS).read_text(encoding="utf-8"))
+    return terms.get("accounts") or {}
 
 
 def _is_there(run: Path, account: Mapping[str, Any], named: Mapping[str, str]) -> bool:

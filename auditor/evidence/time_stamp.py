@@ -47,6 +47,7 @@ def ask_for_time_stamp(url: str, message: bytes) -> bytes:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - http and https alone
             content: bytes = answer.read(MOST_BYTES)
         response = decode_timestamp_response(content)
+        _confirm_form(content)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise OutputError(f"The authority gave no time stamp ({error}).", where=url, next_step=step) from error
     imprint = bytes(asked.message_imprint.message)
@@ -117,6 +118,9 @@ def check_time_stamp(
         builder = builder.add_root_certificate(root)
     try:
         _confirm_form(content)
+    except ValueError as error:
+        raise BagError(f"{TIME_STAMP} is not written as a time stamp is: {error}") from error
+    try:
         builder.build().verify_message(response, message)
     except (VerificationError, ValueError) as error:
         log.debug("%s: %s", TIME_STAMP, error)

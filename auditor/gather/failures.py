@@ -13,8 +13,8 @@ def not_audited(account: Account, failure: AwsFailure) -> NotAudited:
         wrong = failure.code == "WrongAccount"
         code = NotAuditedCode.WRONG_ACCOUNT if wrong else NotAuditedCode.ROLE_REFUSED
         step = (
-            f"Check that {account.role_arn} exists, trusts the caller, asks for this external id (or none) and allows "
-            "sessions this long. AWS gives the same answer for each of these."
+            f"Check that {account.role_arn or 'the first role'} exists, trusts the caller, asks for this external id "
+            "(or none) and allows sessions this long. AWS gives the same answer for each of these."
         )
         return NotAudited(code, f"The role could not be assumed. {failure}", step)
     code, what, step = NotAuditedCode.FAILED, "AWS refused the call", TRY_AGAIN

@@ -33,6 +33,9 @@ ORGANISATION_ATTEMPTS = 8
 NARROWED = "--account"
 """What leaves out an account of the scope that the command line does not name."""
 
+NARROWED_TO = ", narrowed to "
+"""How the scope's description goes on where the command line names accounts; who reads evidence goes by it."""
+
 FEW = 5
 
 TAG_LANES = 4
@@ -154,7 +157,7 @@ async def _resolved(wanted: _Wanted, connection: Connection, timing: Timing, on_
     confirm_partitions(found, callers, others)
     if only:
         found = _narrow(found, only, {entry.member.id: entry.left_out for entry in population})
-        description += f", narrowed to {_named(account.id for account in found)}"
+        description += f"{NARROWED_TO}{_named(account.id for account in found)}"
         population = tuple(
             replace(entry, left_out=entry.left_out or NARROWED) if entry.member.id not in only else entry
             for entry in population

@@ -71,7 +71,7 @@ class Progress:
     used_when_inactive: datetime | None = None
     """The old key's last use as it was when it was switched off."""
     may_be_off: bool = False
-    """It was to be switched off, and is off: by us or by somebody else, which nothing shows."""
+    """It was to be switched off, and whether we did it nothing shows: it may be off, or on again, by somebody else."""
     deleted_at: datetime | None = None
     confirmed_by: str | None = None
     held: str | None = None

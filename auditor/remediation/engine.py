@@ -372,8 +372,8 @@ class Engine:
         if self._is_gone_over(tracked, intent, step, is_done=is_done):
             why = f"whether it was done ({step.value}) is not known: AWS shows what was done to the key after it"
             self._settle(tracked, intent, outcome=UNKNOWN, why=why)
-        elif is_done and step in SWITCHES:
-            return self._whose_doing(tracked, intent, step, hands)
+        elif step in SWITCHES and old is not None and (is_done or self._may_be_on_again(tracked, step)):
+            return self._whose_doing(tracked, intent, old.status, hands)
         elif is_done:
             self._settle(tracked, intent, outcome="done")
         else:
@@ -381,14 +381,21 @@ class Engine:
             self._settle(tracked, intent, outcome="failed", why=why)
         return None
 
-    def _whose_doing(self, tracked: Tracked, intent: Row, step: Step, hands: Hands) -> Decision | None:
-        """A key is on, or off, as it was to be: ours is what CloudTrail has our call of, and no other.
+    @staticmethod
+    def _may_be_on_again(tracked: Tracked, step: Step) -> bool:
+        """Whether a key that is on though it was to be off is a matter for who may need it; none that leaked is."""
+        return step is Step.DEACTIVATE and not tracked.item.own and not tracked.item.urgent
+
+    def _whose_doing(self, tracked: Tracked, intent: Row, status: KeyStatus, hands: Hands) -> Decision | None:
+        """A key is on, or off: what we did to it is what CloudTrail has our call of, whoever went over it since.
 
         Users may not ask CloudTrail of their own keys, and nobody else is at them: there the key's state counts.
         """
+        step, shows = Step(intent.told["step"]), status.value.lower()
+        is_so = status is SWITCHES[step]
         told = {"used_at": intent.told.get("used_at")} if step is Step.DEACTIVATE else {}
         if tracked.item.own:
-            self._settle(tracked, intent, outcome="done", shows=SWITCHES[step].value.lower(), **told)
+            self._settle(tracked, intent, outcome="done", shows=shows, **told)
             return None
         age, name, unread = hands.now() - intent.at, str(intent.told["intent"]), ""
         is_ours = False
@@ -403,10 +410,13 @@ class Engine:
         elif age < TRAIL_TAKES:
             what = f"whether we did it or somebody else ({step.value}) is not known yet; CloudTrail will tell"
             return Wait(what, intent.at + TRAIL_TAKES)
+        elif is_so or unread:
+            by = "whether we did it or somebody else" if is_so else "whether we switched it off before"
+            why = f"no answer came, and the key is {status.value}: {by} is not known{unread or ' by CloudTrail'}"
+            self._settle(tracked, intent, outcome=UNKNOWN, shows=shows, why=why)
         else:
-            by = "whether we did it or somebody else is not known"
-            why = f"no answer came, and the key is {SWITCHES[step].value}: {by}{unread or ' by CloudTrail'}"
-            self._settle(tracked, intent, outcome=UNKNOWN, shows=SWITCHES[step].value.lower(), why=why)
+            why = f"no answer came, the key is {status.value}, and CloudTrail has no call of ours"
+            self._settle(tracked, intent, outcome="failed", why=why)
         return None
 
     def _is_gone_over(self, tracked: Tracked, intent: Row, step: Step, *, is_done: bool) -> bool:

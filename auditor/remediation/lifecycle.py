@@ -212,6 +212,9 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
             unknown, known = "whether by us or by somebody else is not known", "somebody else switched it off"
             yield Done(f"inactive: {unknown if done.may_be_off else known}")
         yield Ask("ALREADY_INACTIVE", ALREADY_OFF[done.may_be_off])
+    if done.may_be_off and not item.urgent:
+        what = "no answer came when the key was switched off, and it is active: somebody may have switched it on again"
+        yield Ask("REACTIVATED", f"{what}; ask who needs it, then `release` or `close`")
     yield from _deactivate(item, done, live, old, terms)
 
 

@@ -301,7 +301,7 @@ def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
     """
     asked = tracked.waiting.told["code"] if tracked.waiting and tracked.waiting.event is Event.ASKED else None
     if asked == "REACTIVATED":
-        return {"inactive_at": None, "used_when_inactive": None, "released_at": row.at}
+        return {"inactive_at": None, "used_when_inactive": None, "may_be_off": False, "released_at": row.at}
     is_taken = asked == "ALREADY_INACTIVE" and tracked.done.may_be_off
     if asked == "USED_SINCE" or is_taken:
         return {"inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}

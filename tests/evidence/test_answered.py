@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from auditor.evidence.answered import confirm_answered
+from auditor.evidence.answered import GET_REPORT, confirm_answered
 from auditor.evidence.bag import BagError
 from tests.conftest import NoProgress
 
 Change = Callable[[Path], object]
 """Of the account's folder."""
 
-ACCOUNT = "222222222222"
+MAIN, ACCOUNT, REFUSED = "111111111111", "222222222222", "333333333333"
 
 
 def edited(name: str, change: Callable[[Any], Any]) -> Change:
@@ -73,6 +73,22 @@ def in_request(operation: str, /, **changes: object) -> Change:
         keep(place, lines)
 
     return change
+
+
+def of_request(place: Path, operation: str) -> dict[str, Any]:
+    """The first request of this operation."""
+    return next(line for line in lines_of(place) if line["operation"] == operation)
+
+
+def first_id(place: Path) -> str:
+    """The id of an account's report."""
+    received = (line for line in lines_of(place) if (line["operation"], line["outcome"]) == (GET_REPORT, "ok"))
+    return str(next(received)["request_id"])
+
+
+def again(operation: str) -> Change:
+    """The first request of this operation was sent again, and answered."""
+    return lambda place: keep(place, [*lines_of(place), {**of_request(place, operation), "outcome": "ok"}])
 
 
 def in_answer(operation: str, old: str, new: str) -> Change:
@@ -180,6 +196,51 @@ FORGED: dict[str, Change] = {
         refused, in_request(TAGS, outcome="AccessDenied", why="no", answer=None)
     ),
     "an account that refused, and was not asked": whole(refused, lambda place: keep(place, [])),
+    "an account that refused what ends none": whole(
+        refused,
+        edited(
+            "account.json", lambda told: told.update(reason="A permission is missing. iam:ListUserTags: AccessDenied")
+        ),
+        in_request(TAGS, outcome="AccessDenied", why="no", answer=None),
+    ),
+    "an account that refused the report, which was received": whole(
+        refused,
+        in_request("iam:GetCredentialReport", outcome="AccessDenied", why="no"),
+        again("iam:GetCredentialReport"),
+    ),
+    "an account that refused a role, which was never asked for": whole(
+        refused,
+        edited(
+            "account.json", lambda told: told.update(code="role_refused", reason="No. sts:AssumeRole: AccessDenied")
+        ),
+        lambda place: keep(place, [{**lines_of(place)[0], "failed_in": "sts:AssumeRole", "outcome": "AccessDenied"}]),
+    ),
+    "an account that is suspended, and is not": whole(
+        refused, edited("account.json", lambda told: told.update(code="not_active"))
+    ),
+    "an account that was audited, and is suspended": edited(
+        "account.json", lambda told: told["account"].update(state="SUSPENDED")
+    ),
+    "an account that is another, of which nothing was answered": whole(
+        refused,
+        edited("account.json", lambda told: told.update(code="wrong_account")),
+        lambda place: keep(place, []),
+    ),
+    "a report without an id": whole(
+        in_request("iam:GetCredentialReport", request_id=None),
+        edited("response.json", lambda told: told.update(request_id=None)),
+    ),
+    "an answer without an id": whole(
+        lambda place: in_answer(TAGS, f"<RequestId>{of_request(place, TAGS)['request_id']}</RequestId>", "")(place),
+        in_request(TAGS, request_id=None),
+    ),
+    "a session that failed by what no session fails by": in_request(
+        TAGS, failed_in="sts:AssumeRole", outcome="Foo", answer=None
+    ),
+    "an answer under the id of another account's": whole(
+        lambda place: in_answer(TAGS, of_request(place, TAGS)["request_id"], first_id(place.with_name(MAIN)))(place),
+        lambda place: in_request(TAGS, request_id=first_id(place.with_name(MAIN)))(place),
+    ),
     "a user about whom nobody asked": unasked("old"),
     "one answer twice": answered_as(TAGS, "old", "leaked"),
     "a denial in its own place": in_request(TAGS, failed_in=TAGS, outcome="AccessDenied", why="no", answer=None),
@@ -243,3 +304,15 @@ def test_an_account_without_answers_is_named(run: Path, *, is_of_aws: bool) -> N
     assert found.accounts == 1
     expected = {f"raw/{ACCOUNT}/{name}.json" for name in ("keys", "quarantine", "service-credentials")}
     assert set(found.not_kept) == expected
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_a_refusal_of_which_no_requests_were_kept_is_named(run: Path, *, is_old: bool) -> None:
+    """Nothing shows that AWS refused it, and that is said; whether there is no file, or one of the first versions."""
+    place = run / "raw" / REFUSED
+    lines = [{name: line[name] for name in ("at", "operation", "request_id", "outcome")} for line in lines_of(place)]
+    (place / "requests.jsonl").unlink()
+    if is_old:
+        keep(place, lines)
+    found = confirm_answered(run, NoProgress())
+    assert (found.accounts, found.not_kept) == (2, (f"raw/{REFUSED}/account.json",))

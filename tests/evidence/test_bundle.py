@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from auditor.errors import OutputError, UsageError
 from auditor.evidence import dictionary
@@ -332,6 +333,9 @@ def test_fifty_lines_of_somebody_else_verify_it(run_folder: Path, tmp_path: Path
     assert run_script(bundle, tmp_path / "theirs.pub").stderr == "NOT VERIFIED: it is not signed by this key\n"
     for other in (tmp_path / "evidence", bundle / "README.txt", made(run_folder, tmp_path / "unsigned").path):
         assert "no folder of a signed bundle" in run_script(other, tmp_path / "ours.pub").stderr
+    ssh = tmp_path / "ssh.pub"
+    ssh.write_bytes(private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+    assert run_script(bundle, ssh).returncode == 0
     assert "name a bundle and a key" in run_script(bundle, tmp_path / "nobodys.pub").stderr
     assert verify(bundle, Trust([load_public_key(tmp_path / "ours.pub")]), NoProgress()).problem is None
     (bundle / "data" / "stray").write_text("x")

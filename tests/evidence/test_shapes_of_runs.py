@@ -133,3 +133,20 @@ def test_a_run_that_was_gone_on_with_is_that_of_the_organisation_as_it_is(
             asked = {call.account_id for call in cloud.call_log if call.action == "GetCredentialReport"}
             assert (MAIN in asked) is (not request.resumed or name != "main")
     assert verified(runs[-1], sign, trust, tmp_path / "evidence").problem is None
+
+
+@pytest.mark.parametrize("only", [(), (MAIN,)])
+def test_listed_accounts_are_there_but_for_those_that_somebody_left_out(
+    sign: Sign, trust: Trust, tmp_path: Path, only: tuple[str, ...]
+) -> None:
+    """One that is gone from the run, though the configuration lists it, does not add up."""
+    accounts = (AccountSeed(MAIN, "main"), AccountSeed(OTHER, "other", OLD))
+    with EmbeddedOrganisation(OrganisationSeed(accounts), as_of=AS_OF, clock=lambda: AS_OF) as cloud:
+        entered = {"role_name": cloud.role_name, "external_id": cloud.external_id}
+        listed = {"source": "list", "list": [{"id": MAIN}, {"id": OTHER}], **entered}
+        config = load_config(None, {"accounts": listed, "output": {"folder": str(tmp_path), "formats": ["json"]}})
+        run = audit(AuditRequest(config, connect(cloud), AS_OF, only_accounts=only), NoProgress()).reports.folder
+    assert verified(run, sign, trust, tmp_path / "evidence").problem is None
+    shutil.rmtree(run / "raw" / MAIN)
+    total = {total.what: total for total in totals(run)}.get("accounts that the configuration lists")
+    assert (total is not None and not total.holds) is (not only)

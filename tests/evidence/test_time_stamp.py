@@ -177,6 +177,15 @@ def test_an_authority_whose_certificate_is_not_good_at_the_time_is_refused(
         check_time_stamp(tmp_path, b"message", roots)
 
 
+def test_an_authority_that_nobody_can_check_is_refused_at_once(tmp_path: Path) -> None:
+    """Not when the bundle is verified, years later."""
+    with serving(tmp_path) as other:
+        config = other.folder / "openssl.cnf"
+        config.write_text(config.read_text().replace("signer_digest = sha256", "signer_digest = sha1"))
+        with pytest.raises(OutputError, match="not told as that of a time stamp"):
+            ask_for_time_stamp(other.url, b"message")
+
+
 def test_roots_that_are_none_are_refused(tmp_path: Path) -> None:
     """A file without certificates."""
     (tmp_path / "roots.pem").write_text("nothing")

@@ -73,7 +73,8 @@ def report_without_root(call: Call) -> Fault | None:
         '<GetCredentialReportResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><GetCredentialReportResult>'
         f"<Content>{content}</Content><ReportFormat>text/csv</ReportFormat>"
         f"<GeneratedTime>{AS_OF:%Y-%m-%dT%H:%M:%SZ}</GeneratedTime>"
-        "</GetCredentialReportResult></GetCredentialReportResponse>"
+        "</GetCredentialReportResult><ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>"
+        "</GetCredentialReportResponse>"
     )
     return RawFault(body.encode())
 

@@ -168,7 +168,8 @@ def answer(action: str, result: str) -> RawFault:
     """An answer of IAM's with this result."""
     namespace = "https://iam.amazonaws.com/doc/2010-05-08/"
     return RawFault(
-        f'<{action}Response xmlns="{namespace}"><{action}Result>{result}</{action}Result></{action}Response>'.encode()
+        f'<{action}Response xmlns="{namespace}"><{action}Result>{result}</{action}Result>'
+        f"<ResponseMetadata><RequestId>of-{action}</RequestId></ResponseMetadata></{action}Response>".encode()
     )
 
 

@@ -20,6 +20,7 @@ from tests.remediation.test_rollback import NOBODYS, NOT_KNOWN, switched_off, to
 from tests.remediation.world import OTHER, World, due_item, item_of
 
 BROKEN = ErrorFault(500, "ServiceFailure")
+NOTHING = RawFault(b'{"Events": []}', content_type="application/x-amz-json-1.1")
 DENIED = ErrorFault(403, "AccessDeniedException")
 
 
@@ -68,8 +69,7 @@ def test_what_somebody_else_switched_off_is_not_ours_though_we_were_to(world: Wo
 def test_what_we_did_without_an_answer_is_ours_when_cloudtrail_knows_it(world: World, tmp_path: Path) -> None:
     """It takes a while; nothing is settled before."""
     item = exposed(world, tmp_path, "user-2")
-    nothing = RawFault(b'{"Events": []}', content_type="application/x-amz-json-1.1")
-    faults(world, UpdateAccessKey=LostFault(), LookupEvents=nothing)
+    faults(world, UpdateAccessKey=LostFault(), LookupEvents=NOTHING)
     assert "CloudTrail will tell" in ticked(world, tmp_path).told
     world.clock.pass_(minutes=10)
     assert "CloudTrail will tell" in ticked(world, tmp_path).told
@@ -186,6 +186,67 @@ def test_a_call_that_aws_refused_is_in_the_trail_as_well(
     world.clock.pass_(hours=1)
     ticked(world, tmp_path)
     assert (tracked(world, tmp_path, item).done.inactive_at is not None) is is_ours
+
+
+# ------------------------------------------------------------------------------------------------- on again
+
+
+def tried(world: World, folder: Path, user: str, answer: Fault) -> Item:
+    """A key that was announced, and of whose switching off no answer comes."""
+    item = due_item(world, user, Kind.DEACTIVATE).model_copy(update={"through": Kind.DELETE})
+    claim_signed(world, folder, item)
+    faults(world, UpdateAccessKey=answer, LookupEvents=NOTHING)
+    for _ in range(60):
+        ticked(world, folder)
+        if tracked(world, folder, item).begun:
+            return item
+        world.clock.pass_(hours=3)
+    raise AssertionError
+
+
+def test_a_key_that_somebody_switched_on_again_stays_on_though_nobody_told_that_it_was_off(
+    world: World, tmp_path: Path
+) -> None:
+    """We did it, and the answer was lost: the outage that it made was ended by a colleague, not by AWS."""
+    item = tried(world, tmp_path, "user-20", LostFault())
+    faults(world)
+    assert world.keys(item.user) == {item.key.id: "Inactive"}
+    colleague(item, "Active")
+    world.clock.pass_(minutes=5)
+    ticked(world, tmp_path)
+    for _ in range(10):
+        world.clock.pass_(days=1)
+        outcome = ticked(world, tmp_path)
+        assert (outcome.standing, "REACTIVATED" in outcome.told) == (Standing.NEEDS_PERSON, True)
+    assert world.keys(item.user) == {item.key.id: "Active"}
+    assert told_actions(world, tmp_path) == [("deactivated", None)]
+
+
+def test_what_nobody_can_tell_of_a_key_that_is_on_is_asked(world: World, tmp_path: Path) -> None:
+    """Nor does CloudTrail: who lets go of it has it wait and be announced anew."""
+    item = tried(world, tmp_path, "user-21", LostFault())
+    faults(world, LookupEvents=DENIED)
+    colleague(item, "Active")
+    world.clock.pass_(days=1)
+    assert "REACTIVATED" in ticked(world, tmp_path).told
+    tell_journal(means_of(world, tmp_path), item.id, Event.RELEASED, reason="nobody", by="ann")
+    faults(world)
+    for _ in range(item.waits.quiet_days):
+        assert ticked(world, tmp_path).standing is Standing.WAITS
+        assert world.keys(item.user) == {item.key.id: "Active"}
+        world.clock.pass_(days=1)
+
+
+def test_what_aws_did_not_do_is_done_when_cloudtrail_has_no_call_of_ours(world: World, tmp_path: Path) -> None:
+    """Nothing is asked, and nothing lost but a while."""
+    item = tried(world, tmp_path, "user-22", BROKEN)
+    faults(world)
+    world.clock.pass_(minutes=5)
+    assert "CloudTrail will tell" in ticked(world, tmp_path).told
+    world.clock.pass_(hours=1)
+    assert ticked(world, tmp_path).steps == (Step.DEACTIVATE,)
+    assert world.keys(item.user) == {item.key.id: "Inactive"}
+    assert told_actions(world, tmp_path) == [("deactivated", None)]
 
 
 # ------------------------------------------------------------------------------------------------- switched on
