@@ -18,7 +18,7 @@ from auditor.aws.calls import Asker, is_look_up, request_id
 from auditor.aws.clients import CREDENTIALS
 from auditor.aws.failures import WIRE_CODES, AwsFailure, Kind
 from auditor.aws.wire import Answers
-from auditor.model import ANSWERED, Request
+from auditor.model import ANSWERED, UNANSWERED, Request
 
 LONGEST = 4 << 20
 """Bytes of an answer; AWS's largest page, of 1,000 entries, has less than one million."""
@@ -148,7 +148,8 @@ def is_unsent(request: Request, sent: Collection[Ended], elsewhere: Callable[[],
     if failed_in == CREDENTIALS:
         return True
     if failed_in in ENTERING:
-        return is_botocores or code in OURS or (failed_in, code) in sent or (failed_in, code) in elsewhere()
+        ends = {(failed_in, code), (failed_in, UNANSWERED)}  # whoever took it over may have ended before it did
+        return is_botocores or code in OURS or not ends.isdisjoint(sent) or not ends.isdisjoint(elsewhere())
     return failed_in == request.operation and is_botocores
 
 

@@ -47,6 +47,9 @@ GET_REPORT = "iam:GetCredentialReport"
 NEEDED = frozenset({"iam:GenerateCredentialReport", GET_REPORT, "iam:ListUsers"})
 """Without an answer to these nothing is known of an account; what else is refused is told of what it is about."""
 
+BESIDE = frozenset({"sts:AssumeRoot", "sts:GetCallerIdentity", "iam:GetAccountSummary"})
+"""What fails without an account's end, whatever it fails by."""
+
 REFUSALS = frozenset(
     {
         NotAuditedCode.ACCESS_DENIED,
@@ -96,7 +99,8 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
             of_files.append(place.name)
         elif requests is None:
             names: tuple[str, ...] = (LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS)
-            if isinstance(outcome, NotAudited) and outcome.code in REFUSALS:
+            is_asked = isinstance(outcome, NotAudited) and outcome.code in REFUSALS | AFTER_ANSWERS
+            if is_asked and manifest.caller_arn is not None:
                 names = (*names, ACCOUNT)
             not_kept += [f"{RAW}/{place.name}/{name}" for name in names if (place / name).exists()]
         if wrong is None and requests is not None:
@@ -192,7 +196,7 @@ def differing(
     reports = {one.request_id for one in requests if (one.operation, one.outcome) == (GET_REPORT, ANSWERED)}
     if (outcome.source is Source.CREDENTIAL_REPORT) is not bool(reports):
         return f"its credential report was {'received' if reports else 'never received'}, by {REQUESTS}"
-    if outcome.meta is not None and outcome.meta.request_id not in reports - {None}:
+    if reports and (outcome.meta is None or outcome.meta.request_id not in reports - {None}):
         return f"its credential report has not the id of a request of {REQUESTS}"
     try:
         recorded = Recorded(requests, elsewhere)
@@ -209,7 +213,8 @@ def _wrongly_not_audited(
 ) -> str | None:
     """What of why an account was not audited is not how its requests ended; None where it is, or they cannot tell."""
     answered = {one.operation for one in requests if one.outcome == ANSWERED}
-    if why.code in AFTER_ANSWERS and answered.isdisjoint({GET_REPORT, "sts:AssumeRole"}):
+    is_entered = ("sts:AssumeRole", ANSWERED) in elsewhere()
+    if why.code in AFTER_ANSWERS and not is_entered and answered.isdisjoint({GET_REPORT, "sts:AssumeRole"}):
         return f"nothing of it was answered, by {REQUESTS}"
     if why.code not in REFUSALS:
         return None
@@ -225,16 +230,20 @@ def _is_last(
     if code == ANSWERED or f" {request.failed_in or operation}: {code} (" not in f"{why.reason} (":
         return False
     sent = {(one.operation, one.outcome) for one in requests if one.failed_in is None}
-    if request.failed_in == CREDENTIALS:
-        return True
-    if request.failed_in is not None and not is_unsent(request, sent, elsewhere):
+    if BESIDE & {operation, request.failed_in} or (operation == "iam:ListAccessKeys" and request.params == {}):
+        return False
+    if request.failed_in not in {None, CREDENTIALS} and not is_unsent(request, sent, elsewhere):
         return False
     if operation in ENTERING:  # first roles are others' as well, who may have got one later
         return (GET_REPORT, ANSWERED) not in sent or is_over(code)
     alike = [one for one in requests if (one.operation, one.params) == (operation, request.params)]
     if alike[-1] is not request:
         return False
-    return is_over(code) or (operation in NEEDED and (GET_REPORT, ANSWERED) not in sent)
+    return (
+        request.failed_in == CREDENTIALS
+        or is_over(code)
+        or (operation in NEEDED and (GET_REPORT, ANSWERED) not in sent)
+    )
 
 
 async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:

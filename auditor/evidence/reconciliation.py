@@ -19,7 +19,7 @@ from auditor.evidence.bag import BagError
 from auditor.gather.scope import NARROWED_TO
 from auditor.history import JOURNAL, POPULATION, RAW, TERMS, counted_rows
 from auditor.history.population import SCHEMA as POPULATION_SCHEMA
-from auditor.model import ANSWERED
+from auditor.model import ANSWERED, Source
 
 FILE = "reconciliation.json"
 SCHEMA = "auditor.reconciliation/1"
@@ -133,7 +133,7 @@ def _accounts(run: Path, told: Mapping[str, Any], findings: Mapping[str, Any], r
     coverage, table = told["coverage"], run / "tables" / "accounts.parquet"
     if (run / POPULATION).exists() or coverage["organisation_accounts"] is not None:
         yield from _organisation(run, coverage)
-    if (run / REQUESTS).exists():
+    if told["caller_arn"] is not None or any(map(_is_of_aws, sorted((run / RAW).iterdir()))):
         yield from _listed_accounts(run, told["scope"])
     yield Total(
         "accounts in scope",
@@ -154,6 +154,11 @@ def _accounts(run: Path, told: Mapping[str, Any], findings: Mapping[str, Any], r
             "findings.json": len(findings["coverage"]["not_audited"]),
         },
     )
+
+
+def _is_of_aws(place: Path) -> bool:
+    said = json.loads((place / ACCOUNT).read_bytes())
+    return bool(said["audited"]) and said["source"] != Source.FILE.value
 
 
 def _listed_accounts(run: Path, scope: str) -> Iterator[Total]:

@@ -47,7 +47,6 @@ def ask_for_time_stamp(url: str, message: bytes) -> bytes:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - http and https alone
             content: bytes = answer.read(MOST_BYTES)
         response = decode_timestamp_response(content)
-        _confirm_form(content)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise OutputError(f"The authority gave no time stamp ({error}).", where=url, next_step=step) from error
     imprint = bytes(asked.message_imprint.message)
@@ -59,6 +58,11 @@ def ask_for_time_stamp(url: str, message: bytes) -> bytes:
     if not is_ours:
         what = f"The authority did not stamp what it was asked to ({response.status})."
         raise OutputError(what, where=url, next_step=step)
+    try:
+        _confirm_form(content)
+    except ValueError as error:
+        what = f"Nobody could check the authority's time stamp: {error}."
+        raise OutputError(what, where=url, next_step=step) from error
     return content
 
 

@@ -83,9 +83,10 @@ def take_over(earlier: Path, folder: Path, scope: Mapping[str, Account]) -> tupl
     """Have in a run's folder what an earlier run, or this very folder, holds of the scope's accounts that were audited.
 
     What was not audited is asked again, and so is an account that has another name, state or place in the organisation
-    by now; half an account's answers are none. Of an earlier run, which was finished,
-    accounts with look-ups that failed are asked again as well; its folder is not changed, its answers get a second
-    name. In this very folder, of a run that was cut off, all that was done stays, and everything else is removed.
+    by now, or rests on a role of which another account has the requests; half an account's answers are none. Of an
+    earlier run, which was finished, accounts with look-ups that failed are asked again as well; its folder is not
+    changed, its answers get a second name. In this very folder, of a run that was cut off, all that was done stays, and
+    everything else is removed.
 
     Returns:
         The receipts of these accounts, by account id.
@@ -106,7 +107,9 @@ def take_over(earlier: Path, folder: Path, scope: Mapping[str, Account]) -> tupl
     kept = {
         account_id: Gathered(result.account, None, result.spent)
         for account_id, (result, facts) in audited.items()
-        if (earlier == folder or not answers.unanswered(facts)) and _place(result.account) == _place(scope[account_id])
+        if (earlier == folder or not answers.unanswered(facts))
+        and _place(result.account) == _place(scope[account_id])
+        and not _rests_on_others(earlier / RAW / account_id)
     }
     with writing(folder):
         if earlier == folder:
@@ -117,6 +120,18 @@ def take_over(earlier: Path, folder: Path, scope: Mapping[str, Account]) -> tupl
             for account_id in kept:
                 shutil.copytree(earlier / RAW / account_id, folder / RAW / account_id, copy_function=_link)
     return tuple(kept.values())
+
+
+def _rests_on_others(place: Path) -> bool:
+    """Whether calls were not sent since a role failed of which the account has no request: first roles are shared."""
+    path = place / answers.REQUESTS
+    try:
+        requests = list(answers.decode_requests(path.read_bytes())) if path.exists() else []
+    except ValueError:
+        return True
+    sent = {(one.operation, one.outcome) for one in requests if one.failed_in is None}
+    failed = {(one.failed_in, one.outcome) for one in requests if str(one.failed_in).startswith("sts:")}
+    return not failed <= sent
 
 
 def _place(account: Account) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from auditor.model.facts import (
     ANSWERED,
+    UNANSWERED,
     Account,
     AccountFacts,
     AccountResult,
@@ -72,6 +73,7 @@ __all__ = [
     "FORTY_FIVE_DAYS",
     "NINETY_DAYS",
     "ROOT_USER",
+    "UNANSWERED",
     "Account",
     "AccountFacts",
     "AccountResult",

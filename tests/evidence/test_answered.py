@@ -230,6 +230,26 @@ FORGED: dict[str, Change] = {
         in_request("iam:GetCredentialReport", request_id=None),
         edited("response.json", lambda told: told.update(request_id=None)),
     ),
+    "a report of which no response is told": whole(
+        lambda place: (place / "response.json").unlink(),
+        edited("account.json", lambda told: told["files"].remove("response.json")),
+    ),
+    "an account that ended by what ends none": whole(
+        refused,
+        edited("account.json", lambda told: told.update(reason="No. iam:GetAccountSummary: ExpiredToken (no)")),
+        lambda place: keep(
+            place,
+            [
+                *lines_of(place),
+                {
+                    **of_request(place, TAGS),
+                    "operation": "iam:GetAccountSummary",
+                    "outcome": "ExpiredToken",
+                    "answer": None,
+                },
+            ],
+        ),
+    ),
     "an answer without an id": whole(
         lambda place: in_answer(TAGS, f"<RequestId>{of_request(place, TAGS)['request_id']}</RequestId>", "")(place),
         in_request(TAGS, request_id=None),
