@@ -39,6 +39,9 @@ from auditor.remediation.progress import UNKNOWN, Ledger, Tracked
 
 log = logging.getLogger(__name__)
 
+TRAIL_IS_ASKED = timedelta(days=3)
+"""For how long a CloudTrail that does not answer is asked again, before it counts as one that cannot be asked."""
+
 TRAIL_TAKES = timedelta(minutes=20)
 """How long CloudTrail may take to tell of a call (CloudTrail: event history; 15 minutes, and some)."""
 
@@ -376,6 +379,8 @@ class Engine:
             return self._whose_doing(tracked, intent, old.status, hands)
         elif is_done:
             self._settle(tracked, intent, outcome="done")
+        elif step is Step.DEACTIVATE and old is None:
+            self._settle(tracked, intent, outcome=UNKNOWN, why="no answer came, and the key was deleted since")
         else:
             why = "what came of it was not known, and AWS shows that it was not done"
             self._settle(tracked, intent, outcome="failed", why=why)
@@ -402,11 +407,11 @@ class Engine:
         try:
             is_ours = hands.was_switched(SWITCHES[step], name, intent.at - timedelta(minutes=5))
         except AwsFailure as failure:
-            if failure.may_pass and age >= TRAIL_TAKES:
+            if failure.may_pass and TRAIL_TAKES <= age < TRAIL_IS_ASKED:
                 raise
             unread = f", and CloudTrail cannot be asked: {failure}"
         if is_ours:
-            self._settle(tracked, intent, outcome="done", **told)
+            self._settle(tracked, intent, outcome="done", **({} if is_so else {"shows": shows}), **told)
         elif age < TRAIL_TAKES:
             what = f"whether we did it or somebody else ({step.value}) is not known yet; CloudTrail will tell"
             return Wait(what, intent.at + TRAIL_TAKES)

@@ -97,10 +97,14 @@ def _make(path: Path) -> None:
 def _take(lock: int, folder: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         by = os.pread(lock, 100, 0).decode(errors="replace")
         what = f"Somebody else is at work with this journal{f' ({by})' if by else ''}."
         raise ApprovalError(what, where=str(folder), next_step="Wait until it is done; nothing was called.") from error
+    except OSError as error:
+        step = "Keep it on a file system that has locks, such as a disk of this machine."
+        what = f"The journal cannot be locked: {error.strerror}."
+        raise OutputError(what, where=str(folder), next_step=step) from error
     with suppress(OSError):
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"process {os.getpid()}".encode(), 0)

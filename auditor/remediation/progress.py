@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from auditor.model import KeyStatus
 from auditor.remediation.decision import Progress, Step
 from auditor.remediation.journal import Event, Row, understood
 from auditor.remediation.plan import Item, Kind, Plan
@@ -316,6 +317,8 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
         failed = told["why"]
         if step is Step.DEACTIVATE:
             changes |= {"may_be_off": bool(told.get("shows"))}
+        if ended is not None and step is Step.REACTIVATE and told.get("shows"):
+            ended = "active again: by whom is not known"
         if step is Step.CREATE:
             changes |= {"prepared_at": None}  # the store has to be proved anew
     else:
@@ -330,16 +333,17 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
 def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
     """What a step that came off changes."""
     used, unconfirmed = told.get("used_at"), {"adopted_at": None, "confirmed_by": None}
+    is_on_again = told.get("shows") == KeyStatus.ACTIVE.value.lower()  # before we knew that it was off
     changes: Mapping[Step, dict[str, Any]] = {
         Step.PREPARE: {"prepared_at": at},
         Step.CREATE: {"new_key": told.get("key"), "version": told.get("version"), "created_at": at},
         Step.VERIFY: {"verified_at": at},
         Step.PUBLISH: {"published_at": at, "was_published": True},
         Step.DEACTIVATE: {
-            "inactive_at": at,
+            "inactive_at": None if is_on_again else at,
             "used_when_inactive": datetime.fromisoformat(used) if used else None,
             "announced": None,
-            "may_be_off": False,
+            "may_be_off": is_on_again,
         },
         Step.REACTIVATE: {
             "inactive_at": None,

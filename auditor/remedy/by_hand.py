@@ -13,7 +13,7 @@ from auditor.aws.failures import AwsFailure
 from auditor.aws.key_writes import is_definite, set_key_status
 from auditor.aws.keys import active_keys
 from auditor.aws.loop import run
-from auditor.errors import ApprovalError, OutputError, UsageError
+from auditor.errors import ApprovalError, AuditorError, OutputError, UsageError
 from auditor.model import KeyStatus, UnknownUse
 from auditor.remediation.decision import Step
 from auditor.remediation.hands import Hands
@@ -29,6 +29,16 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 30 * 60.0
 """For how many seconds a journal is tried that somebody else is at work with: longer than a table's lease lasts."""
+
+BLINDLY = 10.0
+"""After how many seconds it is done again by who cannot look whether it has to be."""
+
+NOT_ONCE_MORE: Mapping[bool | None, str] = {
+    True: "{} was shown as active, as it may have been before others were done, and was not switched on once more.",
+    False: "{} was active, but was switched off again and could not be switched on.",
+    None: "Whether {} stayed active cannot be read, nor could it be switched on once more.",
+}
+"""What is said where a key that was on cannot be switched on again, by how it was seen."""
 
 UNTOLD, AGAIN = "The journal was not told.", "Run the same command again when the journal is free."
 
@@ -213,13 +223,15 @@ class _Deed:
     """As was seen last."""
     is_beside: bool = False
     """Somebody else was at work with the journal after it was done."""
+    sent_at: float = 0.0
+    """When AWS was asked last, in seconds of the monotonic clock."""
 
     @property
     def stands(self) -> str:
         """In words."""
         return f"{self.key.id} is active now." if self.is_on else f"Whether {self.key.id} is active is not known."
 
-    def told_beside(self, busy: ApprovalError) -> str:
+    def told_beside(self, busy: AuditorError) -> str:
         """How it stands, in words, before the journal is waited for."""
         if self.failure is None:
             return f"{self.stands} {busy.what} Until the journal can be told, the key is kept active."
@@ -227,7 +239,7 @@ class _Deed:
 
     def send(self, note: str = "") -> None:
         """Have AWS do it; `note` is what is to be said where it does not. Never raises what AWS says."""
-        before, self.is_on = self.failure, False
+        before, self.is_on, self.sent_at = self.failure, False, time.monotonic()
         try:
             run(set_key_status(self.caller, self.key.user, self.key.id, KeyStatus.ACTIVE))
         except AwsFailure as failure:
@@ -243,24 +255,23 @@ class _Deed:
         """Whoever was at work when it was switched on may have switched it off after that.
 
         Args:
-            is_last: nobody is at work any more, so that what is done now stays; what cannot be seen is done again.
+            is_last: nobody is at work any more, so that what is done now stays; it is done whatever is seen, since
+                ListAccessKeys may show for a moment what was before.
         """
         key = self.key
         if self.failure is not None and is_definite(self.failure) and not self.failure.may_pass:
             return
         try:
-            active = run(active_keys(key.accounts.caller(key.account_id, None, own=key.is_own), key.user))
+            is_seen: bool | None = key.id in run(
+                active_keys(key.accounts.caller(key.account_id, None, own=key.is_own), key.user)
+            )
         except AwsFailure as failure:  # whoever may only switch keys on does that
             log.debug("%s/%s: whether the key stayed active cannot be read: %s", key.account_id, key.user, failure)
-            self.is_on = False
-            if is_last:
-                self.send(f"Whether {key.id} stayed active cannot be read, nor could it be switched on once more.")
-            return
-        self.is_on = key.id in active
-        if not self.is_on:
-            self.send(f"{key.id} was active, but was switched off again and could not be switched on.")
-        elif self.was_on:
-            self.failure = None
+            is_seen = None
+        if is_last or is_seen is False or (is_seen is None and time.monotonic() - self.sent_at >= BLINDLY):
+            self.send(NOT_ONCE_MORE[is_seen].format(key.id))
+        elif is_seen:
+            self.is_on, self.failure = True, None if self.was_on else self.failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,12 +392,14 @@ def _journal_when_free(stack: ExitStack, means: Means, deed: _Deed) -> Journal:
         OutputError: it cannot be used.
     """
     _confirm_clock(means)
-    until, who = time.monotonic() + PATIENCE, ""
+    until, who, is_shared = time.monotonic() + PATIENCE, "", means.config.remediation.journal.table is not None
     try:
         while True:
             try:
                 return stack.enter_context(means.journal())
-            except ApprovalError as busy:
+            except (ApprovalError, OutputError) as busy:
+                if isinstance(busy, OutputError) and not (deed.is_beside and is_shared):
+                    raise  # a table that was there a moment ago may answer again
                 who = f"{busy.what} Whoever that is may switch the key off again."
                 if not deed.is_beside:
                     deed.is_beside = True

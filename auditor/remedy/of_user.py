@@ -11,6 +11,7 @@ from auditor.aws.secret_stores import key_in
 from auditor.errors import ApprovalError, CapError, OutputError, UsageError
 from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.approval import Answer, Approval
+from auditor.remediation.decision import Step
 from auditor.remediation.hands import run_sealed, see
 from auditor.remediation.journal import Event
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, Plan
@@ -95,10 +96,14 @@ def under_way(means: Means, subject: Subject) -> Tracked | None:
 
 
 def can_give_way(tracked: Tracked) -> bool:
-    """Whether what is under way about a key may end where it is, since that leaked: nothing of it is half done."""
+    """Whether what is under way about a key may end where it is, since that leaked: nothing of it is half done.
+
+    What is not known of switching it off does not keep it from being switched off; a tick finds out later.
+    """
     done = tracked.done
     is_half_made = done.new_key is not None and done.published_at is None
-    return not (tracked.item.urgent or is_half_made or tracked.intent)
+    is_unsettled = tracked.intent is not None and tracked.intent.told["step"] != Step.DEACTIVATE.value
+    return not (tracked.item.urgent or is_half_made or is_unsettled)
 
 
 def give_way(means: Means, tracked: Tracked, reason: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from moto.iam.models import iam_backends
 
 from auditor.aws.failures import AwsFailure
-from auditor.demo import Call, ErrorFault, Fault, LostFault
+from auditor.demo import Call, ErrorFault, Fault, LostFault, RawFault
 from auditor.errors import ApprovalError, OutputError
 from auditor.model import KeyStatus
 from auditor.remediation.journal_file import FILE, open_journal
@@ -183,6 +183,43 @@ def test_who_may_only_switch_keys_on_does_so_once_more_when_nobody_is_at_work(wo
     world.fault = on("ListAccessKeys", REFUSED)
     with busy(world, tmp_path, lambda: switch_off(item)) as ends:
         switch_on(means_of(world, tmp_path), item.id, NOBODYS, "needed", in_between(ends))
+    assert world.keys(item.user) == {item.key.id: "Active"}
+
+
+def test_a_list_of_before_is_not_believed_in_the_end(world: World, tmp_path: Path) -> None:
+    """ListAccessKeys may show for a moment what was before the last that others did."""
+    item = item_of(world, "user-17", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    entry = (
+        f"<member><UserName>{item.user}</UserName><AccessKeyId>{item.key.id}</AccessKeyId><Status>Active</Status>"
+        "<CreateDate>2026-05-06T19:00:00Z</CreateDate></member>"
+    )
+    before = RawFault(
+        '<ListAccessKeysResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><ListAccessKeysResult>'
+        f"<AccessKeyMetadata>{entry}</AccessKeyMetadata><IsTruncated>false</IsTruncated></ListAccessKeysResult>"
+        "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata></ListAccessKeysResponse>".encode()
+    )
+
+    def then() -> None:
+        switch_off(item)
+        world.fault = on("ListAccessKeys", before)
+
+    with busy(world, tmp_path, then) as ends:
+        switch_on(means_of(world, tmp_path), item.key.id, (OTHER, item.user), "needed", in_between(ends))
+    assert world.keys(item.user) == {item.key.id: "Active"}
+
+
+def test_who_may_only_switch_keys_on_keeps_them_on_all_the_same(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Again and again, though seldom; also where the journal is not free in the end."""
+    item = item_of(world, "user-18", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    monkeypatch.setattr("auditor.remedy.by_hand.BLINDLY", 0.5)
+    monkeypatch.setattr(PATIENCE, 3.0)
+    world.fault = on("ListAccessKeys", REFUSED)
+    with busy(world, tmp_path), pytest.raises(ApprovalError):
+        switch_on(means_of(world, tmp_path), item.key.id, (OTHER, item.user), "needed", lambda _: switch_off(item))
     assert world.keys(item.user) == {item.key.id: "Active"}
 
 

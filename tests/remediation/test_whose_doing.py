@@ -15,6 +15,7 @@ from auditor.remediation.journal import Event
 from auditor.remediation.plan import Item, Kind
 from auditor.remedy.by_hand import switch_on, tell_journal
 from auditor.remedy.carrying_out import advance
+from auditor.remedy.of_user import can_give_way
 from tests.remediation.test_by_hand import claim_signed, means_of
 from tests.remediation.test_rollback import NOBODYS, NOT_KNOWN, switched_off, told_actions, tracked
 from tests.remediation.world import OTHER, World, due_item, item_of
@@ -191,9 +192,9 @@ def test_a_call_that_aws_refused_is_in_the_trail_as_well(
 # ------------------------------------------------------------------------------------------------- on again
 
 
-def tried(world: World, folder: Path, user: str, answer: Fault) -> Item:
+def tried(world: World, folder: Path, user: str, answer: Fault, through: Kind = Kind.DELETE) -> Item:
     """A key that was announced, and of whose switching off no answer comes."""
-    item = due_item(world, user, Kind.DEACTIVATE).model_copy(update={"through": Kind.DELETE})
+    item = due_item(world, user, Kind.DEACTIVATE).model_copy(update={"through": through})
     claim_signed(world, folder, item)
     faults(world, UpdateAccessKey=answer, LookupEvents=NOTHING)
     for _ in range(60):
@@ -219,7 +220,42 @@ def test_a_key_that_somebody_switched_on_again_stays_on_though_nobody_told_that_
         outcome = ticked(world, tmp_path)
         assert (outcome.standing, "REACTIVATED" in outcome.told) == (Standing.NEEDS_PERSON, True)
     assert world.keys(item.user) == {item.key.id: "Active"}
-    assert told_actions(world, tmp_path) == [("deactivated", None)]
+    assert told_actions(world, tmp_path) == [("deactivated", "no answer came; AWS shows it active")]
+
+
+def test_a_key_that_is_on_again_is_not_at_its_end_though_it_was_to_be_off_and_no_more(
+    world: World, tmp_path: Path
+) -> None:
+    """Nor is it off since then, for whoever plans to delete it later."""
+    item = tried(world, tmp_path, "user-23", LostFault(), Kind.DEACTIVATE)
+    faults(world)
+    colleague(item, "Active")
+    world.clock.pass_(minutes=5)
+    outcome = ticked(world, tmp_path)
+    assert (outcome.standing, "REACTIVATED" in outcome.told) == (Standing.NEEDS_PERSON, True)
+    assert item.key.id not in means_of(world, tmp_path).ledger().switched_off
+    assert told_actions(world, tmp_path) == [("deactivated", "no answer came; AWS shows it active")]
+
+
+def test_a_trail_that_never_answers_is_given_up(world: World, tmp_path: Path) -> None:
+    """After some days a person is asked, as where it may not be read; a key that leaked waits for neither."""
+    item = tried(world, tmp_path, "user-24", LostFault())
+    faults(world, LookupEvents=ErrorFault(503, "ServiceUnavailable"))
+    world.clock.pass_(hours=1)
+    assert ticked(world, tmp_path).standing is Standing.FAILED
+    assert can_give_way(tracked(world, tmp_path, item))
+    world.clock.pass_(days=3)
+    assert "ALREADY_INACTIVE" in ticked(world, tmp_path).told
+
+
+def test_what_came_of_a_key_that_was_deleted_since_is_not_known(world: World, tmp_path: Path) -> None:
+    """It may have been off before."""
+    item = tried(world, tmp_path, "user-25", LostFault())
+    faults(world)
+    iam_backends[OTHER]["aws"].delete_access_key(item.key.id, item.user)
+    world.clock.pass_(minutes=5)
+    ticked(world, tmp_path)
+    assert told_actions(world, tmp_path) == [("deactivated", NOT_KNOWN)]
 
 
 def test_what_nobody_can_tell_of_a_key_that_is_on_is_asked(world: World, tmp_path: Path) -> None:
