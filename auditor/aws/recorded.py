@@ -159,7 +159,8 @@ def _confirm(request: Request, what: str, *, is_so: bool) -> None:
 
 
 def _wrong(request: Request, what: str) -> NotAnsweredError:
-    return NotAnsweredError(f"{request.operation} of {request.at.isoformat()} ({request.request_id}): {what}")
+    where = f"{request.operation:.64} of {request.at.isoformat()} ({request.request_id!s:.64})"
+    return NotAnsweredError(f"{where}: {what:.300}")  # a bundle's own texts may be as long as they like
 
 
 def _name(operation: str, params: Mapping[str, Any]) -> str:

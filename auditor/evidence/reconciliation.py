@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.answers import ACCOUNT, LISTING, OBSERVED, REPORT, REQUESTS, RESPONSE, decode_requests
+from auditor.answers import ACCOUNT, LISTING, OBSERVED, REPORT, REQUEST_TYPES, REQUESTS, RESPONSE, decode_requests
 from auditor.evidence.bag import BagError
 from auditor.gather.scope import NARROWED_TO
 from auditor.history import JOURNAL, POPULATION, RAW, TERMS, counted_rows
@@ -280,7 +280,7 @@ def _requests(run: Path, told: Mapping[str, Any]) -> Iterator[Total]:
 
 FIRST_FIELDS = frozenset({"at", "operation", "request_id", "outcome"})
 
-REQUEST_FIELDS = (FIRST_FIELDS, FIRST_FIELDS | {"params", "attempt", "why", "failed_in", "answer"})
+REQUEST_FIELDS = (FIRST_FIELDS, frozenset(REQUEST_TYPES))
 """What a line of requests has: by the first versions, and since answers are kept with them."""
 
 

@@ -262,6 +262,9 @@ FORGED: dict[str, Change] = {
         lambda place: in_request(TAGS, request_id=first_id(place.with_name(MAIN)))(place),
     ),
     "a user about whom nobody asked": unasked("old"),
+    "an answer of which nothing is made": lambda place: keep(
+        place, [*lines_of(place), {**of_request(place, TAGS), "params": {"UserName": "nobody"}, "request_id": "x"}]
+    ),
     "one answer twice": answered_as(TAGS, "old", "leaked"),
     "a denial in its own place": in_request(TAGS, failed_in=TAGS, outcome="AccessDenied", why="no", answer=None),
     "what failed is no call": in_request(TAGS, failed_in="nothing", outcome="AccessDenied", answer=None),
@@ -302,8 +305,9 @@ def run(run_folder: Path, tmp_path: Path) -> Path:
 def test_what_aws_did_not_say_is_found(run: Path, what: str) -> None:
     """Whatever else is made anew to fit it: the account is named, and what of it."""
     FORGED[what](run / "raw" / ACCOUNT)
-    with pytest.raises(BagError, match=ACCOUNT):
+    with pytest.raises(BagError, match=ACCOUNT) as error:
         confirm_answered(run, NoProgress())
+    assert len(str(error.value)) < 500, "whatever stands there"
 
 
 def test_what_aws_said_is_what_it_said(run: Path) -> None:
