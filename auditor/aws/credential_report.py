@@ -59,16 +59,20 @@ async def fetch_credential_report(
     last = "nothing yet"
     polls = refusals = 0
     must_ask = True
+    denial: AwsFailure | None = None
     while True:
         try:
             if must_ask:
-                states.append(await _ask(caller))
+                state, denial = await _ask(caller)
+                states.append(state)
                 must_ask = False
                 on_asked()
-                if states[-1] not in READY:
+                if state not in READY:
                     await timing.sleep(timing.poll_delay(0, base=POLL_BASE, cap=POLL_CAP))
             return await _fetch(caller, tuple(states))
         except AwsFailure as failure:
+            if denial is not None and failure.kind in REMAKE:
+                raise _of_no_report(denial) from failure
             last = str(failure)
             if failure.kind is Kind.REPORT_IN_PROGRESS:
                 polls += 1
@@ -84,25 +88,26 @@ async def fetch_credential_report(
         await timing.sleep(delay)
 
 
-async def _ask(caller: Caller) -> str:
-    """Returns STARTED, INPROGRESS or COMPLETE; or DENIED, since a report that others had made may still be fetched."""
+async def _ask(caller: Caller) -> tuple[str, AwsFailure | None]:
+    """STARTED, INPROGRESS or COMPLETE; or DENIED and by what, since a report that others had made may be there."""
     try:
         answer = await caller.call("iam", "generate_credential_report")
     except AwsFailure as failure:
         if failure.kind is Kind.DENIED:
-            return "DENIED"
+            return "DENIED", failure
         raise
-    return str(answer.get("State", "UNKNOWN"))
+    return str(answer.get("State", "UNKNOWN")), None
+
+
+def _of_no_report(denial: AwsFailure) -> AwsFailure:
+    """The denial, under the code that AWS gave: that there is no report is only why it matters."""
+    said = denial.message.strip().rstrip(".")
+    what = f"{said or 'denied'}; and nobody has had a report made that could be fetched"
+    return AwsFailure(denial.kind, denial.operation, denial.code, what, denial.request_id, denial.answered_at)
 
 
 async def _fetch(caller: Caller, states: tuple[str, ...]) -> FetchedReport:
-    try:
-        answer = await caller.call("iam", "get_credential_report")
-    except AwsFailure as failure:
-        if failure.kind in REMAKE and states[-1:] == ("DENIED",):
-            what = "no report exists, and iam:GenerateCredentialReport is denied"
-            raise AwsFailure(Kind.DENIED, "iam:GenerateCredentialReport", "AccessDenied", what) from failure
-        raise
+    answer = await caller.call("iam", "get_credential_report")
     if "Content" not in answer or "GeneratedTime" not in answer:
         what = "the answer holds no report, or not when it was made"
         raise AwsFailure(Kind.UNREADABLE, "iam:GetCredentialReport", "UnreadableAnswer", what)

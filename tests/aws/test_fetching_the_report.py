@@ -143,14 +143,16 @@ def test_without_the_right_to_generate_a_report_of_others_is_still_fetched(
     start_cloud: StartCloud, virtual_time: VirtualTime
 ) -> None:
     """One report serves everyone in the account; only where there is none is the missing permission fatal."""
-    denied = failing("GenerateCredentialReport", ErrorFault(403, "AccessDenied", "no"))
+    denied = failing("GenerateCredentialReport", ErrorFault(403, "AccessDeniedException", "an explicit deny"))
     there = start_cloud(seed(generated_at=ago(seconds=60)), fault=denied)
     assert fetch(caller_of(there, virtual_time)).states == ("DENIED",)
     there.stop()
     missing = start_cloud(seed(), fault=denied)
-    with pytest.raises(AwsFailure, match="iam:GenerateCredentialReport") as caught:
+    told = r"iam:GenerateCredentialReport: AccessDeniedException \(an explicit deny; and nobody has had a report made"
+    with pytest.raises(AwsFailure, match=told) as caught:
         fetch(caller_of(missing, virtual_time))
     assert caught.value.kind is Kind.DENIED
+    assert caught.value.request_id
 
 
 def test_an_answer_that_is_not_from_aws_is_a_failure(start_cloud: StartCloud, virtual_time: VirtualTime) -> None:
