@@ -5,7 +5,7 @@ app surfaces; chat.postMessage; conversations.history).
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Any, Self
@@ -32,6 +32,9 @@ PERSONS = ("U", "W")
 LOOKED_AT = 100
 """Messages of the channel among which one is looked for that may have been posted."""
 
+PAGE = 200
+"""Messages of a thread that are asked for at once."""
+
 SECONDS = 10
 
 
@@ -44,6 +47,8 @@ class SlackChannel:
     owners: Mapping[str, str] = field(default_factory=dict)
     """Where owners, in small letters, are told of their own keys as well: a channel's id, or a person's."""
     name: str = "slack"
+    thread: str | None = None
+    """The `ts` of the message that is replied to; None posts to the channel itself."""
 
     @classmethod
     def at(cls, url: str, token: Secret, channel: str, owners: Sequence[str] = ()) -> Self:
@@ -114,6 +119,7 @@ class SlackChannel:
                 channel=self.channel,
                 text=text or escaped(message.title),
                 blocks=[*blocks_of(message), *asked],
+                thread_ts=self.thread,
                 metadata={"event_type": EVENT, "event_payload": {"key": message.key}},
                 unfurl_links=False,
                 unfurl_media=False,
@@ -124,15 +130,34 @@ class SlackChannel:
         return {"channel": answer["channel"], "ts": answer["ts"]}
 
     def _found(self, key: str) -> str | None:
-        """The `ts` of our message, where it is among the channel's last ones; None also where that is not known."""
+        """The `ts` of our message, where it is there (in a channel, among the last); None also where nobody knows."""
         try:
-            told = self.client.conversations_history(channel=self.channel, limit=LOOKED_AT, include_all_metadata=True)
-            there = [one for one in told.get("messages") or () if _key_of(one) == key]
+            there = [one for one in self._there() if _key_of(one) == key]
             ours = self.client.auth_test().get("bot_id") if there else None  # another program can write any key
         except (SlackApiError, SlackClientError, OSError) as error:
             log.debug("what is in the channel cannot be read: %s", failure_of(error))
             return None
         return next((str(one.get("ts")) for one in there if one.get("bot_id") == ours), None)
+
+    def _there(self) -> Iterable[Mapping[str, Any]]:
+        if self.thread is not None:
+            return thread_of(self.client, self.channel, self.thread)
+        told = self.client.conversations_history(channel=self.channel, limit=LOOKED_AT, include_all_metadata=True)
+        messages: list[Mapping[str, Any]] = told.get("messages") or []
+        return messages
+
+
+def thread_of(client: WebClient, channel: str, ts: str) -> Iterator[Mapping[str, Any]]:
+    """A message, and all that was replied to it, in order; raises what the client does."""
+    cursor = ""
+    while True:
+        page = client.conversations_replies(
+            channel=channel, ts=ts, limit=PAGE, cursor=cursor, include_all_metadata=True
+        )
+        yield from page.get("messages") or ()
+        cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
+        if not cursor:
+            return
 
 
 def blocks_of(message: Message) -> list[dict[str, Any]]:

@@ -4,20 +4,18 @@ A reply is a deliberate act of a person at a time, bound to the code of one plan
 says of it is all that there is: no signature can be kept, so it is never enough for what cannot be undone.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from slack_sdk.errors import SlackApiError, SlackClientError
 
 from auditor.notify.message import Message, NotSentError
-from auditor.notify.slack import SlackChannel, escaped, failure_of
+from auditor.notify.slack import SlackChannel, escaped, failure_of, thread_of
 
 NO_MEMBER = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger", "is_workflow_bot")
 """What a user may not be who decides (Slack: user object): gone, a program, a guest, or of another company."""
-
-PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,15 @@ def post_plan(slack: SlackChannel, plan: Message, digest: str, said: str) -> Pos
     return Posted(*slack.post_once(plan, f"{escaped(plan.title)} {digest}", how))
 
 
+def reply(slack: SlackChannel, posted: Posted, said: Message) -> None:
+    """Say something of a plan in its thread, if it is not said there already.
+
+    Raises:
+        NotSentError: it was not posted, or nobody knows.
+    """
+    replace(slack, channel=posted.channel, thread=posted.ts).post_once(said)
+
+
 def replies_to(slack: SlackChannel, posted: Posted, digest: str, said: str) -> list[Reply]:
     """What members replied to a plan, in order; only what is exactly an answer, and was not edited.
 
@@ -62,24 +69,14 @@ def replies_to(slack: SlackChannel, posted: Posted, digest: str, said: str) -> l
     """
     try:
         bot = slack.client.auth_test()
-        head, *answers = _thread(slack, posted)
+        head, *answers = thread_of(slack.client, posted.channel, posted.ts)
         if head.get("bot_id") != bot.get("bot_id") or "edited" in head or digest not in str(head.get("text", "")):
             raise NotSentError("the message is not what was posted for this plan")
-        found = [reply for one in answers if (reply := _reply(one, posted, said)) is not None]
-        members = {user: _is_member(slack, user) for user in {reply.user for reply in found}}
+        found = [it for one in answers if (it := _reply(one, posted, said)) is not None]
+        members = {user: _is_member(slack, user) for user in {it.user for it in found}}
     except (SlackApiError, SlackClientError, OSError, ValueError) as error:
         raise NotSentError(failure_of(error)) from None
-    return [reply for reply in found if members[reply.user]]
-
-
-def _thread(slack: SlackChannel, posted: Posted) -> Iterator[Mapping[str, Any]]:
-    cursor = ""
-    while True:
-        page = slack.client.conversations_replies(channel=posted.channel, ts=posted.ts, limit=PAGE, cursor=cursor)
-        yield from page.get("messages") or ()
-        cursor = str((page.get("response_metadata") or {}).get("next_cursor") or "")
-        if not cursor:
-            return
+    return [it for it in found if members[it.user]]
 
 
 def _reply(message: Mapping[str, Any], posted: Posted, said: str) -> Reply | None:

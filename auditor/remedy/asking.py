@@ -2,13 +2,14 @@
 
 import json
 import logging
+from hashlib import sha256
 from pathlib import Path
 
 from auditor.errors import ApprovalError, CapError, OutputError, UsageError
 from auditor.history.disk import write_whole
 from auditor.notify import Message, NotSentError
 from auditor.notify.channels import slack_of
-from auditor.notify.slack_thread import Posted, post_plan, replies_to
+from auditor.notify.slack_thread import Posted, post_plan, replies_to, reply
 from auditor.remediation.approval import Answer
 from auditor.remediation.plan import Kind, Plan
 from auditor.remediation.plan_facts import facts_of
@@ -115,8 +116,23 @@ def claim_posted(means: Means) -> None:
         try:
             plan = load_plan(path)
             if plan.id not in known and means.timing.now() < plan.expires_at:
-                claim(means, plan, load_approvals(path), answers_to(means, plan, path))
-        except (NotAdmittedError, CapError, UsageError) as error:  # though others approved it
+                _claim(means, plan, path)
+        except UsageError as error:
             log.warning("%s is not begun: %s %s", path.name, error.what, error.next_step)
         except ApprovalError as error:
             log.info("%s is not begun: %s", path.name, error.what)
+
+
+def _claim(means: Means, plan: Plan, path: Path) -> None:
+    """As `claim`; who approved what cannot be taken reads in the plan's thread why nothing comes of it."""
+    try:
+        claim(means, plan, load_approvals(path), answers_to(means, plan, path))
+    except (NotAdmittedError, CapError) as error:
+        log.warning("%s is not begun: %s %s", path.name, error.what, error.next_step)
+        key = f"refused/{plan.digest}/{sha256(error.what.encode()).hexdigest()}"
+        said = Message(key, "Approved, and not begun", (("Why", error.what), ("What next", error.next_step)))
+        for posted in posts_of(means, plan, path):
+            try:
+                reply(slack_of(means.config.notify.slack), posted, said)
+            except NotSentError as failure:
+                log.warning("who approved %s was not told: %s", plan.id, failure)

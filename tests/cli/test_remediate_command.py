@@ -353,6 +353,10 @@ def test_a_plan_that_was_approved_and_is_not_taken_is_warned_of(cli: CommandLine
     refused = cli.run("remediate", "tick")
     assert f"{path.name} is not begun" in " ".join(refused.err.split())
     assert "fewer days than the configuration wants" in " ".join(refused.err.split())
+    assert cli.run("remediate", "tick").code == refused.code
+    told = [one for one in slack.messages if one.get("thread_ts") == slack.messages[0]["ts"] and "bot_id" in one]
+    assert len(told) == 1
+    assert "fewer days than the configuration wants" in str(told[0]["blocks"])
 
 
 def test_a_plan_that_was_rejected_stays_rejected(cli: CommandLine, cloud: EmbeddedOrganisation, slack: Slack) -> None:
