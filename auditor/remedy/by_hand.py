@@ -35,7 +35,7 @@ BLINDLY = 10.0
 
 NOT_ONCE_MORE: Mapping[bool | None, str] = {
     True: "{} was shown as active, as it may have been before others were done, and was not switched on once more.",
-    False: "{} was active, but was switched off again and could not be switched on.",
+    False: "{} was active, was shown as inactive after that, and could not be switched on once more.",
     None: "Whether {} stayed active cannot be read, nor could it be switched on once more.",
 }
 """What is said where a key that was on cannot be switched on again, by how it was seen."""

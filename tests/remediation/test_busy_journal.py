@@ -141,7 +141,7 @@ def test_a_key_that_was_switched_off_again_is_not_told_as_active(
     with busy(world, tmp_path, in_the_end) as ends, pytest.raises(AwsFailure) as failure:
         switch_on(means_of(world, tmp_path), item.key.id, (OTHER, item.user), "needed", in_between(ends, meanwhile))
     assert failure.value.__notes__ == [
-        f"{item.key.id} was active, but was switched off again and could not be switched on."
+        f"{item.key.id} was active, was shown as inactive after that, and could not be switched on once more."
     ]
     assert "may not be moved back" not in caplog.text
     state = tracked(world, tmp_path, item)
