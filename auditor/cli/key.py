@@ -27,6 +27,7 @@ from auditor.secret import forbid_dumps
 if TYPE_CHECKING:
     from auditor.model import LiveKey
     from auditor.remediation.plan import Plan
+    from auditor.remediation.progress import Tracked
     from auditor.remedy.means import Means
     from auditor.remedy.of_user import Wish
 
@@ -269,9 +270,7 @@ def _wanted(
     """Go on with what is under way for this wish, begin what is approved, or plan it."""
     from auditor.remedy.of_user import (
         Asked,
-        can_give_way,
         claim_for,
-        give_way,
         plan_for,
         subject_of,
         under_way,
@@ -281,14 +280,17 @@ def _wanted(
     forbid_dumps()
     with telling_aws():
         subject = subject_of(means, whose[0], _account(whose[1]))
-        tracked = under_way(means, subject)
-        leaks = wish.leaked and tracked is not None and wish.key_id in {None, tracked.item.key.id}
-        gives_way = leaks and tracked is not None and can_give_way(tracked)
-        if tracked is not None and not gives_way:
+        tracked = under_way(means, subject, wish.key_id)
+        if tracked is not None and not _gives_way(tracked, wish):
             item = tracked.item
             if item.kind is not wish.kind or wish.key_id not in {None, item.key.id}:
                 what = f"The {item.kind.value} of {item.key.id} is under way for {item.user}: one key at a time."
-                raise UsageError(what, next_step=f"`auditor remediate status {item.id}` says what it waits for.")
+                step = f"`auditor remediate status {item.id}` says what it waits for."
+                if wish.leaked:
+                    step = (
+                        f"`auditor remediate close {item.id} --reason TEXT` ends it where it is; then run this again."
+                    )
+                raise UsageError(what, next_step=step)
             carry_out(means, item, simulate=simulate, json=json)
             return
         found = waiting_plan(means, subject, wish)
@@ -304,11 +306,17 @@ def _wanted(
         if not (subject.own or asked.approvals or asked.answers):
             _ask_for_approval(means, plan, is_new=found is None, json=json)
         claim_for(means, asked, own=subject.own)
-        if tracked is not None:
-            give_way(means, tracked, wish.reason)
         carry_out(means, plan, simulate=False, json=json)
     if wish.kind.value == "rotate" and not json:
         _say_where(plan)
+
+
+def _gives_way(tracked: "Tracked", wish: "Wish") -> bool:
+    """Whether what is under way is no obstacle to switching a leaked key off: it is about another, or can end."""
+    from auditor.remedy.carrying_out import can_give_way
+
+    is_others = wish.key_id not in {None, tracked.item.key.id}
+    return wish.leaked and (is_others or can_give_way(tracked))
 
 
 def _ask_for_approval(means: "Means", plan: "Plan", *, is_new: bool, json: bool) -> NoReturn:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from auditor.model import LiveKey, StoredSecret
+from auditor.model import KeyStatus, LiveKey, StoredSecret
 from auditor.remediation.plan import Kind
 from auditor.remediation.protection import Stopped
 
@@ -72,6 +72,11 @@ class Progress:
     """The old key's last use as it was when it was switched off."""
     may_be_off: bool = False
     """It was to be switched off, and whether we did it nothing shows: it may be off, or on again, by somebody else."""
+    seen: KeyStatus | None = None
+    """What the old key was made, or seen to be, last; None for what it was when it was planned."""
+    seen_at: datetime | None = None
+    on_again: datetime | None = None
+    """When it was seen active again after it was inactive, whoever needed it, and nobody let it go since."""
     deleted_at: datetime | None = None
     confirmed_by: str | None = None
     held: str | None = None

@@ -32,10 +32,10 @@ from auditor.remediation.decision import (
 )
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal, Row
-from auditor.remediation.lifecycle import SETTLES, decide, is_at_once, version_of
+from auditor.remediation.lifecycle import SETTLES, decide, is_at_once, is_settling, version_of
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item
-from auditor.remediation.progress import UNKNOWN, Ledger, Tracked
+from auditor.remediation.progress import UNKNOWN, Ledger, Tracked, as_seen
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +184,7 @@ class Engine:
     def _go_on(self, tracked: Tracked, hands: Hands, steps: list[Step]) -> Outcome | None:
         """Decide what comes next, and do it; None where more may come."""
         item, live = tracked.item, hands.look()
+        tracked = self._as_seen(tracked, live, hands)
         terms = replace(self.terms(tracked), switched_on=self._ledger().switched_on.get(item.key.id))
         decision = self._bounded(item, decide(item, tracked.done, live, terms))
         if isinstance(decision, Adopted) and not self.simulates:
@@ -197,6 +198,20 @@ class Engine:
         if self._tracked(item).intent is None:
             steps.append(decision.step)
         return None
+
+    def _as_seen(self, tracked: Tracked, live: Live, hands: Hands) -> Tracked:
+        """Write down where AWS shows the old key otherwise than before: later nothing else tells of it."""
+        item, done, now = tracked.item, tracked.done, hands.now()
+        old, before = live.key(item.key.id), done.seen or item.key.status
+        if live.user_id != item.user_id or old is None or old.status is before or is_settling(done, now):
+            return tracked
+        on = self._ledger().switched_on.get(item.key.id)
+        is_by_hand = on is not None and (done.seen_at is None or on >= done.seen_at)
+        is_again = old.status is KeyStatus.ACTIVE and not is_by_hand
+        if self.simulates:
+            return replace(tracked, done=as_seen(done, now, old.status, is_again=is_again))
+        self._add(tracked, Event.SEEN, status=old.status.value, is_again=is_again)
+        return self._tracked(item)
 
     def pass_over(self, item: Item, reason: str, who: str) -> Outcome:
         """Do nothing about an item that cannot be looked at, and write down why.

@@ -37,6 +37,8 @@ class Event(StrEnum):
     WAITING = "waiting"
     REFUSED = "refused"
     ASKED = "asked"
+    SEEN = "seen"
+    """AWS shows a key as active, or as inactive, and it was otherwise before."""
     HELD = "held"
     RELEASED = "released"
     CONFIRMED = "confirmed"

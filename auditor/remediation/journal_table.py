@@ -14,7 +14,7 @@ from auditor.aws.failures import AwsFailure, Kind
 from auditor.aws.journal_table import HeldError, JournalTable, Lease
 from auditor.aws.loop import run
 from auditor.errors import ApprovalError, OutputError
-from auditor.remediation.journal import REBUILD, Fields, Journal
+from auditor.remediation.journal import REBUILD, WITHOUT, Fields, Journal
 
 LASTS = timedelta(minutes=15)
 """How long a lease is: far longer than any one call of AWS may take, since IAM does not know of it."""
@@ -88,6 +88,7 @@ class _TableRows:
                 Kind.DENIED: f"Allow {failure.operation}; `auditor iam-policy --for journal` prints the whole policy.",
             }
             step = steps.get(failure.kind, "Run the same command again when DynamoDB answers; nothing else was done.")
+            step = f"{step} But {WITHOUT}"
             raise OutputError(f"The journal cannot be used: {failure}.", where=self.where, next_step=step) from failure
         except (KeyError, ValueError, zlib.error) as error:
             raise OutputError("The journal cannot be read.", where=self.where, next_step=REBUILD) from error

@@ -9,7 +9,8 @@ live is read right before every step; where it differs from what the plan and th
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
+from shlex import quote
 from uuid import NAMESPACE_URL, uuid5
 
 from auditor.model import KeyStatus, LastUsed, LiveKey, UnknownUse, UsedAt
@@ -52,7 +53,7 @@ ESCALATES = timedelta(days=30)
 
 
 ALREADY_OFF: Mapping[bool, str] = {
-    False: "somebody else switched the key off; ask what for, and `close` the item or switch it on",
+    False: "somebody else switched the key off; ask what for, and `close` the item, or `rollback` and `release` it",
     True: "no answer came when the key was switched off, so somebody else may have done it; ask, and `close` the item, "
     "`rollback`, or `release` it, from when on it counts as switched off here",
 }
@@ -134,10 +135,16 @@ def _unusable(item: Item, live: Live) -> Iterator[Refuse]:
 
 
 def _exposed(item: Item, live: Live, first: str = "") -> Iterator[Ask]:
-    """Others have the old key, which is switched off at once, and not rotated; `first` is to be done before that."""
-    if live.exposed is not None and live.exposed.is_sure:
-        step = f"{first}`auditor key deactivate {item.key.id} --leaked` switches it off"
-        yield Ask("QUARANTINED", f"{live.exposed.why}: {step}")
+    """Others have a key of the user, which is switched off at once, and not rotated; `first` is to be done before that.
+
+    Which one it is AWS does not say.
+    """
+    if live.exposed is None or not live.exposed.is_sure:
+        return
+    active = [key.access_key_id for key in live.keys if key.status is KeyStatus.ACTIVE]
+    whose = f"--user {quote(item.user)} --account {item.account_id}"
+    step = f"{first}`auditor key deactivate KEY {whose} --leaked --reason TEXT` switches a key off at once"
+    yield Ask("QUARANTINED", f"{live.exposed.why}: {step}; active: {', '.join(active) or 'none'}")
 
 
 def _changed(item: Item, live: Live) -> Iterator[Refuse]:
@@ -155,7 +162,7 @@ def _bring(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[Dec
     yield from _exposed(item, live, f"`auditor remediate close {item.id}`, and then ")
     stored = live.stored
     if stored is None or done.version not in stored.versions:
-        if _settling(done, terms):
+        if is_settling(done, terms.at):
             yield Wait("the store does not show the new secret yet", terms.at + SETTLES)
         yield Ask("SECRET_LOST", "the version of the secret that holds the new key is gone")
         return
@@ -171,7 +178,7 @@ def _new_key_lost(done: Progress, live: Live, terms: Terms) -> Iterator[Decision
     new = live.key(done.new_key)
     if new is not None and new.status is KeyStatus.ACTIVE:
         return
-    if _settling(done, terms):
+    if is_settling(done, terms.at):
         yield Wait("AWS does not show the new key yet", terms.at + SETTLES)
     yield Ask("NEW_KEY_LOST", "the new key is gone or inactive, so the old one may be the last that works")
 
@@ -212,8 +219,12 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
             unknown, known = "whether by us or by somebody else is not known", "somebody else switched it off"
             yield Done(f"inactive: {unknown if done.may_be_off else known}")
         yield Ask("ALREADY_INACTIVE", ALREADY_OFF[done.may_be_off])
-    if done.may_be_off and not item.urgent:
-        what = "no answer came when the key was switched off, and it is active: somebody may have switched it on again"
+    if not (item.urgent or item.own) and (done.may_be_off or done.on_again is not None):
+        what = "the key was inactive, and somebody switched it on again"
+        if done.on_again is None:
+            what = (
+                "no answer came when the key was switched off, and it is active: somebody may have switched it on again"
+            )
         yield Ask("REACTIVATED", f"{what}; ask who needs it, then `release` or `close`")
     yield from _deactivate(item, done, live, old, terms)
 
@@ -245,7 +256,7 @@ def _read_elsewhere(item: Item, done: Progress, live: Live, terms: Terms) -> Ite
     stored = live.stored
     if stored is not None and stored.current == done.version and not stored.is_deleted:
         return
-    if _settling(done, terms):
+    if is_settling(done, terms.at):
         yield Wait("the store does not show yet what applications read", terms.at + SETTLES)
     if stored is None or stored.is_deleted or done.version not in stored.versions:
         yield Ask(
@@ -314,7 +325,7 @@ def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -
     quiet_days = _no_less(item.waits.quiet_days, live)
     used = old.last_used if isinstance(old.last_used, UsedAt) else None
     start = used.at if used else old.created_at
-    again = max((at for at in (done.released_at, terms.switched_on) if at), default=start)
+    again = max((at for at in (done.released_at, done.on_again, terms.switched_on) if at), default=start)
     until = max(start, done.published_at or start, again) + days(quiet_days) + MARGIN
     if terms.at < until:
         by, whose = _use_of_old(old), item.owner or "its owner"
@@ -341,12 +352,13 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
         yield from _active_again(done, terms)
     if item.through is not Kind.DELETE:
         yield Done("inactive")
+    yield from _switched_on_since(item, done, terms)
+    yield from _used_since(item, done, old)
+    yield from _exposed(item, live) if item.makes_key else ()
     if not _is_approved(Kind.DELETE, terms):
         yield Wait(f"to be deleted, which is not approved{_unproved(terms)}", who="approvers")
     if item.kind is Kind.DELETE and _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
-    yield from _switched_on_since(item, done, terms)
-    yield from _used_since(item, done, old)
     if done.published_at is not None:
         yield from _new_key_lost(done, live, terms)
         yield from _read_elsewhere(item, done, live, terms)
@@ -364,27 +376,37 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
 def _active_again(done: Progress, terms: Terms) -> Iterator[Decision]:
     if done.inactive_at is None:
         yield Refuse("KEY_CHANGED", "the key is active again")
-    if _settling(done, terms):
+    if is_settling(done, terms.at):
         yield Wait("AWS does not show yet that the key is inactive", terms.at + SETTLES)
     yield Ask("REACTIVATED", "somebody switched the key on again; ask who needs it, then `release` or `rollback`")
 
 
 def _switched_on_since(item: Item, done: Progress, terms: Terms) -> Iterator[Refuse | Ask]:
-    """Why it is not known how long it is inactive: somebody switched it on by hand, and it is inactive anew."""
-    since, on = done.inactive_at or item.inactive_since, terms.switched_on
+    """Why it is not known how long it is inactive: somebody switched it on, and it is inactive anew."""
+    since, on, how = done.inactive_at or item.inactive_since, terms.switched_on, "switched on by hand"
     if since is None or on is None or on < since:
+        on, how = done.on_again, "seen active"
+    if on is None:
         return
-    what = f"the key was switched on by hand at {on:%Y-%m-%d %H:%M}Z, and is inactive anew"
+    what = f"the key was {how} at {on:%Y-%m-%d %H:%M}Z, and is inactive anew"
     if done.inactive_at is None:
         yield Refuse("KEY_CHANGED", f"{what}: plan it anew")
     yield Ask("REACTIVATED", f"{what}; ask who needs it, then `release` or `close`")
 
 
 def _used_since(item: Item, done: Progress, old: LiveKey) -> Iterator[Ask]:
+    """A use that AWS did not show when the key was taken for quiet, or inactive: somebody may need it.
+
+    A key that was in use when it was switched off may have been used until then, which AWS tells late.
+    """
     used = old.last_used.at if isinstance(old.last_used, UsedAt) else None
-    known = [item.key.last_used.at] if done.inactive_at is None else [done.used_when_inactive, done.inactive_at - GRAIN]
-    if used is not None and all(at is None or used > at for at in known):  # of an earlier use AWS may tell late
-        yield Ask("USED_SINCE", f"the key was used at {used.isoformat()}, after it was to be inactive")
+    known = [item.key.last_used.at if done.inactive_at is None else done.used_when_inactive]
+    if done.inactive_at is not None and (item.urgent or item.own):
+        known.append(done.inactive_at - GRAIN)
+    if used is not None and all(at is None or used > at for at in known):
+        since = "planned" if done.inactive_at is None else "switched off"
+        what = f"AWS shows a use at {used:%Y-%m-%d %H:%M}Z that it did not show when the key was {since}"
+        yield Ask("USED_SINCE", f"{what}; ask who needs it, then `release`, `rollback` or `close`")
 
 
 def _announced(  # noqa: PLR0913, PLR0917 - a step, and all that it rests on
@@ -428,5 +450,6 @@ def _unproved(terms: Terms) -> str:
     return f": {terms.unproved}" if terms.unproved else ""
 
 
-def _settling(done: Progress, terms: Terms) -> bool:
-    return done.wrote_at is not None and terms.at - done.wrote_at < SETTLES
+def is_settling(done: Progress, at: datetime) -> bool:
+    """Whether AWS may show what was before the last write."""
+    return done.wrote_at is not None and at - done.wrote_at < SETTLES

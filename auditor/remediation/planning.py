@@ -72,7 +72,8 @@ ADVICE: Mapping[str, str] = {
     "CHANGED": "Run the audit again; the key is not any more what it was.",
     "CADENCE": "Give the days between two uses, such as 92 for a job of each quarter, or take the tag away.",
     "HISTORY": "Mend or remove these runs, or say by the tag auditor:cadence how many days lie between two uses.",
-    "QUARANTINED": "Switch its keys off: `auditor key deactivate KEY --leaked`, or a plan of the next run.",
+    "QUARANTINED": "Switch its keys off: `auditor key deactivate KEY --user NAME --account ID --leaked --reason TEXT`, "
+    "or a plan of the next run.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
     "IN_SECRET": "Ask whose secret it is. Rotate the user's key, or switch it off with `auditor key deactivate`.",
@@ -138,8 +139,6 @@ class Settings:
     why_switched_on: Callable[[str], str | None]
     """Why that was, by the key's id; None where nobody said."""
     own_keys: frozenset[str]
-    open_users: frozenset[tuple[str, str]]
-    """Account and user name of items that are under way."""
     now: datetime
     may_be_unread: bool = False
     """Whether a key may be switched off that applications may read at their next start: a person named it."""
@@ -193,10 +192,14 @@ def _blocked(what: Candidate | Item, code: str, reason: str) -> Blocked:
 def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], settings: Settings) -> Item:
     if candidate.is_root:
         raise _BlockedError("ROOT", "root keys are never changed by a program")
-    if (candidate.account_id, candidate.user) in settings.open_users:
+    whose = (candidate.account_id, candidate.user)
+    under_way = [one.item for one in settings.under_way if (one.item.account_id, one.item.user) == whose]
+    if under_way and not candidate.is_urgent:
         raise _BlockedError("OPEN", "a key of the user is under way in another plan")
     seen = _seen(candidate, see)
     key = _the_key(candidate, seen.keys)
+    if any(one.urgent and one.key.id == key.access_key_id for one in under_way):
+        raise _BlockedError("OPEN", "the key leaked, and is under way in another plan")
     planned = _planned(key)
     if planned is None:
         raise _BlockedError("UNKNOWN_USE", "the key's last use is not known")

@@ -131,6 +131,7 @@ NEEDED: Mapping[Event, frozenset[str]] = {
     Event.PASSED_OVER: frozenset({"reason", "who"}),
     Event.REFUSED: frozenset({"how"}),
     Event.ASKED: frozenset({"code", "reason"}),
+    Event.SEEN: frozenset({"status", "is_again"}),
     Event.HELD: frozenset({"reason"}),
     Event.CONFIRMED: frozenset({"by"}),
     Event.ENDED: frozenset({"how"}),
@@ -254,7 +255,7 @@ def fold(rows: Iterable[Row]) -> Ledger:
 
 
 def _told(tracked: Tracked, row: Row) -> Tracked:
-    done, told = tracked.done, row.told
+    told = row.told
     kept = tracked.waiting  # a rollback says why it holds an item, and then what it does
     is_kept = kept is not None and kept.event is Event.HELD and row.event in {Event.INTENT, Event.RESULT}
     changes: dict[str, Any] = {"waiting": kept if is_kept else None, "passed_over": None, "told_at": row.at}
@@ -265,16 +266,10 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
             changes |= {"made": told["key"], "discarded": told.get("how")}
         case Event.RESULT:
             changes |= _resulted(tracked, row)
-        case Event.ANNOUNCED:
-            changes |= {"done": replace(done, announced=row.at, was_begun=True), "waiting": row}
-        case Event.ADOPTED:
-            changes |= {"done": replace(done, adopted_at=row.at)}
-        case Event.CONFIRMED:
-            changes |= {"done": replace(done, confirmed_by=told["by"])}
-        case Event.HELD:
-            changes |= {"done": replace(done, held=told["reason"]), "waiting": row}
-        case Event.RELEASED:
-            changes |= {"done": replace(done, held=None, announced=None, **_accepted(tracked, row))}
+        case Event.ANNOUNCED | Event.HELD:
+            changes |= {"done": _noted(tracked, row), "waiting": row}
+        case Event.ADOPTED | Event.CONFIRMED | Event.SEEN | Event.RELEASED:
+            changes |= {"done": _noted(tracked, row)}
         case Event.WAITING | Event.ASKED:
             last = tracked.waiting
             is_same = last is not None and (last.event, last.told) == (row.event, row.told)
@@ -282,6 +277,36 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case _:
             changes |= {"ended": told["how"], "ended_by": row.number}
     return replace(tracked, **changes)
+
+
+def _noted(tracked: Tracked, row: Row) -> Progress:
+    """What was done, by a row that tells of no step."""
+    done, told = tracked.done, row.told
+    match row.event:
+        case Event.ANNOUNCED:
+            return replace(done, announced=row.at, was_begun=True)
+        case Event.ADOPTED:
+            return replace(done, adopted_at=row.at)
+        case Event.CONFIRMED:
+            return replace(done, confirmed_by=told["by"])
+        case Event.SEEN:
+            return as_seen(done, row.at, KeyStatus(told["status"]), is_again=bool(told["is_again"]))
+        case Event.HELD:
+            return replace(done, held=told["reason"])
+        case _:
+            return replace(done, held=None, announced=None, **_accepted(tracked, row))
+
+
+def as_seen(done: Progress, at: datetime, status: KeyStatus, *, is_again: bool) -> Progress:
+    """What was done, as it stands when AWS shows the old key otherwise than before; what was announced is over then.
+
+    Args:
+        done: as it stood.
+        at: when that was seen.
+        status: what AWS shows.
+        is_again: somebody switched it on again, and not by `rollback`.
+    """
+    return replace(done, seen=status, seen_at=at, announced=None, on_again=at if is_again else done.on_again)
 
 
 UNMADE: Mapping[str, Any] = {"made": None, "discarded": None}
@@ -297,15 +322,19 @@ def _unsettled(tracked: Tracked, step: Step, intent: str | None) -> tuple[Row, .
 def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
     """What a person accepts who releases an item about which one was asked.
 
-    A key that was switched on again is active, and has to be quiet and announced anew. One that was used while it was
-    to be inactive begins that time anew; so does one that we were to switch off, and that somebody else may have.
+    A key that was switched on again, and is active, has to be quiet and announced anew. One that was used while it was
+    to be inactive begins that time anew; so does one that is inactive anew, and one that we were to switch off, which
+    somebody else may have done.
     """
+    done = tracked.done
     asked = tracked.waiting.told["code"] if tracked.waiting and tracked.waiting.event is Event.ASKED else None
+    is_taken = asked == "ALREADY_INACTIVE" and done.may_be_off
+    is_off_anew = asked == "REACTIVATED" and done.inactive_at is not None and done.seen is KeyStatus.INACTIVE
+    on = {"on_again": None, "released_at": row.at} if asked == "REACTIVATED" else {}
+    if asked == "USED_SINCE" or is_taken or is_off_anew:
+        return {**on, "inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}
     if asked == "REACTIVATED":
-        return {"inactive_at": None, "used_when_inactive": None, "may_be_off": False, "released_at": row.at}
-    is_taken = asked == "ALREADY_INACTIVE" and tracked.done.may_be_off
-    if asked == "USED_SINCE" or is_taken:
-        return {"inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}
+        return {**on, "inactive_at": None, "used_when_inactive": None, "may_be_off": False}
     return {}
 
 
@@ -326,8 +355,21 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
         changes |= {"was_begun": done.was_begun or not is_taken_back, **_after(step, row.at, told)}
         if ended is not None and step is Step.REACTIVATE:
             ended = "switched on again"
+    if step in {Step.DEACTIVATE, Step.REACTIVATE}:
+        changes |= _switched(step, row)
     settled = {"begun": _unsettled(tracked, step, told.get("intent")), **(UNMADE if step is Step.CREATE else {})}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
+
+
+def _switched(step: Step, row: Row) -> dict[str, Any]:
+    """How the key is since, where that is known."""
+    is_done, shows = row.told["outcome"] == "done", row.told.get("shows")
+    if not (is_done or shows):
+        return {}
+    status = KeyStatus.ACTIVE if step is Step.REACTIVATE else KeyStatus.INACTIVE
+    if shows:
+        status = next(one for one in KeyStatus if one.value.lower() == shows)
+    return {"seen": status, "seen_at": row.at, **({"on_again": None} if is_done else {})}
 
 
 def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,6 +57,8 @@ def tell_journal(means: Means, item_id: str, event: Event, **told: str) -> Track
     Raises:
         UsageError: there is no such item, it is at its end, or what was said cannot be said of it now.
     """
+    if event is Event.RELEASED:  # from then on the key has to be quiet, or is inactive
+        means.operator_on_time()
     _confirm_clock(means)
     with means.journal() as journal:
         tracked = _open_item(journal, item_id)
@@ -123,6 +125,7 @@ def switch_on(
         AwsFailure: it cannot be switched on, or was switched off again meanwhile.
         ApprovalError: it is on, but whoever is at work with the journal may switch it off again.
     """
+    name = name.strip()
     _confirm_named(name, whose)
     with ExitStack() as stack:
         opened = _opened_at_once(stack, means) if means.has_journal or None not in whose else None
@@ -133,26 +136,36 @@ def switch_on(
         journal = opened[0] if opened and _is_told(entry, opened[0]) else None
         if journal is None:
             stack.close()
-        deed.send()
+        _send(deed, is_told=journal is not None)
         try:
             _tell(stack, means, entry, deed, journal)
         except (OutputError, ApprovalError, UsageError, AwsFailure) as error:
             is_aws = isinstance(error, AwsFailure)
-            if not isinstance(error, AwsFailure | _BusyError):
+            if not isinstance(error, AwsFailure | _UntoldError):
                 deed.keep_on(is_last=True)  # others may have gone on since it was seen
             if deed.failure is not None:
                 deed.failure.add_note(f"The journal may not tell of it: {error}")
-            elif isinstance(error, _BusyError):
-                raise
-            elif None in whose or (deed.is_beside and not is_aws):
-                error.add_note(f"{key.id} was switched on all the same; look whether it still is when others are done.")
+            elif isinstance(error, _UntoldError):
                 raise
             else:
-                left = "what applications read may not be moved back" if is_aws else "the journal may not tell of it"
-                log.warning("%s was switched on, but %s: %s", key.id, left, error)
+                left = "What applications read may not be moved back" if is_aws else "The journal may not tell of it"
+                if None in whose or (deed.is_beside and not is_aws):
+                    raise _UntoldError(f"{deed.stands} {left}: {error}") from error
+                log.warning("%s %s: %s", deed.stands, left, error)
         if deed.failure is not None:
+            if deed.failure.may_be_done and not deed.was_on:
+                deed.failure.add_note(f"{key.id} may be active all the same: look, or run the same command again.")
             raise deed.failure
         return key.id
+
+
+def _send(deed: "_Deed", *, is_told: bool) -> None:
+    """As `_Deed.send`; where it is interrupted, it is said what that means."""
+    try:
+        deed.send()
+    except KeyboardInterrupt as interruption:
+        what = f"Interrupted. {deed.stands}{'' if is_told else f' {UNTOLD}'}"
+        raise _UntoldError(what, next_step=AGAIN) from interruption
 
 
 def _confirm_named(name: str, whose: tuple[str | None, str | None]) -> None:
@@ -164,8 +177,8 @@ def _confirm_named(name: str, whose: tuple[str | None, str | None]) -> None:
         raise UsageError(f"{name} is no access key id.", next_step="An item needs neither --account nor --user.")
 
 
-class _BusyError(ApprovalError):
-    """A key was switched on, and the journal not told, since somebody else is at work with it."""
+class _UntoldError(ApprovalError):
+    """A key was switched on, or may be, and what else belongs to that is not done: the journal is not told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,11 +364,10 @@ def _told_after(stack: ExitStack, means: Means, entry: _Entry, deed: _Deed, jour
         journal = _journal_when_free(stack, means, deed)
         key = replace(key, tracked=_item_about(key, fold(journal.rows)))  # whoever was at work with it may have gone on
         entry = replace(entry, key=key)
-    tracked = key.tracked
     said = {row.event for row in journal.rows if row.told.get("intent") == entry.intent}
     if not said & {Event.INTENT, Event.SWITCHING_ON}:
         entry.begin(journal)
-    if was_waited_for or (tracked is not None and deed.failure is None):
+    if was_waited_for or (key.tracked is not None and deed.failure is None):
         deed.keep_on(is_last=was_waited_for)
     is_settled = bool(said & {Event.RESULT, Event.SWITCHED_ON})
     if deed.failure is not None:
@@ -364,16 +376,19 @@ def _told_after(stack: ExitStack, means: Means, entry: _Entry, deed: _Deed, jour
         return  # else the next tick finds out
     if not is_settled:
         entry.end(journal, outcome="done")
-    if tracked is None:
+    if key.tracked is None:
         return
-    hands = Hands(tracked.item, means.accounts_of(fold(journal.rows)), Protection())
-    _move_back(journal, hands, tracked, {"by": entry.by, "reason": entry.reason})
+    ledger = fold(journal.rows)
+    for one in ledger.about(key.id):  # it may be to be switched off by one item, and rotated by another
+        if one.done.version is not None:
+            hands = Hands(one.item, means.accounts_of(ledger), Protection())
+            _move_back(journal, hands, one, {"by": entry.by, "reason": entry.reason})
 
 
 def _opened_at_once(stack: ExitStack, means: Means) -> tuple[Journal, Ledger] | None:
     """The journal, which is made where there is none, and what it tells; None where it cannot be used at once."""
     try:
-        _confirm_clock(means)
+        means.operator_on_time()
         with ExitStack() as opening:
             journal = opening.enter_context(means.journal(attempts=1))
             ledger = fold(journal.rows)
@@ -391,7 +406,7 @@ def _journal_when_free(stack: ExitStack, means: Means, deed: _Deed) -> Journal:
         ApprovalError: somebody else is at work with it for long, this is interrupted, or this machine's clock is wrong.
         OutputError: it cannot be used.
     """
-    _confirm_clock(means)
+    means.operator_on_time()
     until, who, is_shared = time.monotonic() + PATIENCE, "", means.config.remediation.journal.table is not None
     try:
         while True:
@@ -406,29 +421,33 @@ def _journal_when_free(stack: ExitStack, means: Means, deed: _Deed) -> Journal:
                     deed.on_wait(deed.told_beside(busy))
                 deed.keep_on()
                 if time.monotonic() >= until:
-                    raise _BusyError(f"{deed.stands} {UNTOLD} {who}", next_step=AGAIN) from busy
+                    raise _UntoldError(f"{deed.stands} {UNTOLD} {who}", next_step=AGAIN) from busy
                 time.sleep(1.0)
     except KeyboardInterrupt as interruption:
         what = f"Interrupted. {deed.stands} {UNTOLD} {who}".rstrip()
-        raise _BusyError(what, next_step=AGAIN) from interruption
+        raise _UntoldError(what, next_step=AGAIN) from interruption
 
 
 def _move_back(journal: Journal, hands: Hands, tracked: Tracked, why: Mapping[str, str]) -> None:
-    """Let applications read the old key's secret again, where it is stored and AWS shows that nobody uses the new one.
+    """Let applications read the old key's secret again, where it is stored and the new one is dead, or nobody uses it.
 
-    Both keys work, so whichever they read is good; what they already use stays what they read.
+    Where both keys work, whichever they read is good; what they already use stays what they read.
     """
     item, done = tracked.item, tracked.done
     before = item.delivery.current if item.delivery else None
-    # a file has nothing but the key that it holds now
-    if item.delivery is None or item.delivery.store == "profile" or before is None or done.version is None:
+    if item.delivery is None or item.delivery.store == "profile":  # which has nothing but the key that it holds now
         return
     live = hands.look()
     new = live.key(done.new_key)
-    used = new.last_used if new is not None else UnknownUse("it is gone")
-    is_unused = not (isinstance(used, UnknownUse) or is_others_use(used))
-    is_read = live.stored is not None and live.stored.current == done.version
-    if not (is_unused and is_read and hands.stored_key(before) == item.key.id):
+    if live.stored is None or live.stored.current != done.version:
+        return
+    is_alive = new is not None and new.status is KeyStatus.ACTIVE
+    if is_alive and new is not None and (isinstance(new.last_used, UnknownUse) or is_others_use(new.last_used)):
+        return
+    if before is None or hands.stored_key(before) != item.key.id:
+        if not is_alive:
+            what = "%s is active, but applications read %s from %s, which is gone or inactive: put %s there"
+            log.warning(what, item.key.id, done.new_key, item.delivery.place, item.key.id)
         return
     if tracked.begun_as(Step.PUBLISH) is not None:  # it came off, which nothing shows once it is taken back
         journal.add(tracked.plan_id, item.id, Event.RESULT, step=Step.PUBLISH.value, outcome="done")

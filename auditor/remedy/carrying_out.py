@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from auditor.remediation.approval import (
     counts,
     is_over,
 )
-from auditor.remediation.decision import Terms
+from auditor.remediation.decision import Step, Terms
 from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
@@ -79,7 +79,29 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
                 signatures=[json.loads(one.model_dump_json(by_alias=True)) for one in granted.approvals],
                 approvers=granted.approvers,
             )
+            give_way(journal, [item for item in plan.items if item.id in more])
     return dict(granted.through)
+
+
+def can_give_way(tracked: Tracked) -> bool:
+    """Whether what is under way about a key may end where it is, since that leaked: nothing of it is half done.
+
+    What is not known of switching it off does not keep it from being switched off; a tick finds out later.
+    """
+    done = tracked.done
+    is_half_made = done.new_key is not None and done.published_at is None
+    is_unsettled = tracked.intent is not None and tracked.intent.told["step"] != Step.DEACTIVATE.value
+    return not (tracked.item.urgent or is_half_made or is_unsettled)
+
+
+def give_way(journal: Journal, items: Iterable[Item]) -> None:
+    """End what is under way about keys of these items that leaked, where it can end; raises as `Journal.add`."""
+    ledger = fold(journal.rows)
+    for item in items:
+        for tracked in ledger.about(item.key.id) if item.urgent else ():
+            if tracked.ended is None and tracked.item.id != item.id and can_give_way(tracked):
+                why = f"gave way, since the key leaked: {item.basis[0].reason}"
+                journal.add(tracked.plan_id, tracked.item.id, Event.ENDED, how=why)
 
 
 @dataclass(frozen=True, slots=True)

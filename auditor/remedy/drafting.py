@@ -50,7 +50,6 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Popu
         switched_on=ledger.switched_on,
         why_switched_on=ledger.why_switched_on,
         own_keys=means.operator_on_time().keys,
-        open_users=frozenset((it.item.account_id, it.item.user) for it in ledger.open()),
         now=now,
     )
 

@@ -11,7 +11,6 @@ from auditor.aws.secret_stores import key_in
 from auditor.errors import ApprovalError, CapError, OutputError, UsageError
 from auditor.model import KeyStatus, LiveKey
 from auditor.remediation.approval import Answer, Approval
-from auditor.remediation.decision import Step
 from auditor.remediation.hands import run_sealed, see
 from auditor.remediation.journal import Event
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, Plan
@@ -21,7 +20,7 @@ from auditor.remediation.protection import Person
 from auditor.remedy.accounts import Accounts
 from auditor.remedy.admission import NotAdmittedError, admit
 from auditor.remedy.asking import answers_to
-from auditor.remedy.carrying_out import claim
+from auditor.remedy.carrying_out import claim, give_way
 from auditor.remedy.drafting import Origin, Population, drafted, look, settings_of
 from auditor.remedy.files import load_approvals, load_plan
 from auditor.remedy.means import Means, confirm_files_stay
@@ -87,31 +86,14 @@ def subject_of(means: Means, user: str | None, account_id: str | None) -> Subjec
     return Subject(person, keys, own, accounts, account.partition)
 
 
-def under_way(means: Means, subject: Subject) -> Tracked | None:
-    """What is open about a key of the user."""
+def under_way(means: Means, subject: Subject, key_id: str | None = None) -> Tracked | None:
+    """What is open about a key of the user; about this one, where there is something."""
     person = subject.person
     whose = (person.account_id, person.name)
-    found = (one for one in means.ledger().open() if (one.item.account_id, one.item.user) == whose)
-    return next(found, None)
-
-
-def can_give_way(tracked: Tracked) -> bool:
-    """Whether what is under way about a key may end where it is, since that leaked: nothing of it is half done.
-
-    What is not known of switching it off does not keep it from being switched off; a tick finds out later.
-    """
-    done = tracked.done
-    is_half_made = done.new_key is not None and done.published_at is None
-    is_unsettled = tracked.intent is not None and tracked.intent.told["step"] != Step.DEACTIVATE.value
-    return not (tracked.item.urgent or is_half_made or is_unsettled)
-
-
-def give_way(means: Means, tracked: Tracked, reason: str) -> None:
-    """End what is under way in favour of a key that leaked."""
-    with means.journal() as journal:
-        told = fold(journal.rows).items[tracked.item.id]
-        if told.ended is None and can_give_way(told):  # as it is now, which was read before
-            journal.add(told.plan_id, told.item.id, Event.ENDED, how=f"gave way, since the key leaked: {reason}")
+    found = [one for one in means.ledger().open() if (one.item.account_id, one.item.user) == whose]
+    about = [one for one in found if one.item.key.id == key_id]
+    chosen = about or found[:1]
+    return chosen[-1] if chosen else None
 
 
 def track_of(means: Means, key_id: str) -> Tracked | None:
@@ -210,8 +192,6 @@ def plan_for(means: Means, subject: Subject, wish: Wish, author: str) -> Plan:
     if subject.own and wish.kind is Kind.ROTATE:
         profile = _profile(wish.profile, key)
         settings = replace(settings, delivery=lambda _: profile)
-    if wish.leaked:  # what is under way gives way
-        settings = replace(settings, open_users=frozenset())
     if subject.own:
         settings = replace(settings, waits=settings.waits.model_copy(update={"grace_days": 0}))
     ledger = means.ledger()
@@ -269,6 +249,7 @@ def claim_own(means: Means, plan: Plan) -> None:
             journal.add(plan.id, "", Event.CLAIMED, plan=told, by=operator.who.arn)
             through = {item.id: item.through.value for item in plan.items}
             journal.add(plan.id, "", Event.APPROVED, through=through, by=[operator.who.arn], signatures=[])
+            give_way(journal, plan.items)
 
 
 def claim_for(means: Means, asked: Asked, *, own: bool) -> None:

@@ -4,6 +4,7 @@ import configparser
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from moto.iam.models import iam_backends
@@ -214,6 +215,36 @@ def test_simulated_it_changes_nothing(cli: CommandLine) -> None:
     assert (cli.folder / "credentials").read_text() == FILE
 
 
+def approve(path: Path) -> None:
+    """Bob signs the plan."""
+    approval = BOB.approves(read_plan(path.read_bytes(), "plan"), datetime.now(UTC).replace(microsecond=0))
+    path.with_name(f"{path.stem}.approval-1.json").write_text(approval.model_dump_json(by_alias=True))
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_key_that_leaks_while_another_is_rotated_does_not_wait(cli: CommandLine) -> None:
+    """Neither the new one nor the old one, whose rotation ends where it is."""
+    by = ("--user", "ci", "--account", OTHER, "--as", "ann@example.com")
+    done: set[Path] = set()
+
+    def approved(*command: str) -> int:
+        assert cli.run("key", *command, *by).code == 6
+        (path,) = set((cli.folder / "remediation").glob("plan-*Z-??????.json")) - done
+        done.add(path)
+        approve(path)
+        return cli.run("key", *command, *by).code
+
+    cli.environment["CI"] = "true"
+    assert approved("rotate", "--through", "deactivate", "--reason", "old") == 5
+    old, new = sorted(listed(cli, *by[:4]), key=lambda name: not name.startswith("AKIAEXAMPLE"))
+    assert approved("deactivate", new, "--leaked", "--reason", "in a repository") == 0
+    assert listed(cli, *by[:4]) == {old: "Active", new: "Inactive"}
+    assert approved("deactivate", old, "--leaked", "--reason", "there as well") == 0
+    assert listed(cli, *by[:4]) == {old: "Inactive", new: "Inactive"}
+    states = [one["state"] for one in cli.run("remediate", "status", "--json").json]
+    assert sorted(states) == ["gave way, since the key leaked: there as well", "inactive", "inactive"]
+
+
 @pytest.mark.usefixtures("cloud")
 def test_somebody_elses_key_waits_for_an_approval(cli: CommandLine) -> None:
     """The first time the plan is made, the second time it is still not approved, the third time it is done.
@@ -230,9 +261,7 @@ def test_somebody_elses_key_waits_for_an_approval(cli: CommandLine) -> None:
     second = cli.run(*command)
     assert second.code == 6
     assert [path] == list((cli.folder / "remediation").glob("plan-*.json"))
-    plan = read_plan(path.read_bytes(), "plan")
-    approval = BOB.approves(plan, datetime.now(UTC).replace(microsecond=0))
-    path.with_name(f"{path.stem}.approval-1.json").write_text(approval.model_dump_json(by_alias=True))
+    approve(path)
     third = cli.run(*command)
     assert third.code == 0, third.err
     (told,) = cli.run("remediate", "status", "--json").json

@@ -1,6 +1,7 @@
 """Taking back: the old key works again, and applications read what they read before."""
 
 import re
+import signal
 import sqlite3
 import threading
 import time
@@ -15,11 +16,10 @@ import pytest
 from moto.iam.models import iam_backends
 
 from auditor.aws.clients import Connection, StaticCredentials
-from auditor.aws.failures import AwsFailure
 from auditor.aws.permissions import remediation_policy
 from auditor.config import load_config
 from auditor.config.remediation_records import RolesConfig
-from auditor.demo import Call, ErrorFault
+from auditor.demo import Call, DelayFault, ErrorFault, Fault
 from auditor.errors import ApprovalError, UsageError
 from auditor.model import KeyStatus, UsedAt
 from auditor.notify import Channels, Message, NotSentError
@@ -33,7 +33,7 @@ from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
 from auditor.remediation.progress import fold
 from auditor.remediation.record import record
 from auditor.remedy.by_hand import close_item, orphans_in, switch_on, tell_journal
-from auditor.remedy.carrying_out import advance
+from auditor.remedy.carrying_out import advance, give_way
 from auditor.remedy.means import Means
 from auditor.remedy.telling import catch_up
 from auditor.tables import records_of
@@ -86,6 +86,30 @@ def rotated(world: World, folder: Path, item: Item, number: int) -> Outcome:
     return outcome
 
 
+def rotated_twice(world: World, folder: Path, user: str, through: Kind) -> tuple[Item, str]:
+    """The second rotation, of the key that the first one stored; and the newest key, which applications read."""
+    first = item_of(world, user, through=Kind.ROTATE)
+    rotated(world, folder, first, 1)
+    key = read_by(world, user)
+    (before,) = (name for name in world.keys(user) if name != key)
+    world.delete_key(user, before)
+    version = means_of(world, folder).ledger().items[first.id].done.version
+    planned = PlannedKey(id=key, created_at=world.created(user, key), status=KeyStatus.ACTIVE, last_used=Use())
+    delivery = Delivery(secret=f"auditor/{user}", current=version)
+    second = first.model_copy(update={"id": "item-2", "key": planned, "delivery": delivery, "through": through})
+    rotated(world, folder, second, 2)
+    newest = read_by(world, user)
+    assert newest != key
+    return second, newest
+
+
+def read_by(world: World, user: str) -> str:
+    """The key that the user's applications read."""
+    stored = world.stored(f"auditor/{user}")
+    assert stored is not None
+    return str(stored["AccessKeyId"])
+
+
 @pytest.mark.parametrize("through", [Kind.ROTATE, Kind.DEACTIVATE])
 @pytest.mark.parametrize("is_adopted", [False, True])
 def test_a_rotation_that_is_taken_back_gives_applications_the_old_key(
@@ -95,29 +119,14 @@ def test_a_rotation_that_is_taken_back_gives_applications_the_old_key(
 
     Of what ended when it was rotated nobody wrote down whether the new key was adopted: AWS is asked.
     """
-    first = item_of(world, "user-7", through=Kind.ROTATE)
-    rotated(world, tmp_path, first, 1)
-    stored = world.stored("auditor/user-7")
-    assert stored is not None
-    key = stored["AccessKeyId"]
-    backend_keys = [name for name in world.keys("user-7") if name != key]
-    world.delete_key("user-7", backend_keys[0])
-    version = means_of(world, tmp_path).ledger().items[first.id].done.version
-    planned = PlannedKey(id=key, created_at=world.created("user-7", key), status=KeyStatus.ACTIVE, last_used=Use())
-    delivery = Delivery(secret="auditor/user-7", current=version)
-    second = first.model_copy(update={"id": "item-2", "key": planned, "delivery": delivery, "through": through})
-    rotated(world, tmp_path, second, 2)
-    newest = world.stored("auditor/user-7")
-    assert newest is not None
-    assert newest["AccessKeyId"] != key
+    second, newest = rotated_twice(world, tmp_path, "user-7", through)
+    key = second.key.id
     if is_adopted:
         world.clock.pass_(days=8)
-        world.cloud.record_use(newest["AccessKeyId"], UsedAt(world.clock.now - timedelta(hours=1), "s3", "eu-west-1"))
+        world.cloud.record_use(newest, UsedAt(world.clock.now - timedelta(hours=1), "s3", "eu-west-1"))
         list(advance(means_of(world, tmp_path), lambda _: None))
     assert switch_on(means_of(world, tmp_path), "item-2", (None, None), "it fails") == key
-    read = world.stored("auditor/user-7")
-    assert read is not None
-    assert (read["AccessKeyId"] == key) is not is_adopted
+    assert (read_by(world, "user-7") == key) is not is_adopted
     with open_journal(tmp_path, lambda: world.clock.now, writes=False) as journal:
         changes = list(records_of(record(journal.rows, world.clock.now).actions))
     told = [(change["action"], change["access_key_id"]) for change in changes if change["item_id"] == "item-2"][2:]
@@ -125,6 +134,55 @@ def test_a_rotation_that_is_taken_back_gives_applications_the_old_key(
     tracked = means_of(world, tmp_path).ledger().items["item-2"]
     assert (tracked.done.published_at is None) is not is_adopted
     assert set(world.keys("user-7").values()) == {"Active"}
+
+
+@pytest.mark.parametrize("how", ["deleted", "inactive"])
+def test_applications_do_not_go_on_with_a_key_that_is_dead(world: World, tmp_path: Path, how: str) -> None:
+    """Also where they used it until then: the key that is on is what they read again."""
+    user = f"user-{43 + (how == 'deleted')}"
+    second, newest = rotated_twice(world, tmp_path, user, Kind.DEACTIVATE)
+    world.clock.pass_(days=8)
+    world.cloud.record_use(newest, UsedAt(world.clock.now - timedelta(hours=1), "s3", "eu-west-1"))
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    if how == "deleted":
+        world.delete_key(user, newest)
+    else:
+        iam_backends[OTHER]["aws"].update_access_key(user, newest, "Inactive")
+    switch_on(means_of(world, tmp_path), "item-2", (None, None), "it fails")
+    assert read_by(world, user) == second.key.id
+
+
+def test_that_applications_read_a_dead_key_is_said(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old one was never stored, so nothing can be moved back."""
+    item = item_of(world, "user-45", through=Kind.DELETE)
+    rotated(world, tmp_path, item, 1)
+    newest = read_by(world, "user-45")
+    world.delete_key("user-45", newest)
+    switch_on(means_of(world, tmp_path), item.id, (None, None), "it fails")
+    told = f"{item.key.id} is active, but applications read {newest} from auditor/user-45"
+    assert told in caplog.text
+
+
+@pytest.mark.parametrize("gives_way", [False, True])
+def test_a_key_that_leaked_while_it_was_rotated_is_read_again_when_that_was_wrong(
+    world: World, tmp_path: Path, *, gives_way: bool
+) -> None:
+    """The rotation is taken back as well, by whichever item of the key the rollback is named."""
+    user = f"user-{46 + gives_way}"
+    second, _ = rotated_twice(world, tmp_path, user, Kind.DELETE)
+    changes = {"id": "leaked", "kind": Kind.DEACTIVATE, "through": Kind.DEACTIVATE, "urgent": True, "delivery": None}
+    leaked = second.model_copy(update=changes)
+    claim_signed(world, tmp_path, leaked, 3)
+    if gives_way:
+        with open_journal(tmp_path, lambda: world.clock.now) as journal:
+            give_way(journal, [leaked])
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    assert world.keys(user)[second.key.id] == "Inactive"
+    switch_on(means_of(world, tmp_path), "item-2", (None, None), "it did not")
+    assert world.keys(user)[second.key.id] == "Active"
+    assert read_by(world, user) == second.key.id
 
 
 def test_what_cannot_be_moved_back_leaves_the_item_held(world: World, tmp_path: Path) -> None:
@@ -136,9 +194,10 @@ def test_what_cannot_be_moved_back_leaves_the_item_held(world: World, tmp_path: 
         journal.add("plan-1", item.id, Event.RESULT, step="create", outcome="done", key="AKIANEW", version="after")
         journal.add("plan-1", item.id, Event.RESULT, step="publish", outcome="done")
     world.fault = lambda call: ErrorFault(403, "AccessDenied") if call.action == "DescribeSecret" else None
-    with pytest.raises(AwsFailure) as failure:
+    with pytest.raises(
+        ApprovalError, match=f"{item.key.id} is active now. What applications read may not be moved back"
+    ):
         switch_on(means_of(world, tmp_path), item.id, (None, None), "it fails")
-    assert "was switched on all the same" in failure.value.__notes__[0]
     assert means_of(world, tmp_path).ledger().items[item.id].done.held == "it fails"
 
 
@@ -147,9 +206,34 @@ def test_a_clock_that_is_off_keeps_nobody_from_switching_a_key_on(world: World, 
     means = means_of(world, tmp_path)
     means.timing = replace(means.timing, now=lambda: world.clock.now + timedelta(minutes=3))
     (key,) = world.keys("user-9")
+    with means_of(world, tmp_path).journal():  # a file, which is there
+        pass
     assert switch_on(means, key, (OTHER, "user-9"), "now") == key
     with pytest.raises(ApprovalError, match="clock"):
         list(advance(means, lambda _: None))
+    with pytest.raises(ApprovalError, match="clock"):  # from then on the key would have to be quiet
+        tell_journal(means, "item-1", Event.RELEASED, reason="over", by="ann")
+    assert means.ledger().switched_on == {}, "a date that is wrong would hold for ever"
+
+
+def test_who_interrupts_a_rollback_reads_that_the_key_may_be_active(world: World, tmp_path: Path) -> None:
+    """While AWS is asked; what the journal was told of it, the next tick settles."""
+    (key,) = world.keys("user-51")
+    iam_backends[OTHER]["aws"].update_access_key("user-51", key, "Inactive")
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupts(call: Call) -> Fault | None:
+        if call.action != "UpdateAccessKey":
+            return None
+        signal.pthread_kill(main, signal.SIGINT)
+        return DelayFault(0.5)
+
+    world.fault = interrupts
+    with pytest.raises(ApprovalError, match=rf"Interrupted\. Whether {key} is active is not known") as error:
+        switch_on(means_of(world, tmp_path), key, (OTHER, "user-51"), "now")
+    assert "was not told" not in error.value.what
+    assert key in means_of(world, tmp_path).ledger().switched_on
 
 
 @pytest.mark.parametrize("what", ["released", "rolled back"])
@@ -250,7 +334,7 @@ def test_what_was_switched_on_without_the_journal_stands_in_it_where_it_can(
             journal.execute("UPDATE log SET told = '{}' WHERE number = 1")
     assert switch_on(means_of(world, tmp_path), item.key.id, (OTHER, "user-29"), "now") == item.key.id
     assert world.keys("user-29") == {item.key.id: "Active"}
-    assert ("the journal may not tell of it" in caplog.text) is not is_readable
+    assert ("The journal may not tell of it" in caplog.text) is not is_readable
     if is_readable:
         kept = means_of(world, tmp_path).record(world.clock.now)
         assert kept is not None
@@ -531,7 +615,7 @@ def test_a_rollback_beside_a_tick_that_is_at_work_holds_when_that_is_done(world:
 
 def test_what_cannot_be_looked_at_says_so_until_it_can(world: World, tmp_path: Path) -> None:
     """Since when, and who can change it; what a person was asked about before stays a question."""
-    item = due_item(world, "user-51", Kind.DEACTIVATE)
+    item = due_item(world, "user-10", Kind.DEACTIVATE)
     claim_signed(world, tmp_path, item)
     means = means_of(world, tmp_path)
 
@@ -556,7 +640,7 @@ def test_what_cannot_be_looked_at_says_so_until_it_can(world: World, tmp_path: P
     (pending,) = records_of(kept.pending)
     assert (pending["waits_for"], pending["who"], pending["needs_person"]) == (*unread[:2], False)
     assert ticked(is_readable=True) == first, "it waits for that since then"
-    iam_backends[OTHER]["aws"].update_access_key("user-51", item.key.id, "Inactive")
+    iam_backends[OTHER]["aws"].update_access_key("user-10", item.key.id, "Inactive")
     with open_journal(tmp_path, lambda: world.clock.now) as journal:
         journal.add("plan-1", item.id, Event.ASKED, code="STILL_USED", reason="who uses it?", who="ann")
     assert ticked(is_readable=False)[:2] == ("who uses it?", "ann")

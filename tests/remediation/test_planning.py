@@ -9,7 +9,7 @@ import pytest
 from auditor.errors import UsageError
 from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, Pause, StoredSecret, UnknownUse, UsedAt
 from auditor.remediation.caps import Measures
-from auditor.remediation.plan import Basis, Delivery, Kind, Limits, Waits
+from auditor.remediation.plan import Basis, Delivery, Item, Kind, Limits, Waits
 from auditor.remediation.planning import Candidate, Seen, Settings, plan_items
 from auditor.remediation.progress import Tracked
 from auditor.remediation.protection import Person, Protection
@@ -38,7 +38,6 @@ SETTINGS = Settings(
     switched_on={},
     why_switched_on=lambda _key: None,
     own_keys=frozenset(),
-    open_users=frozenset(),
     now=AS_OF,
 )
 
@@ -182,6 +181,24 @@ def test_an_exposed_key_is_planned_first_and_whatever_the_account_uses() -> None
     assert [item.user for item in items] == ["leaked"]
     items, _ = plan_items(found, lambda one: seen(one.user, key()), measured(in_use={ACCOUNT: 3}))
     assert [item.user for item in items] == ["leaked", "app"]
+
+
+def test_an_exposed_key_does_not_wait_for_another_key_of_its_user() -> None:
+    """AWS does not say which one leaked, and a rotation takes weeks; what is under way is not planned twice."""
+    keys = (key(0), key(1, age=50))
+    ids = [one.access_key_id for one in keys]
+    found = [replace(candidate("ci"), key_id=one, is_urgent=True, kind=Kind.DEACTIVATE, owner=None) for one in ids]
+    (rotation,), _ = plan_items([candidate("ci")], lambda one: seen(one.user, keys[0]), SETTINGS)
+
+    def planned(under_way: Item) -> tuple[list[str], list[str]]:
+        settings = replace(
+            SETTINGS, under_way=(Tracked(under_way, "plan-1", AS_OF + timedelta(days=3), approved=Kind.ROTATE),)
+        )
+        items, blocked = plan_items(found, lambda one: seen(one.user, *keys), settings)
+        return [item.key.id for item in items], [one.code for one in blocked]
+
+    assert planned(rotation) == (ids, [])
+    assert planned(rotation.model_copy(update={"urgent": True})) == (ids[1:], ["OPEN"])
 
 
 def test_a_backlog_is_begun_with_few_keys_and_all_that_are_exposed() -> None:

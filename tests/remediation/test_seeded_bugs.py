@@ -6,6 +6,7 @@ Those of single checks are in `test_lifecycle`; these are about what is done, an
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,12 @@ from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal, Row
 from auditor.remediation.plan import Item
 from auditor.remediation.progress import Tracked
+from tests.remediation.test_engine import (
+    test_a_key_that_somebody_switched_off_and_on_again_is_needed as a_key_that_is_needed,
+)
+from tests.remediation.test_engine import (
+    test_a_key_that_was_on_again_is_not_deleted_by_its_old_date as a_key_that_was_on_again_is_not_deleted,
+)
 from tests.remediation.test_engine import (
     test_two_keys_are_refused_and_none_is_removed as two_keys_are_refused,
 )
@@ -56,6 +63,17 @@ def test_making_room_is_found(world: World, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Hands, "create", evict)
     with pytest.raises(AssertionError):
         two_keys_are_refused(world, tmp_path)
+
+
+@pytest.mark.parametrize("is_off_anew", [False, True])
+def test_forgetting_what_was_seen_is_found(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_off_anew: bool
+) -> None:
+    """Only how the key is now counts, so that whoever needed it meanwhile is forgotten."""
+    monkeypatch.setattr(Engine, "_as_seen", lambda _engine, tracked, _live, _hands: tracked)
+    rule = partial(a_key_that_was_on_again_is_not_deleted, is_held=False) if is_off_anew else a_key_that_is_needed
+    with pytest.raises(AssertionError):
+        rule(world, tmp_path)
 
 
 @pytest.mark.parametrize("has_bug", [False, True])

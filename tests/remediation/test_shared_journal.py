@@ -206,6 +206,7 @@ def test_a_table_that_cannot_be_used_is_told_with_what_to_do(shared: Shared, cod
     with pytest.raises(OutputError) as error, shared.opens():
         pass
     assert words in error.value.next_step
+    assert "rollback KEY --account ID --user NAME` works without it" in error.value.next_step
 
 
 def test_a_key_is_rotated_from_two_machines_in_turn(shared: Shared) -> None:

@@ -61,10 +61,11 @@ class Story(RuleBasedStateMachine):
         self.old_used: datetime = AS_OF - timedelta(days=0.05)
         self.new_used = self.confirmed = self.meddled = self.secret_meddled = False
         self.theirs: set[str] = set()
+        self.seen_active, self.was_off = self.now, False
         for number_of in days:
             self.world.clock.pass_(days=number_of)
             self.application_runs(moves=True)
-            self.statuses = self.world.keys(self.item.user)
+            self.look()
             tick(self.world, self.folder)
             self.look_at_writes()
 
@@ -100,7 +101,7 @@ class Story(RuleBasedStateMachine):
         if moves is not None:
             self.application_runs(moves=moves)
         self.world.clock.pass_(days=days)
-        self.statuses = self.world.keys(self.item.user)
+        self.look()
         tick(self.world, self.folder)
         self.look_at_writes()
 
@@ -108,7 +109,7 @@ class Story(RuleBasedStateMachine):
     def operator_ticks(self, at: int, *, after: bool, commits: bool, lives: bool) -> None:
         """To the end, or killed at some call or commit."""
         death = None if lives else Death(at, after)
-        self.statuses = self.world.keys(self.item.user)
+        self.look(is_seen=lives)
         tick(self.world, self.folder, **({"commits": death} if commits else {"death": death}))
         self.look_at_writes()
 
@@ -116,7 +117,7 @@ class Story(RuleBasedStateMachine):
     def operator_ticks_in_bad_weather(self, at: int, fault: str) -> None:
         """One call fails in some way."""
         self.world.fault = once(FAULTS[fault], at)
-        self.statuses = self.world.keys(self.item.user)
+        self.look(is_seen=False)
         tick(self.world, self.folder)
         self.world.fault = calm
         self.look_at_writes()
@@ -124,7 +125,7 @@ class Story(RuleBasedStateMachine):
     @rule()
     def two_operators_tick(self) -> None:
         """The second is told so, and does nothing."""
-        self.statuses = self.world.keys(self.item.user)
+        self.look()
         with engine(self.world, self.folder) as first:
             with pytest.raises(ApprovalError):
                 tick(self.world, self.folder)
@@ -162,6 +163,7 @@ class Story(RuleBasedStateMachine):
                 journal.add("plan-1", self.item.id, Event.RESULT, step=step, outcome="failed", why="settled by hand")
             journal.add("plan-1", self.item.id, event, reason="so", by="ann")
         self.confirmed |= event is Event.CONFIRMED
+        self.was_off &= event is not Event.RELEASED
 
     @precondition(lambda self: self.world.stored(f"auditor/{self.item.user}") is not None)
     @rule(is_deleted=st.booleans())
@@ -174,6 +176,17 @@ class Story(RuleBasedStateMachine):
         self.secret_meddled = True
 
     # --------------------------------------------------------------------------------------------- what holds
+
+    def look(self, *, is_seen: bool = True) -> None:
+        """How the old key is before a tick, which sees that itself unless it is cut short."""
+        self.statuses = self.world.keys(self.item.user)
+        status, state = self.statuses.get(self.item.key.id), tracked(self.world, self.folder, self.item)
+        if not is_seen or state.ended is not None or state.intent is not None:
+            return
+        if status == "Active":
+            self.seen_active = self.now
+        elif status == "Inactive" and state.done.inactive_at is None:
+            self.was_off = True
 
     def look_at_writes(self) -> None:
         """Every write that was tried since the last look."""
@@ -191,8 +204,10 @@ class Story(RuleBasedStateMachine):
                 assert done.inactive_at is not None
                 assert self.now - done.inactive_at >= QUARANTINE
                 assert self.now - self.old_used >= QUARANTINE
+                assert self.now - self.seen_active >= QUARANTINE, "it was seen active since"
             elif call.params["Status"] == "Inactive":
                 assert self.now - self.old_used >= QUIET, "it was used lately"
+                assert not self.was_off, "somebody had switched it off, and needed it again"
                 assert self.new_used or self.confirmed, "nobody uses the new one"
                 value = self.world.stored(f"auditor/{self.item.user}")
                 assert value is not None, "nobody can read the new one"

@@ -81,9 +81,7 @@ def telling_aws() -> Iterator[None]:
     except AwsFailure as failure:
         step = "Check the credentials and the network; `auditor doctor` tells more."
         if failure.operation == "iam:UpdateAccessKey" and failure.code in NAMELESS:
-            step = (
-                "Look whether the user has another name now; name it as it is called now: KEY --account ID --user NAME."
-            )
+            step = "Look whether the account is right, and the user has another name now: KEY --account ID --user NAME."
         error = NothingAuditedError(str(failure), next_step=step)
         for note in getattr(failure, "__notes__", ()):
             error.add_note(note)
