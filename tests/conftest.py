@@ -71,6 +71,10 @@ class MemoryStore:
         """See `auditor.gather.RawStore`."""
         self.files[account_id, name] = content
 
+    def forget(self, account_id: str, name: str) -> None:
+        """See `auditor.gather.RawStore`."""
+        self.files.pop((account_id, name), None)
+
     def result(self, account_id: str) -> AccountResult:
         """What was kept of an account, read back."""
         return decode_result(

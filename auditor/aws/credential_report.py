@@ -93,7 +93,7 @@ async def _ask(caller: Caller) -> tuple[str, AwsFailure | None]:
     try:
         answer = await caller.call("iam", "generate_credential_report")
     except AwsFailure as failure:
-        if failure.kind is Kind.DENIED:
+        if failure.kind is Kind.DENIED and failure.operation == caller.operation("iam", "generate_credential_report"):
             return "DENIED", failure
         raise
     return str(answer.get("State", "UNKNOWN")), None

@@ -42,9 +42,11 @@ from auditor.report_columns import ReportColumns
 
 NOT_REFUSED = f"nothing of it was refused as its reason says, by {REQUESTS}"
 
-GET_REPORT = "iam:GetCredentialReport"
+GET_REPORT, LIST_USERS, LIST_KEYS = "iam:GetCredentialReport", "iam:ListUsers", "iam:ListAccessKeys"
 
-NEEDED = frozenset({"iam:GenerateCredentialReport", GET_REPORT, "iam:ListUsers"})
+OF_REPORT = frozenset({"iam:GenerateCredentialReport", GET_REPORT})
+
+NEEDED = OF_REPORT | {LIST_USERS}
 """Without an answer to these nothing is known of an account; what else is refused is told of what it is about."""
 
 BESIDE = frozenset({"sts:AssumeRoot", "sts:GetCallerIdentity", "iam:GetAccountSummary"})
@@ -87,7 +89,10 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
     """
     places = sorted((run / RAW).iterdir())
     progress.phase("Holding look-ups against AWS's answers", len(places))
-    manifest = load_manifest(run)
+    manifest, terms = load_manifest(run), tomllib.loads((run / TERMS).read_text(encoding="utf-8"))
+    asked_for = terms.get("gather", {}).get("key_ids", manifest.key_ids)
+    if manifest.caller_arn is not None and asked_for != manifest.key_ids:
+        raise BagError(f"run.json says that {manifest.key_ids} keys were looked up, and {TERMS} {asked_for}")
     elsewhere = cache(lambda: _entering(run))
     kept, not_kept, of_files, ids = 0, [], [], set[str]()
     for place in places:
@@ -230,20 +235,24 @@ def _is_last(
     if code == ANSWERED or f" {request.failed_in or operation}: {code} (" not in f"{why.reason} (":
         return False
     sent = {(one.operation, one.outcome) for one in requests if one.failed_in is None}
-    if BESIDE & {operation, request.failed_in} or (operation == "iam:ListAccessKeys" and request.params == {}):
+    if BESIDE & {operation, request.failed_in} or (operation == LIST_KEYS and request.params == {}):
         return False
     if request.failed_in not in {None, CREDENTIALS} and not is_unsent(request, sent, elsewhere):
         return False
-    if operation in ENTERING:  # first roles are others' as well, who may have got one later
-        return (GET_REPORT, ANSWERED) not in sent or is_over(code)
-    alike = [one for one in requests if (one.operation, one.params) == (operation, request.params)]
-    if alike[-1] is not request:
-        return False
-    return (
-        request.failed_in == CREDENTIALS
-        or is_over(code)
-        or (operation in NEEDED and (GET_REPORT, ANSWERED) not in sent)
-    )
+    if operation in OF_REPORT and any(one.operation == LIST_USERS for one in requests):
+        return False  # it was given up, and the users were listed
+    is_known = (GET_REPORT, ANSWERED) in sent or any(one.operation == LIST_KEYS and one.params for one in requests)
+    is_end = is_over(code) or request.failed_in == CREDENTIALS or (operation in NEEDED | ENTERING and not is_known)
+    return is_end and not _is_asked_again(request, requests)
+
+
+def _is_asked_again(request: Request, requests: Sequence[Request]) -> bool:
+    """Whether it did not end so: roles are others' as well, who may have got one later, but not by a further try."""
+    after = next(number for number, one in enumerate(requests, 1) if one is request)
+    alike = [one for one in requests[after:] if (one.operation, one.params) == (request.operation, request.params)]
+    if request.operation in ENTERING:
+        return any(one.attempt == request.attempt + 1 for one in alike)
+    return bool(alike)
 
 
 async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:
@@ -275,7 +284,7 @@ async def _differing(recorded: Recorded, facts: AccountFacts) -> str | None:
 
 async def _root(recorded: Recorded) -> UserLookup | None:
     """The root user's keys, where they were asked for: nothing of it counts where a part was refused."""
-    if not recorded.has("iam:ListAccessKeys"):
+    if not recorded.has(LIST_KEYS):
         return None
     try:
         return await look_up_root(recorded)

@@ -17,7 +17,7 @@ from typing import Any
 from auditor.answers import ACCOUNT, LISTING, OBSERVED, REPORT, REQUEST_TYPES, REQUESTS, RESPONSE, decode_requests
 from auditor.evidence.bag import BagError
 from auditor.gather.scope import NARROWED_TO
-from auditor.history import JOURNAL, POPULATION, RAW, TERMS, counted_rows
+from auditor.history import JOURNAL, POPULATION, RAW, TERMS, counted_rows, summed
 from auditor.history.population import SCHEMA as POPULATION_SCHEMA
 from auditor.model import ANSWERED, Source
 
@@ -103,9 +103,15 @@ def _totals(run: Path) -> Iterator[Total]:
     yield Total(
         "access keys",
         {
-            "tables/keys.parquet, without deleted ones": counted_rows(tables / "keys.parquet", NOT_DELETED),
+            "tables/users.parquet, known_keys": summed(tables / "users.parquet", "known_keys"),
             "run.json": coverage["keys"],
             "findings.json": findings["coverage"]["keys"],
+        },
+    )
+    yield Total(  # one of the report that may be another of the list, or gone since, is judged as well
+        "access keys that were judged",
+        {
+            "tables/keys.parquet, without deleted ones": counted_rows(tables / "keys.parquet", NOT_DELETED),
             f"run.json, {' + '.join(outcomes)}": sum(summary[name] for name in outcomes),
             f"findings.json, {' + '.join(outcomes)}": sum(findings["summary"][name] for name in outcomes),
         },

@@ -92,10 +92,13 @@ def keep(result: AccountResult, store: RawStore, requests: Iterable[Request] | N
     Args:
         result: how it ended.
         store: where it is written.
-        requests: what was sent for it; None where nobody knows, and then nothing is said of it.
+        requests: what was sent for it; None where nobody knows, and then nothing is said of it, nor of what a process
+            sent that died before it could give the receipt.
     """
     account, outcome = result.account, result.outcome
-    if requests is not None:
+    if requests is None:
+        store.forget(account.id, answers.REQUESTS)
+    else:
         store.save(account.id, answers.REQUESTS, answers.encode_requests(requests))
     store.save(account.id, answers.ACCOUNT, answers.encode_account(result))
     how = outcome.reason if isinstance(outcome, NotAudited) else f"audited from its {outcome.source.value}"

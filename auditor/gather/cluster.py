@@ -67,6 +67,10 @@ class _Collected:
         """See `auditor.gather.RawStore`."""
         self.files.append((account_id, name, content))
 
+    def forget(self, account_id: str, name: str) -> None:
+        """See `auditor.gather.RawStore`."""
+        self.files[:] = [one for one in self.files if one[:2] != (account_id, name)]
+
 
 @dataclass(frozen=True)
 class _Revoked:

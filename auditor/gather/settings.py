@@ -17,6 +17,10 @@ class RawStore(Protocol):
         """Write one file of one account; raises OutputError."""
         ...
 
+    def forget(self, account_id: str, name: str) -> None:
+        """Have one file of one account no more, where it is there; raises OutputError."""
+        ...
+
 
 class Progress(Protocol):
     """Told what is going on; called from the main thread only."""

@@ -107,10 +107,19 @@ def read_parquet(path: Path, columns: Mapping[str, str], query: str = "SELECT * 
 
 def counted_rows(path: Path, where: str = "TRUE") -> int:
     """How many rows of a stored table meet a condition of SQL; ValueError where it is no such table."""
+    return _number(path, f"SELECT count(*) FROM rows WHERE {where}")  # noqa: S608 - of our own
+
+
+def summed(path: Path, column: str) -> int:
+    """What a column of a stored table adds up to; ValueError where it is no such table."""
+    return _number(path, f"SELECT coalesce(sum({column}), 0) FROM rows")  # noqa: S608 - of our own
+
+
+def _number(path: Path, query: str) -> int:
     with _connection(path) as connection:
         try:
             connection.read_parquet(str(path)).create_view("rows")
-            found = connection.execute(f"SELECT count(*) FROM rows WHERE {where}").fetchone()  # noqa: S608 - of our own
+            found = connection.execute(query).fetchone()
             assert found is not None
             return int(found[0])
         except duckdb.Error as error:

@@ -42,6 +42,12 @@ class AnswerStore:
                 place.mkdir(exist_ok=True)
         write_whole(place / name, content)
 
+    def forget(self, account_id: str, name: str) -> None:
+        """Have one file of one account no more, where it is there; raises OutputError."""
+        path = self.folder / account_id / name
+        with writing(path):
+            path.unlink(missing_ok=True)
+
 
 def done_accounts(folder: Path) -> Iterator[tuple[str, int]]:
     """The accounts that are done, in the order of their ids, and the bytes of their answers."""

@@ -340,3 +340,12 @@ def test_a_refusal_of_which_no_requests_were_kept_is_named(run: Path, *, is_old:
         keep(place, lines)
     found = confirm_answered(run, NoProgress())
     assert (found.accounts, found.not_kept) == (2, (f"raw/{REFUSED}/account.json",))
+
+
+def test_whom_a_run_looked_up_is_what_its_configuration_wants(run: Path) -> None:
+    """Else who looks at all keys could leave some out."""
+    terms = (run / "policy.toml").read_text()
+    assert 'key_ids = "flagged"' in terms
+    (run / "policy.toml").write_text(terms.replace('key_ids = "flagged"', 'key_ids = "all"'))
+    with pytest.raises(BagError, match=r"run\.json says that flagged keys were looked up, and policy\.toml all"):
+        confirm_answered(run, NoProgress())

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.iam.models import iam_backends
 
 from auditor.config import load_config
-from auditor.demo import AccountSeed, EmbeddedOrganisation, KeySeed, OrganisationSeed, RoleSeed, UserSeed
+from auditor.demo import AccountSeed, Call, EmbeddedOrganisation, KeySeed, OrganisationSeed, RoleSeed, UserSeed
 from auditor.evidence.export import Wanted, export
 from auditor.evidence.reconciliation import totals
 from auditor.evidence.verify import Trust, Verification, verify
@@ -150,3 +151,28 @@ def test_listed_accounts_are_there_but_for_those_that_somebody_left_out(
     shutil.rmtree(run / "raw" / MAIN)
     total = {total.what: total for total in totals(run)}.get("accounts that the configuration lists")
     assert (total is not None and not total.holds) is (not only)
+
+
+@pytest.mark.parametrize("is_inactive", [False, True])
+def test_keys_of_one_second_of_which_one_is_gone_add_up(
+    sign: Sign, trust: Trust, tmp_path: Path, *, is_inactive: bool
+) -> None:
+    """The report has two, the list one, and nobody knows which of the two it is: both are judged, and one is there."""
+    twin = UserSeed("twin", (KeySeed(created_at=ago(400), last_used=used(1)), KeySeed(created_at=ago(400))))
+    gone: list[Call] = []
+
+    def meanwhile(call: Call) -> None:
+        if call.action == "ListAccessKeys" and not gone:
+            gone.append(call)
+            keys = iam_backends[OTHER]["aws"].users["twin"].access_keys
+            keys.pop()
+            keys[0].status = "Inactive" if is_inactive else "Active"
+
+    seed = OrganisationSeed((AccountSeed(MAIN, "main"), AccountSeed(OTHER, "other", (twin,))))
+    with EmbeddedOrganisation(seed, as_of=AS_OF, clock=lambda: AS_OF, fault=meanwhile) as cloud:
+        entered = {"source": "organisation", "role_name": cloud.role_name, "external_id": cloud.external_id}
+        config = load_config(None, {"accounts": entered, "output": {"folder": str(tmp_path), "formats": ["json"]}})
+        run = audit(AuditRequest(config, connect(cloud), AS_OF), NoProgress()).reports.folder
+    assert verified(run, sign, trust, tmp_path / "evidence").problem is None
+    counted = {total.what: set(total.counted.values()) for total in totals(run)}
+    assert (counted["access keys"], counted["access keys that were judged"]) == ({1}, {2})

@@ -34,7 +34,8 @@ from auditor.demo import (
 )
 from auditor.evidence.answered import differing
 from auditor.gather import audit_account, resolve_scope
-from auditor.model import Account, AccountFacts, NotAudited, NotAuditedCode, UsedAt
+from auditor.gather.account import keep
+from auditor.model import Account, AccountFacts, AccountResult, NotAudited, NotAuditedCode, Spent, UsedAt
 from tests.builders import ago
 from tests.conftest import MemoryStore, StartCloud, VirtualTime, audited_account, connect, settings_for
 
@@ -364,3 +365,51 @@ def test_a_clock_that_is_set_back_changes_no_order(
     tries = [one for one in kept if one.params == again.params]
     assert [one.attempt for one in tries] == [1, 2]
     assert tries[0].at > tries[1].at
+
+
+def first_call(action: str, fault: Fault) -> Callable[[Call], Fault | None]:
+    """The first call of an action goes wrong; and the report is never made, so that users are listed."""
+    called: Counter[str] = Counter()
+
+    def decide(call: Call) -> Fault | None:
+        called[call.action] += 1
+        if call.action == "GenerateCredentialReport":
+            return ErrorFault(409, "LimitExceeded", "Later")
+        return fault if call.action == action and called[action] == 1 else None
+
+    return decide
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "has_via"),
+    [
+        ("GenerateCredentialReport", "LimitExceeded", False),
+        ("AssumeRole", "Throttling", False),
+        ("AssumeRole", "Throttling", True),
+        ("AssumeRole", "ExpiredToken", True),
+    ],
+)
+def test_what_came_off_in_the_end_ended_no_account(  # noqa: PLR0913
+    start_cloud: StartCloud, store: MemoryStore, virtual_time: VirtualTime, action: str, code: str, *, has_via: bool
+) -> None:
+    """Nobody takes an account out of the population by a failure that it got over."""
+    cloud = start_cloud(SEED, fault=first_call(action, ErrorFault(400, code, "Later")))
+    connection = connect(cloud, via=Via((f"arn:aws:iam::{MAIN}:role/hub",), "tests", 3600) if has_via else None)
+    settings = replace(settings_for(cloud, store, virtual_time, connection=connection), timing=Timing())
+    settings = replace(settings, report_wait_seconds=0.0)
+    account = Account(OTHER, role_name=cloud.role_name, external_id=cloud.external_id)
+    assert isinstance(audited_account(account, settings, store).outcome, AccountFacts)
+    requests = list(answers.decode_requests(store.files[OTHER, answers.REQUESTS]))
+    service = "sts" if action == "AssumeRole" else "iam"
+    gone = NotAudited(NotAuditedCode.THROTTLED, f"To the end. {service}:{action}: {code} (Later)", "")
+    assert (f"{service}:{action}", code) in {(one.operation, one.outcome) for one in requests}
+    assert "nothing of it was refused" in str(differing(requests, gone, lambda: {("sts:AssumeRole", "ok")}))
+
+
+def test_of_a_process_that_died_no_requests_are_kept(store: MemoryStore) -> None:
+    """What it had written before is of another end than the one that is told."""
+    result = AccountResult(Account(OTHER), NotAudited(NotAuditedCode.FAILED, "It died.", ""), Spent())
+    keep(result, store, [])
+    assert (OTHER, answers.REQUESTS) in store.files
+    keep(result, store)
+    assert set(store.files) == {(OTHER, answers.ACCOUNT)}
