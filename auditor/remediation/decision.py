@@ -43,6 +43,7 @@ class Live:
     """The days between two uses of its keys, as the user's tag says now; words where it says something else."""
     is_taken: bool = False
     """The file with the new key is not there any more: its owner took it, or it is lost."""
+    read_at: datetime | None = None
 
     def key(self, key_id: str | None) -> LiveKey | None:
         """The key with this id."""

@@ -45,6 +45,9 @@ TRAIL_IS_ASKED = timedelta(days=3)
 TRAIL_TAKES = timedelta(minutes=20)
 """How long CloudTrail may take to tell of a call (CloudTrail: event history; 15 minutes, and some)."""
 
+STOOD_STILL = timedelta(minutes=2)
+"""How long after AWS was read no step is made any more that rests on it."""
+
 SHOWN = frozenset({Step.PUBLISH, Step.DEACTIVATE, Step.REACTIVATE, Step.RESTORE, Step.DELETE})
 """Steps of which AWS shows whether they were done, after a moment."""
 
@@ -295,6 +298,10 @@ class Engine:
         used = old.last_used.at.isoformat() if old and isinstance(old.last_used, UsedAt) else None
         told = {"used_at": used} if step is Step.DEACTIVATE else {}
         self._add(tracked, Event.INTENT, step=step.value, intent=intent, by=self.by, keys=keys, **told)
+        if live.read_at is not None and hands.now() - live.read_at > STOOD_STILL:  # others may have the journal by now
+            why = "not sent: this machine stood still for a while"
+            self._add(tracked, Event.RESULT, step=step.value, intent=intent, outcome="failed", why=why)
+            return why
         try:
             result = self._done(tracked, step, live, hands, intent)
         except AwsFailure as failure:

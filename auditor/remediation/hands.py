@@ -191,7 +191,7 @@ class Hands:
         except CadenceError as error:
             cadence = str(error)
         is_taken = isinstance(store, AgeFiles) and store.is_taken()
-        return Live(person.id, keys, stored, stopped, exposed(person), cadence, is_taken)
+        return Live(person.id, keys, stored, stopped, exposed(person), cadence, is_taken, reading.timing.now())
 
     def _store(self) -> SecretStore | AgeFiles:
         delivery = self.item.delivery

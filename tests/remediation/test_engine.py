@@ -843,6 +843,26 @@ def test_a_key_that_somebody_switched_off_and_on_again_is_needed(world: World, t
     assert world.keys(USER) == {item.key.id: "Active"}
 
 
+def test_who_stood_still_sends_nothing_that_it_read_before(world: World, tmp_path: Path) -> None:
+    """A machine that slept between looking and doing: others may have gone on, or need the key by now."""
+    item = item_of(world, USER, Kind.DEACTIVATE, Kind.DEACTIVATE)
+    claim(world, tmp_path, plan_of(item))
+    world.clock.pass_(days=2.5)
+    tick(world, tmp_path)
+    world.clock.pass_(days=1.1)
+
+    class Sleeps(Death):
+        def done(self, mine: bool) -> None:  # noqa: FBT001 - as there
+            world.clock.pass_(hours=3 if self.counted == 1 else 0)
+            super().done(mine)
+
+    (outcome,) = tick(world, tmp_path, commits=Sleeps())
+    assert (outcome.standing, "stood still" in outcome.told) == (Standing.FAILED, True)
+    assert world.keys(USER) == {item.key.id: "Active"}
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.steps == (Step.DEACTIVATE,)
+
+
 def test_a_use_that_aws_tells_of_when_a_quiet_key_is_off_is_a_question(world: World, tmp_path: Path) -> None:
     """It was before that, and is told late: the key was not quiet, so something needs it."""
     item = begun(world, tmp_path)
