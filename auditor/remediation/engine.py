@@ -208,12 +208,9 @@ class Engine:
         old, before = live.key(item.key.id), done.seen or item.key.status
         if live.user_id != item.user_id or old is None or old.status is before or is_settling(done, now):
             return tracked
-        on = self._ledger().switched_on.get(item.key.id)
-        is_by_hand = on is not None and (done.seen_at is None or on >= done.seen_at)
-        is_again = old.status is KeyStatus.ACTIVE and not is_by_hand
         if self.simulates:
-            return replace(tracked, done=as_seen(done, now, old.status, is_again=is_again))
-        self._add(tracked, Event.SEEN, status=old.status.value, is_again=is_again)
+            return replace(tracked, done=as_seen(done, now, old.status))
+        self._add(tracked, Event.SEEN, status=old.status.value)
         return self._tracked(item)
 
     def pass_over(self, item: Item, reason: str, who: str) -> Outcome:
@@ -360,6 +357,7 @@ class Engine:
         intent = tracked.intent
         assert intent is not None
         step, live = Step(intent.told["step"]), hands.look()
+        tracked = self._as_seen(tracked, live, hands)
         if live.user_id != tracked.item.user_id:
             outcome = UNKNOWN if step in SHOWN else "failed"  # what was done to it before it went shows nowhere
             self._settle(tracked, intent, outcome=outcome, why="the user is gone")

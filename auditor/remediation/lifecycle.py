@@ -212,6 +212,8 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
     if item.kind is Kind.DELETE or done.inactive_at is not None:
         yield from _delete(item, done, live, old, terms)
     if old.status is not KeyStatus.ACTIVE:
+        if is_settling(done, terms.at):
+            yield Wait("AWS may not show yet that the key is active", terms.at + SETTLES)
         if done.published_at is not None:
             yield from _new_key_lost(done, live, terms)
         is_moved = item.kind is Kind.DEACTIVATE or done.adopted_at or done.confirmed_by or _use_of_new(done, live)
@@ -391,7 +393,7 @@ def _switched_on_since(item: Item, done: Progress, terms: Terms) -> Iterator[Ref
     what = f"the key was {how} at {on:%Y-%m-%d %H:%M}Z, and is inactive anew"
     if done.inactive_at is None:
         yield Refuse("KEY_CHANGED", f"{what}: plan it anew")
-    yield Ask("REACTIVATED", f"{what}; ask who needs it, then `release` or `close`")
+    yield Ask("INACTIVE_ANEW", f"{what}; ask who needs it, then `release`, `rollback` or `close`")
 
 
 def _used_since(item: Item, done: Progress, old: LiveKey) -> Iterator[Ask]:

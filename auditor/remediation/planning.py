@@ -136,6 +136,8 @@ class Settings:
     """When keys were switched off here, by their ids."""
     switched_on: Mapping[str, datetime]
     """When keys were last switched on again by hand, or may have been, by their ids."""
+    active_at: Mapping[str, datetime]
+    """When keys were last known to be active, or may have been, by their ids."""
     why_switched_on: Callable[[str], str | None]
     """Why that was, by the key's id; None where nobody said."""
     own_keys: frozenset[str]
@@ -259,6 +261,8 @@ def _basis(candidate: Candidate, key: LiveKey, seen: Seen, settings: Settings) -
     if on is not None and key_id not in settings.switched_off:  # which has those that were switched off since
         why = settings.why_switched_on(key_id)
         warnings.append(f"switched on by hand at {on:%Y-%m-%d %H:%M}Z{f': {why}' if why else '.'}")
+    held = (one.done.held for one in settings.under_way if one.item.key.id == key_id and one.done.held is not None)
+    warnings += [f"what is under way about it is held: {why}." for why in held]
     if candidate.kind is Kind.DEACTIVATE and key_id in seen.in_secrets and not candidate.is_urgent:
         if not settings.may_be_unread:
             raise _BlockedError("IN_SECRET", UNREAD)
@@ -274,10 +278,10 @@ def _through(kind: Kind, settings: Settings) -> Kind:
 def _inactive_since(candidate: Candidate, key: PlannedKey, settings: Settings) -> datetime | None:
     """The latest of what is known: by runs, by the journal, and by a use after both; None where neither knows.
 
-    What was known before it was switched on by hand does not count; then it is inactive since now, which can be seen.
+    What was known before it was active again does not count; then it is inactive since now, which can be seen.
     """
     known = [at for at in (candidate.inactive_since, settings.switched_off.get(key.id)) if at]
-    on = settings.switched_on.get(key.id)
+    on = settings.active_at.get(key.id)
     if on is not None:
         known = [at for at in known if at > on] or [settings.now]
     return max([*known, *([key.last_used.at] if key.last_used.at else [])]) if known else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from auditor.model import KeyStatus
@@ -131,7 +131,7 @@ NEEDED: Mapping[Event, frozenset[str]] = {
     Event.PASSED_OVER: frozenset({"reason", "who"}),
     Event.REFUSED: frozenset({"how"}),
     Event.ASKED: frozenset({"code", "reason"}),
-    Event.SEEN: frozenset({"status", "is_again"}),
+    Event.SEEN: frozenset({"status"}),
     Event.HELD: frozenset({"reason"}),
     Event.CONFIRMED: frozenset({"by"}),
     Event.ENDED: frozenset({"how"}),
@@ -140,6 +140,9 @@ NEEDED: Mapping[Event, frozenset[str]] = {
     Event.SWITCHED_ON: frozenset({"account_id", "user", "key"}),
 }
 """What each row tells at least."""
+
+CALL_LASTS = timedelta(minutes=10)
+"""How long a call may take with all its tries; a result that comes later is one of healing, and wrote nothing."""
 
 UNKNOWN = "unknown"
 """How a step came off that AWS does not show any more."""
@@ -156,6 +159,10 @@ class Ledger:
     items: dict[str, Tracked] = field(default_factory=dict)
     approvals: dict[str, list[Row]] = field(default_factory=dict)
     """Rows that tell of a plan's approvals, by its id."""
+    _about: dict[str, list[str]] = field(default_factory=dict)
+    """The items about each key, in the order of their plans."""
+    _active: dict[str, datetime] = field(default_factory=dict)
+    """When each key was planned or seen as active."""
     _switched_on: dict[str, dict[str, datetime]] = field(default_factory=dict)
     """When each key was switched on again by hand, or may have been, by the intent of each try."""
     _reasons: dict[str, str] = field(default_factory=dict)
@@ -176,10 +183,18 @@ class Ledger:
 
     @property
     def switched_off(self) -> Mapping[str, datetime]:
-        """When keys were switched off, by their ids; but for those that were switched on again."""
-        on, found = self.switched_on, ((it.item.key.id, it.done.inactive_at) for it in self.items.values())
+        """When keys were switched off, by their ids; but for those that were active after that."""
+        on, found = self.active_at, ((it.item.key.id, it.done.inactive_at) for it in self.items.values())
         known = ((name, at) for name, at in found if at is not None and (name not in on or at > on[name]))
         return dict(sorted(known, key=lambda one: one[1]))
+
+    @property
+    def active_at(self) -> Mapping[str, datetime]:
+        """When keys were last known to be active, or may have been, by their ids."""
+        by_hand = self.switched_on
+        return {
+            key: max(at for at in (self._active.get(key), by_hand.get(key)) if at) for key in {*self._active, *by_hand}
+        }
 
     @property
     def switched_on(self) -> Mapping[str, datetime]:
@@ -198,7 +213,7 @@ class Ledger:
 
     def about(self, key_id: str) -> list[Tracked]:
         """Items about a key, the latest first."""
-        return [tracked for tracked in reversed(self.items.values()) if tracked.item.key.id == key_id]
+        return [self.items[item_id] for item_id in reversed(self._about.get(key_id, []))]
 
     def take(self, row: Row) -> None:
         """Know what the journal's next row tells of.
@@ -214,25 +229,54 @@ class Ledger:
 
     def _take(self, row: Row) -> None:
         if row.event is Event.CLAIMED:
-            plan = Plan.model_validate(row.told["plan"])
-            self.plans[plan.id] = plan
-            for item in plan.items:
-                self.items[item.id] = Tracked(item, plan.id, plan.expires_at, told_at=row.at)
+            self._claimed(Plan.model_validate(row.told["plan"]), row)
         elif row.event is Event.APPROVED:
             self.approvals.setdefault(row.plan, []).append(row)
             for item_id, kind in row.told["through"].items():
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
         elif row.event in {Event.SWITCHING_ON, Event.SWITCHED_ON}:
-            self._know_on(str(row.told["key"]), row)
+            key_id = str(row.told["key"])
+            self._know_on(key_id, row)
+            if row.event is Event.SWITCHED_ON and row.told.get("outcome", "done") == "done":
+                self._know_status(key_id, row, KeyStatus.ACTIVE)
         elif row.event is Event.PASSED_OVER:
             self.items[row.item] = replace(self.items[row.item], passed_over=row)
         elif row.event is not Event.TOLD:
-            tracked = _told(self.items[row.item], row)
-            if row.event is Event.RELEASED and self._switched_on.get(tracked.item.key.id):
-                tracked = replace(tracked, done=replace(tracked.done, released_at=row.at))
-            self.items[row.item] = tracked
-            if row.told.get("step") == Step.REACTIVATE:
-                self._know_on(self.items[row.item].item.key.id, row)
+            self._item_told(row)
+
+    def _claimed(self, plan: Plan, row: Row) -> None:
+        self.plans[plan.id] = plan
+        for item in plan.items:
+            if item.key.status is KeyStatus.ACTIVE:
+                self._know_active(item.key.id, plan.created_at)
+            self.items[item.id] = Tracked(item, plan.id, plan.expires_at, told_at=row.at)
+            self._about.setdefault(item.key.id, []).append(item.id)
+
+    def _item_told(self, row: Row) -> None:
+        tracked = _told(self.items[row.item], row)
+        key_id = tracked.item.key.id
+        if row.event is Event.RELEASED and self._switched_on.get(key_id):
+            tracked = replace(tracked, done=replace(tracked.done, released_at=row.at))
+        self.items[row.item] = tracked
+        if row.told.get("step") == Step.REACTIVATE:
+            self._know_on(key_id, row)
+        status = status_told(row)
+        if status is not None:
+            self._know_status(key_id, row, status)
+
+    def _know_active(self, key_id: str, at: datetime) -> None:
+        self._active[key_id] = max(at, self._active.get(key_id, at))
+
+    def _know_status(self, key_id: str, row: Row, status: KeyStatus) -> None:
+        """How a key is by now, which all items about it know."""
+        if status is KeyStatus.ACTIVE:
+            self._know_active(key_id, row.at)
+        for one in self.about(key_id):
+            if row.event is Event.SEEN:
+                done = as_seen(one.done, row.at, status)
+            else:
+                done = replace(one.done, seen=status, seen_at=row.at)
+            self.items[one.item.id] = replace(one, done=done)
 
     def _know_on(self, key_id: str, row: Row) -> None:
         """A key is about to be switched on, or was, or certainly was not."""
@@ -290,23 +334,31 @@ def _noted(tracked: Tracked, row: Row) -> Progress:
         case Event.CONFIRMED:
             return replace(done, confirmed_by=told["by"])
         case Event.SEEN:
-            return as_seen(done, row.at, KeyStatus(told["status"]), is_again=bool(told["is_again"]))
+            return done  # what it tells all items about the key know
         case Event.HELD:
             return replace(done, held=told["reason"])
         case _:
             return replace(done, held=None, announced=None, **_accepted(tracked, row))
 
 
-def as_seen(done: Progress, at: datetime, status: KeyStatus, *, is_again: bool) -> Progress:
-    """What was done, as it stands when AWS shows the old key otherwise than before; what was announced is over then.
+def as_seen(done: Progress, at: datetime, status: KeyStatus) -> Progress:
+    """What was done, as it stands when AWS shows the old key otherwise than before; what was announced is over then."""
+    on_again = at if status is KeyStatus.ACTIVE else done.on_again
+    return replace(done, seen=status, seen_at=at, announced=None, on_again=on_again)
 
-    Args:
-        done: as it stood.
-        at: when that was seen.
-        status: what AWS shows.
-        is_again: somebody switched it on again, and not by `rollback`.
-    """
-    return replace(done, seen=status, seen_at=at, announced=None, on_again=at if is_again else done.on_again)
+
+def status_told(row: Row) -> KeyStatus | None:
+    """How a row about an item says that its old key is by then; None where it does not say."""
+    step, shows = row.told.get("step"), row.told.get("shows")
+    if row.event is Event.SEEN:
+        return KeyStatus(row.told["status"])
+    if row.event is not Event.RESULT or step not in {Step.DEACTIVATE, Step.REACTIVATE}:
+        return None
+    if shows:
+        return next(one for one in KeyStatus if one.value.lower() == shows)
+    if row.told["outcome"] != "done":
+        return None
+    return KeyStatus.ACTIVE if step == Step.REACTIVATE else KeyStatus.INACTIVE
 
 
 UNMADE: Mapping[str, Any] = {"made": None, "discarded": None}
@@ -329,18 +381,18 @@ def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
     done = tracked.done
     asked = tracked.waiting.told["code"] if tracked.waiting and tracked.waiting.event is Event.ASKED else None
     is_taken = asked == "ALREADY_INACTIVE" and done.may_be_off
-    is_off_anew = asked == "REACTIVATED" and done.inactive_at is not None and done.seen is KeyStatus.INACTIVE
-    on = {"on_again": None, "released_at": row.at} if asked == "REACTIVATED" else {}
-    if asked == "USED_SINCE" or is_taken or is_off_anew:
-        return {**on, "inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}
-    if asked == "REACTIVATED":
-        return {**on, "inactive_at": None, "used_when_inactive": None, "may_be_off": False}
-    return {}
+    on = {"on_again": None, "may_be_off": False, "released_at": row.at}
+    if is_taken or asked == "INACTIVE_ANEW":
+        return {**on, "inactive_at": row.at, "used_when_inactive": row.at}
+    if asked == "USED_SINCE":
+        return {"inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}
+    return {**on, "inactive_at": None, "used_when_inactive": None} if asked == "REACTIVATED" else {}
 
 
 def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     done, step, told = tracked.done, Step(row.told["step"]), row.told
-    changes: dict[str, Any] = {"wrote_at": row.at}
+    begun = next((one.at for one in tracked.begun if one.told["intent"] == told.get("intent")), row.at)
+    changes: dict[str, Any] = {"wrote_at": min(row.at, begun + CALL_LASTS)}
     failed, ended = None, tracked.ended
     if told["outcome"] != "done":
         failed = told["why"]
@@ -355,21 +407,11 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
         changes |= {"was_begun": done.was_begun or not is_taken_back, **_after(step, row.at, told)}
         if ended is not None and step is Step.REACTIVATE:
             ended = "switched on again"
-    if step in {Step.DEACTIVATE, Step.REACTIVATE}:
-        changes |= _switched(step, row)
+    is_switched = told["outcome"] == "done" and step in {Step.DEACTIVATE, Step.REACTIVATE}
+    if is_switched and done.on_again is not None and (step is Step.REACTIVATE or done.on_again < begun):
+        changes |= {"on_again": None}
     settled = {"begun": _unsettled(tracked, step, told.get("intent")), **(UNMADE if step is Step.CREATE else {})}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
-
-
-def _switched(step: Step, row: Row) -> dict[str, Any]:
-    """How the key is since, where that is known."""
-    is_done, shows = row.told["outcome"] == "done", row.told.get("shows")
-    if not (is_done or shows):
-        return {}
-    status = KeyStatus.ACTIVE if step is Step.REACTIVATE else KeyStatus.INACTIVE
-    if shows:
-        status = next(one for one in KeyStatus if one.value.lower() == shows)
-    return {"seen": status, "seen_at": row.at, **({"on_again": None} if is_done else {})}
 
 
 def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _seen_active(means: Means, plan: Plan, ledger: Ledger) -> Mapping[str, datet
         item.id: [
             seen.get(key),
             ledger.switched_off.get(item.key.id),
-            ledger.switched_on.get(item.key.id),
+            ledger.active_at.get(item.key.id),
             item.key.last_used.at,
         ]
         for key, (item, _) in items.items()

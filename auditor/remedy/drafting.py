@@ -48,6 +48,7 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Popu
         under_way=ledger.open(),
         switched_off=ledger.switched_off,
         switched_on=ledger.switched_on,
+        active_at=ledger.active_at,
         why_switched_on=ledger.why_switched_on,
         own_keys=means.operator_on_time().keys,
         now=now,

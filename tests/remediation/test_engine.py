@@ -789,60 +789,6 @@ def test_the_printed_policies_are_what_each_role_calls(
     assert [statement["Action"] for statement in rollback["Statement"]] == [["iam:UpdateAccessKey"]]
 
 
-def said(world: World, folder: Path, item: Item, event: Event) -> None:
-    """A person holds it, or releases it."""
-    with open_journal(folder, lambda: world.clock.now) as journal:
-        journal.add("plan-1", item.id, event, reason="so", by="ann")
-
-
-@pytest.mark.parametrize("is_held", [False, True])
-def test_a_key_that_was_on_again_is_not_deleted_by_its_old_date(world: World, tmp_path: Path, *, is_held: bool) -> None:
-    """Whoever switched it off since: a person decides, and then it has to be inactive as long as any."""
-    item = begun(world, tmp_path)
-    days(world, tmp_path, item, 9)
-    hands(world, item).set_status(item.key.id, KeyStatus.ACTIVE)
-    assert "REACTIVATED" in days(world, tmp_path, item, 1).told
-    if is_held:
-        said(world, tmp_path, item, Event.HELD)
-    hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
-    if is_held:
-        said(world, tmp_path, item, Event.RELEASED)
-    outcome = days(world, tmp_path, item, 12)
-    assert (outcome.standing, "inactive anew" in outcome.told) == (Standing.NEEDS_PERSON, True)
-    said(world, tmp_path, item, Event.RELEASED)
-    released = world.clock.now
-    assert days(world, tmp_path, item, 1).told.startswith("the key stays inactive for a while")
-    while tracked(world, tmp_path, item).ended is None:
-        days(world, tmp_path, item, 1)
-    assert world.clock.now - released >= timedelta(days=14)
-    assert item.key.id not in world.keys(USER)
-
-
-def test_a_key_that_somebody_switched_off_and_on_again_is_needed(world: World, tmp_path: Path) -> None:
-    """What was announced before is over, though AWS tells of no use yet; released, it has to be quiet from then on."""
-    item = item_of(world, USER, Kind.DEACTIVATE, Kind.DELETE)
-    claim(world, tmp_path, plan_of(item))
-    world.clock.pass_(days=2.5)
-    (outcome,) = tick(world, tmp_path)
-    assert outcome.told.startswith("to deactivate, not before ")
-    hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
-    world.clock.pass_(hours=3)
-    (outcome,) = tick(world, tmp_path)
-    assert "ALREADY_INACTIVE" in outcome.told
-    hands(world, item).set_status(item.key.id, KeyStatus.ACTIVE)
-    world.clock.pass_(days=1.5)
-    (outcome,) = tick(world, tmp_path)
-    assert (outcome.standing, "REACTIVATED" in outcome.told) == (Standing.NEEDS_PERSON, True)
-    said(world, tmp_path, item, Event.RELEASED)
-    world.clock.pass_(days=2)
-    (outcome,) = tick(world, tmp_path)
-    assert outcome.told.startswith("the old key must be quiet for 2 days, from ")
-    world.clock.pass_(days=1)
-    (outcome,) = tick(world, tmp_path)
-    assert outcome.told.startswith("to deactivate, not before ")
-    assert world.keys(USER) == {item.key.id: "Active"}
-
-
 def test_who_stood_still_sends_nothing_that_it_read_before(world: World, tmp_path: Path) -> None:
     """A machine that slept between looking and doing: others may have gone on, or need the key by now."""
     item = item_of(world, USER, Kind.DEACTIVATE, Kind.DEACTIVATE)
@@ -861,14 +807,3 @@ def test_who_stood_still_sends_nothing_that_it_read_before(world: World, tmp_pat
     assert world.keys(USER) == {item.key.id: "Active"}
     (outcome,) = tick(world, tmp_path)
     assert outcome.steps == (Step.DEACTIVATE,)
-
-
-def test_a_use_that_aws_tells_of_when_a_quiet_key_is_off_is_a_question(world: World, tmp_path: Path) -> None:
-    """It was before that, and is told late: the key was not quiet, so something needs it."""
-    item = begun(world, tmp_path)
-    days(world, tmp_path, item, 8)
-    off = world.clock.now
-    assert world.keys(USER)[item.key.id] == "Inactive"
-    world.cloud.record_use(item.key.id, UsedAt(off - timedelta(hours=3), "s3", "eu-west-1"))
-    outcome = days(world, tmp_path, item, 1)
-    assert (outcome.standing, "USED_SINCE" in outcome.told) == (Standing.NEEDS_PERSON, True)

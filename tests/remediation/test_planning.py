@@ -36,6 +36,7 @@ SETTINGS = Settings(
     under_way=(),
     switched_off={},
     switched_on={},
+    active_at={},
     why_switched_on=lambda _key: None,
     own_keys=frozenset(),
     now=AS_OF,

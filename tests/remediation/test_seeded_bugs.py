@@ -19,18 +19,18 @@ from auditor.remediation.journal import Event, Journal, Row
 from auditor.remediation.plan import Item
 from auditor.remediation.progress import Tracked
 from tests.remediation.test_engine import (
-    test_a_key_that_somebody_switched_off_and_on_again_is_needed as a_key_that_is_needed,
-)
-from tests.remediation.test_engine import (
-    test_a_key_that_was_on_again_is_not_deleted_by_its_old_date as a_key_that_was_on_again_is_not_deleted,
-)
-from tests.remediation.test_engine import (
     test_two_keys_are_refused_and_none_is_removed as two_keys_are_refused,
 )
 from tests.remediation.test_engine import (
     test_without_proof_a_strangers_key_is_left_alone as a_strangers_key_is_left_alone,
 )
 from tests.remediation.test_kill_matrix import calm, rotation
+from tests.remediation.test_seen import (
+    test_a_key_that_somebody_switched_off_and_on_again_is_needed as a_key_that_is_needed,
+)
+from tests.remediation.test_seen import (
+    test_a_key_that_was_on_again_is_not_deleted_by_its_old_date as a_key_that_was_on_again_is_not_deleted,
+)
 from tests.remediation.world import Death, World, item_of
 
 

@@ -1,0 +1,240 @@
+"""What AWS showed of a key is kept: whoever needed it is not forgotten, whatever is done to the key since."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from moto.iam.models import iam_backends
+
+from auditor.aws.failures import AwsFailure
+from auditor.demo import Call, ErrorFault, Fault, LostFault
+from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.engine import Outcome, Standing
+from auditor.remediation.journal import Event
+from auditor.remediation.journal_file import open_journal
+from auditor.remediation.plan import Item, Kind, Plan
+from auditor.remedy.admission import admit
+from auditor.remedy.by_hand import close_item, switch_on, tell_journal
+from auditor.remedy.carrying_out import advance
+from auditor.remedy.of_user import Wish, plan_for, subject_of
+from tests.remediation.test_by_hand import claim_signed, means_of
+from tests.remediation.test_engine import USER, begun, days, hands
+from tests.remediation.world import OTHER, World, claim, item_of, plan_of, tick, tracked
+
+
+def said(world: World, folder: Path, item: Item, event: Event) -> None:
+    """A person holds it, or releases it."""
+    with open_journal(folder, lambda: world.clock.now) as journal:
+        journal.add("plan-1", item.id, event, reason="so", by="ann")
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_key_that_was_on_again_is_not_deleted_by_its_old_date(world: World, tmp_path: Path, *, is_held: bool) -> None:
+    """Whoever switched it off since: a person decides, and then it has to be inactive as long as any."""
+    item = begun(world, tmp_path)
+    days(world, tmp_path, item, 9)
+    hands(world, item).set_status(item.key.id, KeyStatus.ACTIVE)
+    assert "REACTIVATED" in days(world, tmp_path, item, 1).told
+    if is_held:
+        said(world, tmp_path, item, Event.HELD)
+    hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
+    if is_held:
+        said(world, tmp_path, item, Event.RELEASED)
+    outcome = days(world, tmp_path, item, 12)
+    assert (outcome.standing, "inactive anew" in outcome.told) == (Standing.NEEDS_PERSON, True)
+    said(world, tmp_path, item, Event.RELEASED)
+    released = world.clock.now
+    assert days(world, tmp_path, item, 1).told.startswith("the key stays inactive for a while")
+    while tracked(world, tmp_path, item).ended is None:
+        days(world, tmp_path, item, 1)
+    assert world.clock.now - released >= timedelta(days=14)
+    assert item.key.id not in world.keys(USER)
+
+
+def test_a_key_that_somebody_switched_off_and_on_again_is_needed(world: World, tmp_path: Path) -> None:
+    """What was announced before is over, though AWS tells of no use yet; released, it has to be quiet from then on."""
+    item = item_of(world, USER, Kind.DEACTIVATE, Kind.DELETE)
+    claim(world, tmp_path, plan_of(item))
+    world.clock.pass_(days=2.5)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("to deactivate, not before ")
+    hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)
+    world.clock.pass_(hours=3)
+    (outcome,) = tick(world, tmp_path)
+    assert "ALREADY_INACTIVE" in outcome.told
+    hands(world, item).set_status(item.key.id, KeyStatus.ACTIVE)
+    world.clock.pass_(days=1.5)
+    (outcome,) = tick(world, tmp_path)
+    assert (outcome.standing, "REACTIVATED" in outcome.told) == (Standing.NEEDS_PERSON, True)
+    said(world, tmp_path, item, Event.RELEASED)
+    world.clock.pass_(days=2)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("the old key must be quiet for 2 days, from ")
+    world.clock.pass_(days=1)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("to deactivate, not before ")
+    assert world.keys(USER) == {item.key.id: "Active"}
+
+
+def test_a_use_that_aws_tells_of_when_a_quiet_key_is_off_is_a_question(world: World, tmp_path: Path) -> None:
+    """It was before that, and is told late: the key was not quiet, so something needs it."""
+    item = begun(world, tmp_path)
+    days(world, tmp_path, item, 8)
+    off = world.clock.now
+    assert world.keys(USER)[item.key.id] == "Inactive"
+    world.cloud.record_use(item.key.id, UsedAt(off - timedelta(hours=3), "s3", "eu-west-1"))
+    outcome = days(world, tmp_path, item, 1)
+    assert (outcome.standing, "USED_SINCE" in outcome.told) == (Standing.NEEDS_PERSON, True)
+
+
+def colleague(item: Item, status: str) -> None:
+    """In the console."""
+    iam_backends[OTHER]["aws"].update_access_key(item.user, item.key.id, status)
+
+
+def ticked(world: World, folder: Path, **later: float) -> Outcome:
+    """The item's outcome so much later."""
+    world.clock.pass_(**later)
+    (outcome,) = advance(means_of(world, folder), lambda _: None)
+    return outcome
+
+
+def switched_off(world: World, folder: Path, user: str) -> Item:
+    """A key that nobody used was switched off, and is to be deleted later."""
+    item = item_of(world, user, Kind.DEACTIVATE, Kind.DELETE)
+    claim_signed(world, folder, item)
+    for _ in range(60):  # some of which are in the hours of the window
+        ticked(world, folder, hours=5)
+        if world.keys(user) == {item.key.id: "Inactive"}:
+            return item
+    raise AssertionError("it is not switched off")
+
+
+def rollback_of_unknown_outcome(world: World, folder: Path, item: Item) -> None:
+    """AWS answers with a failure of its own, and did nothing; a person lets go of what that holds."""
+    world.fault = lambda call: ErrorFault(500, "ServiceFailure") if call.action == "UpdateAccessKey" else None
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, folder), item.id, (None, None), "needed")
+    world.fault = lambda _call: None
+    ticked(world, folder, days=1)
+    tell_journal(means_of(world, folder), item.id, Event.RELEASED, reason="over", by="ann")
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_rollback_that_did_nothing_explains_no_key_that_is_on_later(
+    world: World, tmp_path: Path, *, is_ours: bool
+) -> None:
+    """Of whom that is nobody knows, so it is asked: days after it a colleague needs the key."""
+    user = f"user-{70 + is_ours}"
+    if is_ours:
+        item = switched_off(world, tmp_path, user)
+    else:
+        item = item_of(world, user, Kind.DEACTIVATE, Kind.DELETE)
+        claim_signed(world, tmp_path, item)
+        colleague(item, "Inactive")
+        assert "ALREADY_INACTIVE" in ticked(world, tmp_path, days=1).told
+    rollback_of_unknown_outcome(world, tmp_path, item)
+    if is_ours:
+        assert "INACTIVE_ANEW" in ticked(world, tmp_path, days=1).told
+        tell_journal(means_of(world, tmp_path), item.id, Event.RELEASED, reason="over", by="ann")
+    ticked(world, tmp_path, days=1)
+    colleague(item, "Active")
+    assert "REACTIVATED" in ticked(world, tmp_path, days=1).told
+    assert "REACTIVATED" in ticked(world, tmp_path, days=2).told
+    colleague(item, "Inactive")
+    assert {ticked(world, tmp_path, days=1).standing for _ in range(20)} == {Standing.NEEDS_PERSON}
+    assert world.keys(user) == {item.key.id: "Inactive"}
+
+
+@pytest.mark.parametrize("ends_by", ["closed", "refused"])
+def test_a_plan_after_that_dates_the_key_by_when_it_was_active(world: World, tmp_path: Path, ends_by: str) -> None:
+    """Not by when it was switched off before, whatever ended the item that saw it active."""
+    user = f"user-{72 + (ends_by == 'closed')}"
+    item = switched_off(world, tmp_path, user)
+
+    def planned() -> Plan:
+        means = means_of(world, tmp_path)
+        wish = Wish(Kind.DELETE, Kind.DELETE, "old", item.key.id, owner="payments")
+        return plan_for(means, subject_of(means, user, OTHER), wish, "ann@example.com")
+
+    if ends_by == "refused":
+        close_item(means_of(world, tmp_path), item.id, "by a plan of its own", "ann")
+        (again,) = planned().items
+        claim_signed(world, tmp_path, again, 2)
+    colleague(item, "Active")
+    seen = ticked(world, tmp_path, days=1)
+    if ends_by == "closed":
+        assert "REACTIVATED" in seen.told
+        close_item(means_of(world, tmp_path), item.id, "somebody needs it", "ann")
+    else:
+        assert (seen.standing, "KEY_CHANGED" in seen.told) == (Standing.REFUSED, True)
+    world.clock.pass_(days=20)
+    colleague(item, "Inactive")
+    world.clock.pass_(minutes=5)
+    plan = planned()
+    (last,) = plan.items
+    assert last.inactive_since is not None
+    assert world.clock.now - last.inactive_since < timedelta(minutes=5)
+    means = means_of(world, tmp_path)
+    admit(means, plan, means.ledger())
+
+
+def test_a_step_of_yesterday_hides_nothing_that_is_seen_today(world: World, tmp_path: Path) -> None:
+    """What is healed was not written now: that the key is on is somebody's doing, and no list that lags behind."""
+    item = switched_off(world, tmp_path, "user-74")
+    for _ in range(30):
+        if ticked(world, tmp_path, days=1).told.startswith("to delete"):
+            break
+    world.fault = lambda call: ErrorFault(500, "ServiceFailure") if call.action == "DeleteAccessKey" else None
+    for _ in range(10):
+        ticked(world, tmp_path, days=1)
+        if tracked(world, tmp_path, item).intent is not None:
+            break
+    world.fault = lambda _call: None
+    colleague(item, "Active")
+    assert "REACTIVATED" in ticked(world, tmp_path, days=1).told
+    colleague(item, "Inactive")
+    assert "INACTIVE_ANEW" in ticked(world, tmp_path, days=1).told
+    assert world.keys("user-74") == {item.key.id: "Inactive"}
+
+
+def test_what_is_seen_while_a_step_is_looked_into_is_not_forgotten(world: World, tmp_path: Path) -> None:
+    """CloudTrail says later that it was ours; meanwhile somebody had needed the key."""
+    item = item_of(world, "user-75", Kind.DEACTIVATE, Kind.DELETE)
+    claim_signed(world, tmp_path, item)
+    silent: Callable[[Call], Fault | None] = lambda call: (  # noqa: E731 - a fault
+        ErrorFault(500, "InternalFailure") if call.action == "LookupEvents" else None
+    )
+    lost: Callable[[Call], Fault | None] = lambda call: (  # noqa: E731 - a fault
+        LostFault() if call.action == "UpdateAccessKey" else silent(call)
+    )
+    world.fault = lost
+    for _ in range(60):
+        ticked(world, tmp_path, hours=5)
+        if tracked(world, tmp_path, item).intent is not None:
+            break
+    world.fault = silent
+    assert world.keys("user-75") == {item.key.id: "Inactive"}
+    ticked(world, tmp_path, minutes=5)
+    colleague(item, "Active")
+    ticked(world, tmp_path, minutes=5)
+    colleague(item, "Inactive")
+    ticked(world, tmp_path, minutes=5)
+    world.fault = lambda _call: None
+    outcome = ticked(world, tmp_path, hours=1)
+    assert (outcome.standing, "INACTIVE_ANEW" in outcome.told) == (Standing.NEEDS_PERSON, True)
+
+
+def test_a_list_that_lags_behind_ends_no_item(world: World, tmp_path: Path) -> None:
+    """Right after a rollback it may show the key as inactive, as it was before."""
+    item = item_of(world, "user-76", Kind.DEACTIVATE, Kind.DEACTIVATE)
+    claim_signed(world, tmp_path, item)
+    colleague(item, "Inactive")
+    means = means_of(world, tmp_path)
+    switch_on(means, item.id, (None, None), "needed")
+    tell_journal(means, item.id, Event.RELEASED, reason="over", by="ann")
+    colleague(item, "Inactive")  # as the list shows it
+    assert "may not show yet" in ticked(world, tmp_path, seconds=5).told
+    colleague(item, "Active")
+    assert "must be quiet" in ticked(world, tmp_path, minutes=5).told
