@@ -1,8 +1,7 @@
 """Verify an evidence bundle of auditor without auditor: python verify_evidence.py BUNDLE-FOLDER PUBLIC-KEY.
 
-Uses the standard library and `cryptography` alone, and shares no code with auditor. It checks that every file is there
-and unchanged, that there is no other, and that the key signed it (DSSE over an in-toto statement). It does not judge
-the raw answers again: `auditor evidence verify` does.
+Needs `cryptography` alone. Checks that every file is there and unchanged, that there is no other, and that the key
+signed it (DSSE, in-toto); neither a time stamp nor the verdicts: `auditor evidence verify` does.
 """
 
 import base64
@@ -21,6 +20,8 @@ def require(holds, what):
     if not holds:
         sys.exit(f"NOT VERIFIED: {what}")
 
+
+sys.excepthook = lambda _, error, __: sys.stderr.write(f"NOT VERIFIED: it cannot be read ({error!r})\n")
 
 require(sys.argv[2:] and Path(sys.argv[2]).is_file(), f"name a bundle and a key that is there.\n\n{__doc__}")
 bag, content = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes()

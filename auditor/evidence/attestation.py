@@ -123,10 +123,18 @@ def check_signature(bag: Path, keys: Sequence[PublicKey]) -> tuple[PublicKey, by
     signer = next((key for key in keys if _is_by(key, signature, envelope.pae())), None)
     if signer is None:
         raise BagError(f"{ATTESTATION} is not signed by a key that was given")
-    told = decode_statement(envelope.payload)
-    if told["subject"] != _subjects(bag):
-        raise BagError("what was signed are other files than these")
+    _confirm_about(bag, envelope)
     return signer, envelope.payload
+
+
+def confirm_subject(bag: Path) -> None:
+    """What is signed, by whomever, is this bag as it is; raises BagError where it is about something else."""
+    _confirm_about(bag, decode_envelope(read_tag(bag, ATTESTATION)))
+
+
+def _confirm_about(bag: Path, envelope: Envelope) -> None:
+    if decode_statement(envelope.payload)["subject"] != _subjects(bag):
+        raise BagError("what was signed are other files than these")
 
 
 def decode_statement(payload: bytes) -> Mapping[str, Any]:

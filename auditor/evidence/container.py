@@ -9,9 +9,11 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from errno import EINVAL
 from pathlib import Path
 
 from auditor.evidence.bag import MOST_TEXT, PAYLOAD, BagError, files_of, is_name
+from auditor.evidence.layout import check_form
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time of every entry: when it was packed is no evidence, and would make the same content differ."""
@@ -46,18 +48,20 @@ def opened(bundle: Path) -> Iterator[Path]:
     """The folder of a bundle: itself, or what an archive holds, unpacked for as long as it is looked at.
 
     Raises:
-        BagError: there is none, or the archive is not what packing its own content gives: names that lead out of it,
-            names twice, links, sizes that are not as they say, anything beside its files.
+        BagError: there is none, it is something else's, or the archive is not what packing its own content gives: names
+            that lead out of it, names twice, links, sizes that are not as they say, anything beside its files.
     """
     if bundle.is_dir():
         if (bundle / PAYLOAD).is_symlink():  # before anything is read through it
             raise BagError(f"{PAYLOAD} is a link: links are not evidence")
+        check_form(bundle)
         yield bundle
         return
     if not bundle.is_file():
         raise BagError("there is no such folder or file")
     with tempfile.TemporaryDirectory(prefix="auditor-evidence-") as folder:
         unpacked = _unpack(bundle, Path(folder))
+        check_form(unpacked)
         again = Path(folder) / "again.zip"
         pack(unpacked, again)
         if not filecmp.cmp(bundle, again, shallow=False):
@@ -97,9 +101,11 @@ def _unpack(bundle: Path, folder: Path, names: Sequence[str] | None = None) -> P
             return folder / "bag" / root
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
         if zipfile.is_zipfile(bundle) or not _begins_as_one(bundle):
-            raise BagError(f"it is no archive that can be read: {error}") from error
+            raise BagError(f"it is no archive that can be read; {PACKED_BY_OTHERS}") from error
         raise BagError("it is an archive that is cut off: fetch it again, and compare its size") from error
     except OSError as error:
+        if error.errno == EINVAL:  # of a place in it that cannot be
+            raise BagError(f"it is no archive that can be read; {PACKED_BY_OTHERS}") from error
         raise BagError(f"it cannot be unpacked: {error.strerror or error}") from error
 
 

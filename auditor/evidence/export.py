@@ -123,10 +123,17 @@ def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
             (bag / ATTESTATION).write_bytes(wanted.sign(statement_of(bag, manifest)))
             if wanted.stamp is not None:
                 (bag / TIME_STAMP).write_bytes(wanted.stamp((bag / ATTESTATION).read_bytes()))
-        made = list(files_of(bag))
-        sizes, digest = sum((bag / one).stat().st_size for one in made), bundle_digest(bag)
+        digest = bundle_digest(bag)
+        made = _sizes(bag)
         is_new = _place(bag, target, wanted)
-    return Exported(target, about, digest, len(made), sizes, is_new, wanted.sign is not None)
+        if not is_new and target.is_dir():  # it may have a time stamp that was not asked for now
+            made = _sizes(target)
+    return Exported(target, about, digest, len(made), sum(made), is_new, wanted.sign is not None)
+
+
+def _sizes(bag: Path) -> list[int]:
+    """The bytes of each file."""
+    return [(bag / one).stat().st_size for one in files_of(bag)]
 
 
 @contextmanager
@@ -136,7 +143,7 @@ def _making(output: Path, name: str) -> Iterator[Path]:
     try:
         with writing(output, "--bundles"):
             output.mkdir(parents=True, exist_ok=True)
-            _clear(output, name)
+            _clear(output)
             (hidden / name / PAYLOAD).mkdir(parents=True)
             yield hidden / name
     except BagError as error:
@@ -145,9 +152,9 @@ def _making(output: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _clear(output: Path, name: str) -> None:
-    """Remove what killed exports of this bundle left; one that was at work within the hour may be so still."""
-    for left in output.glob(f".{name}.*.partial"):
+def _clear(output: Path) -> None:
+    """Remove what killed exports left; one that was at work within the hour may be so still."""
+    for left in output.glob(f".{PREFIX}*.partial"):
         latest = max((path.lstat().st_mtime for path in (left, *left.rglob("*")) if path.exists()), default=0.0)
         if latest < time.time() - LEFT_AFTER.total_seconds():
             shutil.rmtree(left, ignore_errors=True)

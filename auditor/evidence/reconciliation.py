@@ -9,7 +9,7 @@ import io
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,20 +68,51 @@ def encode_totals(found: list[Total]) -> bytes:
     return json.dumps({"schema": SCHEMA, "totals": told}, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def check_totals(run: Path) -> int:
-    """Count everything again; how many totals there are.
+def check_totals(run: Path, *, is_other_version: bool = False) -> tuple[int, bool]:
+    """Count everything again; how many totals there are, and whether the run has exactly these.
+
+    Args:
+        run: the run's folder.
+        is_other_version: another version of auditor counted what is stored, which may be other things; of what is the
+            same, the numbers have to be.
 
     Raises:
         BagError: one does not hold, or the run says something else.
     """
-    found = totals(run)
+    found, stored = totals(run), (run / FILE).read_bytes()
     for total in found:
-        if not total.holds:
-            counts = ", ".join(f"{where} {count:,}" for where, count in total.counted.items())
-            raise BagError(f"{total.what} do not add up: {counts}")
-    if (run / FILE).read_bytes() != encode_totals(found):
+        _confirm(total)
+    is_same = stored == encode_totals(found)
+    if not (is_same or (is_other_version and _agree(_decoded(stored), found))):
         raise BagError(f"{FILE} has other numbers than there are")
-    return len(found)
+    return len(found), is_same
+
+
+def _confirm(total: Total) -> None:
+    if not total.holds:
+        counts = ", ".join(f"{where} {count:,}" for where, count in total.counted.items())
+        raise BagError(f"{total.what} do not add up: {counts}")
+
+
+def _decoded(stored: bytes) -> list[Total]:
+    try:
+        document = json.loads(stored)
+        found = [
+            Total(str(one["what"]), {str(where): int(count) for where, count in one["counted"].items()})
+            for one in document["totals"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BagError(f"{FILE} has no totals that can be read") from error
+    if document["schema"] != SCHEMA:
+        raise BagError(f"{FILE} is of the form {document['schema']!r}")
+    return found
+
+
+def _agree(stored: Iterable[Total], found: Iterable[Total]) -> bool:
+    """Whether what was counted then holds by itself, and is what is counted now wherever the same is."""
+    now = {(total.what, where): count for total in found for where, count in total.counted.items()}
+    then = {(total.what, where): count for total in stored for where, count in total.counted.items()}
+    return all(total.holds for total in stored) and all(now.get(one, count) == count for one, count in then.items())
 
 
 def _totals(run: Path) -> Iterator[Total]:

@@ -106,7 +106,8 @@ def check_time_stamp(
         at = response.tst_info.gen_time
         is_whole = bytes(response.as_bytes()) == content
     except (ValueError, TypeError, OverflowError) as error:
-        raise BagError(f"{TIME_STAMP} is no time stamp: {error}") from error
+        log.debug("%s: %s", TIME_STAMP, error)
+        raise BagError(f"{TIME_STAMP} is no time stamp") from error
     if not is_whole or digest != hashlib.sha512(message).digest():
         raise BagError(f"{TIME_STAMP} is not of this signature")
     if within is not None and at < within[0]:
@@ -123,7 +124,8 @@ def check_time_stamp(
     try:
         _confirm_form(content)
     except ValueError as error:
-        raise BagError(f"{TIME_STAMP} is not written as a time stamp is: {error}") from error
+        log.debug("%s: %s", TIME_STAMP, error)
+        raise BagError(f"{TIME_STAMP} is not written as a time stamp is") from error
     try:
         builder.build().verify_message(response, message)
     except (VerificationError, ValueError) as error:

@@ -22,7 +22,7 @@ from cryptography import x509
 
 from auditor.errors import AuditorError
 from auditor.evidence.answered import confirm_answered
-from auditor.evidence.attestation import check_signature
+from auditor.evidence.attestation import check_signature, confirm_subject
 from auditor.evidence.bag import (
     ATTESTATION,
     INFO,
@@ -40,9 +40,10 @@ from auditor.evidence.bag import (
 from auditor.evidence.container import opened
 from auditor.evidence.description import are_different, check_description, check_statement
 from auditor.evidence.keys import PublicKey, fingerprint
-from auditor.evidence.layout import About, check_form, check_names, read_about
+from auditor.evidence.layout import About, check_names, read_about
+from auditor.evidence.reconciliation import FILE as TOTALS
 from auditor.evidence.reconciliation import check_totals
-from auditor.evidence.replay import replay
+from auditor.evidence.replay import replay, versions
 from auditor.evidence.time_stamp import check_time_stamp
 from auditor.formats.words import counted, instant
 from auditor.gather import Progress
@@ -166,7 +167,6 @@ class _Looked:
     def _container(self) -> str:
         self.progress.phase("Opening the bundle")
         self.bag = self.stack.enter_context(opened(self.bundle))
-        check_form(self.bag)
         is_folder = self.bundle.is_dir()
         return "It is a folder." if is_folder else "It is an archive, which holds its files and nothing else."
 
@@ -191,6 +191,8 @@ class _Looked:
     def _signature(self) -> Check | str:
         there = (self.bag / ATTESTATION).exists()
         if not self.trust.keys:
+            if there:
+                confirm_subject(self.bag)
             why = "It is signed, and no key was given to check it with." if there else "It is not signed."
             return Check("signature", f"{why} Whoever had it in hand could have made it anew.", was_made=False)
         if not there:
@@ -257,10 +259,16 @@ class _Looked:
         now = self.bag / PAYLOAD / JOURNAL
         return not before.exists() or (now.exists() and now.read_bytes().startswith(before.read_bytes()))
 
-    def _reconciliation(self) -> str:
+    def _reconciliation(self) -> Check | str:
         self.progress.phase("Counting")
-        number = check_totals(self.bag / PAYLOAD)
-        return f"All {counted(number, 'total')} add up over every file that tells of them."
+        assert self.about is not None
+        is_other = self.about.made_with.get("auditor") != versions()["auditor"]
+        number, is_same = check_totals(self.bag / PAYLOAD, is_other_version=is_other)
+        told = f"All {counted(number, 'total')} add up over every file that tells of them."
+        if is_same:
+            return told
+        told += f" Another version counted other things for {TOTALS}: of what is the same, so are the numbers."
+        return Check("reconciliation", told, not_compared=(TOTALS,))
 
     def _answers(self) -> Check | str:
         if not self.trust.replays:

@@ -203,6 +203,7 @@ def test_a_bucket_without_lock_is_accepted_only_if_somebody_says_so(
     missing = cli.run("evidence", "export", "--to", "s3://nowhere-at-all/x", "-q")
     ended(missing, 4)
     assert "NoSuchBucket" in missing.err
+    assert "Name a bucket that is there" in " ".join(missing.err.split())
 
 
 def test_what_aws_refuses_is_told(cli: CommandLine, cloud: EmbeddedOrganisation) -> None:
@@ -212,6 +213,7 @@ def test_what_aws_refuses_is_told(cli: CommandLine, cloud: EmbeddedOrganisation)
     refused = cli.run("evidence", "export", "--to", "s3://evidence/x", "-q")
     ended(refused, 4)
     assert "AccessDenied" in " ".join(refused.err.split())
+    assert "Allow s3:" in " ".join(refused.err.split())
     assert bundle_of(cli).suffix == ".zip"
     unsigned = cli.run("evidence", "export", "--sign", f"kms:{make_key()}", "-q")
     ended(unsigned, 4)
@@ -356,11 +358,12 @@ def test_no_address_is_no_time_stamp(cli: CommandLine) -> None:
 
 
 @pytest.mark.usefixtures("cloud")
-def test_content_that_cannot_be_judged_is_the_bundles_fault(cli: CommandLine) -> None:
+@pytest.mark.parametrize("content", ["{}", "[" * 100_000])
+def test_content_that_cannot_be_judged_is_the_bundles_fault(cli: CommandLine, content: str) -> None:
     """Exit code 9, though its manifests are good."""
     ended(cli.run("evidence", "export", "-q"), 0)
     bundle = bundle_of(cli)
-    (bundle / "data" / "run.json").write_text("{}")
+    (bundle / "data" / "run.json").write_text(content)
     told = decode_info((bundle / "bag-info.txt").read_bytes())
     told.pop("Payload-Oxum")
     close_bag(bundle, (bundle / "README.txt").read_bytes(), told.items())

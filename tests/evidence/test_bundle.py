@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_read_is_told_of_the_run(run_folder: Path, tmp_pat
 
 
 def test_stray_files_of_the_run_and_leftovers_of_exports_do_not_matter(run_folder: Path, tmp_path: Path) -> None:
-    """What a desktop left in the run is not in the bundle; what a killed export left long ago is removed."""
+    """What a desktop left in the run is not in the bundle; what killed exports left long ago is removed."""
     run, evidence = tmp_path / "run", tmp_path / "evidence"
     shutil.copytree(run_folder, run)
     for name in ("raw/.DS_Store", "raw/notes.txt", "tables/.DS_Store"):
@@ -224,7 +224,7 @@ def test_stray_files_of_the_run_and_leftovers_of_exports_do_not_matter(run_folde
         os.utime(path, (0, 0))
     bundle = made(run, evidence).path
     assert not [path for path in bundle.rglob("*") if path.name in {".DS_Store", "notes.txt", "__MACOSX"}]
-    assert set(evidence.iterdir()) == {bundle, recent, other}
+    assert set(evidence.iterdir()) == {bundle, recent}
 
 
 def test_everything_is_in_it(bundle: Path, run_folder: Path) -> None:
@@ -343,6 +343,22 @@ def test_fifty_lines_of_somebody_else_verify_it(run_folder: Path, tmp_path: Path
     (bundle / "data" / "stray").unlink()
     (bundle / "data" / "run.json").write_bytes((bundle / "data" / "run.json").read_bytes() + b"\n")
     assert "changed" in run_script(bundle, tmp_path / "ours.pub").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("attestation.intoto.json", b"junk"), ("attestation.intoto.json", b"{}"), ("manifest-sha256.txt", b"\xff junk")],
+)
+def test_the_script_says_so_of_what_it_cannot_read(
+    run_folder: Path, sign: Sign, tmp_path: Path, name: str, content: bytes
+) -> None:
+    """Without a traceback, which tells an auditor nothing."""
+    bundle = made(run_folder, tmp_path / "evidence", sign=sign).path
+    make_key(tmp_path / "key", KeyKind.ED25519)
+    (bundle / name).write_bytes(content)
+    done = run_script(bundle, tmp_path / "key.pub")
+    assert (done.returncode, done.stderr.startswith("NOT VERIFIED: ")) == (1, True), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_script_is_short_and_needs_nothing_of_ours() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from warnings import catch_warnings
 
 import duckdb
@@ -314,6 +315,54 @@ def made_again(bundle: Path, sign: Sign) -> None:
     manifest, about = load_manifest(data), read_about(bundle)
     close_bag(bundle, readme(manifest, about), info(manifest, about))
     (bundle / ATTESTATION).write_bytes(sign(statement_of(bundle, manifest)))
+
+
+def counted_otherwise(bundle: Path, sign: Sign, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Another version made the bundle, and counted otherwise."""
+    replaced("bundle.json", b'"auditor": "', b'"auditor": "9')(bundle)
+    document = json.loads((bundle / "data" / FILE).read_bytes())
+    change(document["totals"])
+    (bundle / "data" / FILE).write_text(json.dumps(document))
+    manifest, about = load_manifest(bundle / "data"), read_about(bundle)
+    close_bag(bundle, readme(manifest, about), info(manifest, about))
+    (bundle / ATTESTATION).write_bytes(sign(statement_of(bundle, manifest)))
+
+
+COUNTED: dict[str, tuple[Callable[[list[dict[str, Any]]], object], bool]] = {
+    "fewer things": (lambda told: told.pop(), True),
+    "fewer files": (lambda told: told[-1]["counted"].popitem(), True),
+    "nothing": (lambda told: told.clear(), True),
+    "other numbers": (lambda told: told[-1].update(counted=dict.fromkeys(told[-1]["counted"], 77)), False),
+    "numbers that do not add up": (lambda told: told.append({"what": "x", "counted": {"a": 1, "b": 2}}), False),
+    "no numbers": (lambda told: told.append({"what": "x", "counted": {"a": "many"}}), False),
+}
+
+
+@pytest.mark.parametrize("what", COUNTED)
+def test_what_another_version_counted_is_the_same_as_far_as_it_goes(
+    bundle: Path, trust: Trust, sign: Sign, tmp_path: Path, what: str
+) -> None:
+    """A bundle stays evidence when auditor learns to count more; what it says that is not so is found all the same."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    change, holds = COUNTED[what]
+    counted_otherwise(copy, sign, change)
+    found = verified(copy, trust)
+    told = {check.name: check for check in found.checks}["reconciliation"]
+    assert (told.holds, FILE in found.not_compared) == (holds, holds), told.told
+
+
+def test_a_signature_of_another_bundle_is_none_of_this_one(bundle: Path, sign: Sign, tmp_path: Path) -> None:
+    """Whoever signed it: its time stamp would say that this one was there."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    (copy / "data" / "report.html").write_bytes(b"<p>All is well.</p>")
+    before = (copy / ATTESTATION).read_bytes()
+    sealed(copy, sign)
+    (copy / ATTESTATION).write_bytes(before)
+    problem = verified(copy, Trust()).problem
+    assert problem is not None
+    assert (problem.name, problem.told) == ("signature", "what was signed are other files than these")
 
 
 def exchanged(name: str, one: str, other: str) -> Change:

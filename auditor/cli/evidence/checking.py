@@ -154,7 +154,7 @@ def _sound(bundle: Path) -> Iterator[Path]:
             yield bag / PAYLOAD
     except (UsageError, EvidenceError):  # of the options
         raise
-    except (BagError, OutputError, OSError, ValueError, MemoryError) as error:
+    except (BagError, OutputError, OSError, ValueError, MemoryError, RecursionError) as error:
         raise_if_here(error, bundle)
         why = error.what.removesuffix(".") if isinstance(error, OutputError) else error
         step = "`auditor evidence verify` checks it from the beginning."
@@ -229,9 +229,11 @@ def sample(
     """
     from auditor.evidence.sampling import draw
 
-    if not seed.isprintable():
+    if not seed or not seed.isprintable():
         step = "Take a number or a word that you can write down in a working paper."
-        raise UsageError("The seed has characters that cannot be written down.", where="--seed", next_step=step)
+        raise UsageError(
+            "The seed is empty, or has characters that cannot be written down.", where="--seed", next_step=step
+        )
     with _sound(bundle) as run:
         try:
             found = draw(run, n, seed)

@@ -14,6 +14,7 @@ from auditor.cli.output import WIDTH, filled
 from auditor.errors import NothingAuditedError, UsageError
 
 if TYPE_CHECKING:
+    from auditor.aws.failures import AwsFailure
     from auditor.remediation.plan import Kind
     from auditor.remedy.means import Means
 
@@ -79,13 +80,28 @@ def telling_aws() -> Iterator[None]:
     try:
         yield
     except AwsFailure as failure:
-        step = "Check the credentials and the network; `auditor doctor` tells more."
-        if failure.operation == "iam:UpdateAccessKey" and failure.code in NAMELESS:
-            step = "Look whether the account is right, and the user has another name now: KEY --account ID --user NAME."
-        error = NothingAuditedError(str(failure), next_step=step)
+        error = NothingAuditedError(str(failure), next_step=_step(failure))
         for note in getattr(failure, "__notes__", ()):
             error.add_note(note)
         raise error from failure
+
+
+def _step(failure: "AwsFailure") -> str:
+    """What can be done about it."""
+    from auditor.aws.failures import Kind
+
+    if failure.operation == "iam:UpdateAccessKey" and failure.code in NAMELESS:
+        step = "Look whether the account is right and the user has another name now; name it as it is called now"
+        return f"{step}: KEY --account ID --user NAME."
+    if failure.code == "NoSuchBucket":
+        return "Name a bucket that is there: s3://BUCKET/PREFIX."
+    if failure.kind is Kind.DENIED:
+        return f"Allow {failure.operation} to who calls, and run the command again."
+    if failure.operation.startswith("kms:") and not failure.may_pass:
+        return (
+            "Name a key of KMS that is for signatures, by its ARN, its id or alias/NAME, in the Region that is called."
+        )
+    return "Check the credentials and the network; `auditor doctor` tells more."
 
 
 def kind_of(name: str) -> "Kind":
