@@ -75,7 +75,6 @@ class Progress:
     """It was to be switched off, and whether we did it nothing shows: it may be off, or on again, by somebody else."""
     seen: KeyStatus | None = None
     """What the old key was made, or seen to be, last; None for what it was when it was planned."""
-    seen_at: datetime | None = None
     on_again: datetime | None = None
     """When it was seen active again after it was inactive, whoever needed it, and nobody let it go since."""
     deleted_at: datetime | None = None

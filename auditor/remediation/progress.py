@@ -272,10 +272,7 @@ class Ledger:
         if status is KeyStatus.ACTIVE:
             self._know_active(key_id, row.at)
         for one in self.about(key_id):
-            if row.event is Event.SEEN:
-                done = as_seen(one.done, row.at, status)
-            else:
-                done = replace(one.done, seen=status, seen_at=row.at)
+            done = as_seen(one.done, row.at, status) if row.event is Event.SEEN else replace(one.done, seen=status)
             self.items[one.item.id] = replace(one, done=done)
 
     def _know_on(self, key_id: str, row: Row) -> None:
@@ -312,8 +309,10 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
             changes |= _resulted(tracked, row)
         case Event.ANNOUNCED | Event.HELD:
             changes |= {"done": _noted(tracked, row), "waiting": row}
-        case Event.ADOPTED | Event.CONFIRMED | Event.SEEN | Event.RELEASED:
+        case Event.ADOPTED | Event.CONFIRMED | Event.RELEASED:
             changes |= {"done": _noted(tracked, row)}
+        case Event.SEEN:
+            pass  # all items about the key know it
         case Event.WAITING | Event.ASKED:
             last = tracked.waiting
             is_same = last is not None and (last.event, last.told) == (row.event, row.told)
@@ -333,8 +332,6 @@ def _noted(tracked: Tracked, row: Row) -> Progress:
             return replace(done, adopted_at=row.at)
         case Event.CONFIRMED:
             return replace(done, confirmed_by=told["by"])
-        case Event.SEEN:
-            return done  # what it tells all items about the key know
         case Event.HELD:
             return replace(done, held=told["reason"])
         case _:
@@ -344,7 +341,7 @@ def _noted(tracked: Tracked, row: Row) -> Progress:
 def as_seen(done: Progress, at: datetime, status: KeyStatus) -> Progress:
     """What was done, as it stands when AWS shows the old key otherwise than before; what was announced is over then."""
     on_again = at if status is KeyStatus.ACTIVE else done.on_again
-    return replace(done, seen=status, seen_at=at, announced=None, on_again=on_again)
+    return replace(done, seen=status, announced=None, on_again=on_again)
 
 
 def status_told(row: Row) -> KeyStatus | None:
