@@ -91,8 +91,6 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
     progress.phase("Holding look-ups against AWS's answers", len(places))
     manifest, terms = load_manifest(run), tomllib.loads((run / TERMS).read_text(encoding="utf-8"))
     asked_for = terms.get("gather", {}).get("key_ids", manifest.key_ids)
-    if manifest.caller_arn is not None and asked_for != manifest.key_ids:
-        raise BagError(f"run.json says that {manifest.key_ids} keys were looked up, and {TERMS} {asked_for}")
     elsewhere = cache(lambda: _entering(run))
     kept, not_kept, of_files, ids = 0, [], [], set[str]()
     for place in places:
@@ -102,6 +100,8 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
         wrong = _unasked(result, manifest)
         if isinstance(outcome, AccountFacts) and outcome.source is Source.FILE:
             of_files.append(place.name)
+        elif isinstance(outcome, AccountFacts) and asked_for != manifest.key_ids:
+            raise BagError(f"run.json says that {manifest.key_ids} keys were looked up, and {TERMS} {asked_for}")
         elif requests is None:
             names: tuple[str, ...] = (LISTING, KEYS, QUARANTINE, SERVICE_CREDENTIALS)
             is_asked = isinstance(outcome, NotAudited) and outcome.code in REFUSALS | AFTER_ANSWERS
@@ -251,7 +251,10 @@ def _is_asked_again(request: Request, requests: Sequence[Request]) -> bool:
     after = next(number for number, one in enumerate(requests, 1) if one is request)
     alike = [one for one in requests[after:] if (one.operation, one.params) == (request.operation, request.params)]
     if request.operation in ENTERING:
-        return any(one.attempt == request.attempt + 1 for one in alike)
+        tried = next((number for number, one in enumerate(alike) if one.attempt == request.attempt + 1), None)
+        sent = (one for one in alike[:tried] if one.failed_in is None)
+        others = (one.attempt == request.attempt and one.outcome != ANSWERED for one in sent)
+        return tried is not None and not any(others)  # else it is the further try of another
     return bool(alike)
 
 

@@ -127,9 +127,11 @@ def check_signature(bag: Path, keys: Sequence[PublicKey]) -> tuple[PublicKey, by
     return signer, envelope.payload
 
 
-def confirm_subject(bag: Path) -> None:
-    """What is signed, by whomever, is this bag as it is; raises BagError where it is about something else."""
-    _confirm_about(bag, decode_envelope(read_tag(bag, ATTESTATION)))
+def read_statement(bag: Path) -> bytes:
+    """What is signed, by whomever: it is this bag as it is; raises BagError where it is about something else."""
+    envelope = decode_envelope(read_tag(bag, ATTESTATION))
+    _confirm_about(bag, envelope)
+    return envelope.payload
 
 
 def _confirm_about(bag: Path, envelope: Envelope) -> None:

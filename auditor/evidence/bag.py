@@ -20,7 +20,9 @@ MANIFEST, TAG_MANIFEST, PAYLOAD = "manifest-sha256.txt", "tagmanifest-sha256.txt
 ATTESTATION, TIME_STAMP = "attestation.intoto.json", "attestation.tsr"
 """The signature of the bag, and the time stamp of the signature: made when all else is there."""
 
-TAGS = (README, INFO, DECLARATION, MANIFEST)
+SMALL_TAGS = (README, INFO, DECLARATION)
+
+TAGS = (*SMALL_TAGS, MANIFEST)
 """What the tag manifest lists."""
 
 DECLARED = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -189,6 +191,16 @@ def read_tag(bag: Path, name: str) -> bytes:
 def bundle_digest(bag: Path) -> str:
     """What stands for all of a bag but its signature: the SHA-256 of its tag manifest; raises BagError."""
     return hashlib.sha256(read_tag(bag, TAG_MANIFEST)).hexdigest()
+
+
+def check_tags(bag: Path) -> None:
+    """Whether a bag's small files are what its tag manifest says; raises BagError."""
+    tags = decode_manifest(read_tag(bag, TAG_MANIFEST), TAG_MANIFEST)
+    if set(tags) != set(TAGS):
+        raise BagError(f"{TAG_MANIFEST} does not list {', '.join(TAGS)} and nothing else")
+    changed = [name for name in SMALL_TAGS if digest_of(bag / name) != tags[name]]
+    if changed:
+        raise BagError(f"{_named(changed)} not what the manifest says")
 
 
 def check_complete(bag: Path) -> dict[str, str]:

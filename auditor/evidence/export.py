@@ -5,8 +5,9 @@ import filecmp
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +21,12 @@ from auditor.evidence.bag import (
     ATTESTATION,
     INFO,
     PAYLOAD,
+    SMALL_TAGS,
     TAG_MANIFEST,
     TIME_STAMP,
     BagError,
     bundle_digest,
+    check_tags,
     close_bag,
     decode_info,
     files_of,
@@ -41,6 +44,7 @@ from auditor.evidence.layout import (
     TABLE_FILES,
     About,
     Link,
+    check_form,
     encode_about,
     read_about,
 )
@@ -59,7 +63,7 @@ Sign = Callable[[bytes], bytes]
 Stamp = Callable[[bytes], bytes]
 """From a signature's file to its time stamp."""
 
-LEFT_AFTER = timedelta(hours=1)
+LEFT_AFTER = timedelta(days=1)
 
 RESTORE = "Restore the run from its archive, or audit again."
 NAME_IT = "Name the bundle of the run before with --previous."
@@ -126,14 +130,17 @@ def export(run: Path, wanted: Wanted, progress: Progress) -> Exported:
         digest = bundle_digest(bag)
         made = _sizes(bag)
         is_new = _place(bag, target, wanted)
-        if not is_new and target.is_dir():  # it may have a time stamp that was not asked for now
+        if not is_new:  # it may have a time stamp that was not asked for now
             made = _sizes(target)
     return Exported(target, about, digest, len(made), sum(made), is_new, wanted.sign is not None)
 
 
-def _sizes(bag: Path) -> list[int]:
-    """The bytes of each file."""
-    return [(bag / one).stat().st_size for one in files_of(bag)]
+def _sizes(bundle: Path) -> list[int]:
+    """The bytes of each file of a folder or an archive."""
+    if bundle.is_dir():
+        return [(bundle / one).stat().st_size for one in files_of(bundle)]
+    with zipfile.ZipFile(bundle) as archive:
+        return [entry.file_size for entry in archive.infolist()]
 
 
 @contextmanager
@@ -153,11 +160,12 @@ def _making(output: Path, name: str) -> Iterator[Path]:
 
 
 def _clear(output: Path) -> None:
-    """Remove what killed exports left; one that was at work within the hour may be so still."""
+    """Remove what killed exports left; one that was at work within the day may be so still, or end just now."""
     for left in output.glob(f".{PREFIX}*.partial"):
-        latest = max((path.lstat().st_mtime for path in (left, *left.rglob("*")) if path.exists()), default=0.0)
-        if latest < time.time() - LEFT_AFTER.total_seconds():
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):
+            latest = max(path.lstat().st_mtime for path in (left, *left.rglob("*")))
+            if latest < time.time() - LEFT_AFTER.total_seconds():
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
@@ -278,7 +286,9 @@ def _link_beside(path: Path, name: str) -> tuple[Link, str, str | None]:
 
 def _link_to(bundle: Path, name: str = "") -> tuple[Link, str, str | None]:
     """What names a bundle, its run's instant and organisation; BagError where it is none, or not of a name's run."""
-    with glimpsed(bundle, (f"{PAYLOAD}/{BUNDLE}", TAG_MANIFEST, INFO)) as bag:
+    with glimpsed(bundle, (f"{PAYLOAD}/{BUNDLE}", TAG_MANIFEST, *SMALL_TAGS)) as bag:
+        check_form(bag)
+        check_tags(bag)
         about = read_about(bag)
         if name and f"{PREFIX}{about.run_id}" != name:
             raise BagError(f"it is of the run {about.run_id}, which its name does not say")

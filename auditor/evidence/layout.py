@@ -102,7 +102,9 @@ def check_form(bag: Path) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise BagError(f"it is no bundle of auditor: {PAYLOAD}/{BUNDLE} says nothing") from None
     if schema != SCHEMA:
-        raise BagError(f"it is of the form {schema!r}, and this version of auditor reads {SCHEMA}: take a newer one")
+        raise BagError(
+            f"it is of the form {schema!r:.60}, and this version of auditor reads {SCHEMA}: take a newer one"
+        )
 
 
 def check_names(payload: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ import io
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,24 +95,25 @@ def _confirm(total: Total) -> None:
 
 
 def _decoded(stored: bytes) -> list[Total]:
+    """The totals of a file; raises BagError where it is not exactly what `encode_totals` writes."""
     try:
-        document = json.loads(stored)
-        found = [
-            Total(str(one["what"]), {str(where): int(count) for where, count in one["counted"].items()})
-            for one in document["totals"]
-        ]
+        found = [Total(one["what"], one["counted"]) for one in json.loads(stored)["totals"]]
+        are_numbers = all(type(count) is int for total in found for count in total.counted.values())
+        is_ours = are_numbers and encode_totals(found) == stored
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BagError(f"{FILE} has no totals that can be read") from error
-    if document["schema"] != SCHEMA:
-        raise BagError(f"{FILE} is of the form {document['schema']!r}")
+    if not is_ours:
+        raise BagError(f"{FILE} is not written as totals are")
     return found
 
 
-def _agree(stored: Iterable[Total], found: Iterable[Total]) -> bool:
+def _agree(stored: Sequence[Total], found: Iterable[Total]) -> bool:
     """Whether what was counted then holds by itself, and is what is counted now wherever the same is."""
     now = {(total.what, where): count for total in found for where, count in total.counted.items()}
-    then = {(total.what, where): count for total in stored for where, count in total.counted.items()}
-    return all(total.holds for total in stored) and all(now.get(one, count) == count for one, count in then.items())
+    then = [(total.what, where, count) for total in stored for where, count in total.counted.items()]
+    is_once = len({(what, where) for what, where, _ in then}) == len(then)
+    is_so = all(now.get((what, where), count) == count for what, where, count in then)
+    return is_once and is_so and all(total.holds for total in stored)
 
 
 def _totals(run: Path) -> Iterator[Total]:

@@ -22,7 +22,7 @@ from cryptography import x509
 
 from auditor.errors import AuditorError
 from auditor.evidence.answered import confirm_answered
-from auditor.evidence.attestation import check_signature, confirm_subject
+from auditor.evidence.attestation import check_signature, read_statement
 from auditor.evidence.bag import (
     ATTESTATION,
     INFO,
@@ -192,16 +192,19 @@ class _Looked:
         there = (self.bag / ATTESTATION).exists()
         if not self.trust.keys:
             if there:
-                confirm_subject(self.bag)
+                self._confirm_said(read_statement(self.bag))
             why = "It is signed, and no key was given to check it with." if there else "It is not signed."
             return Check("signature", f"{why} Whoever had it in hand could have made it anew.", was_made=False)
         if not there:
             raise BagError("it is not signed")
         signer, said = check_signature(self.bag, self.trust.keys)
+        self._confirm_said(said)
+        return f"It was signed as it is by the key {fingerprint(signer)}."
+
+    def _confirm_said(self, statement: bytes) -> None:
         assert self.manifest is not None
         assert self.about is not None
-        check_statement(self.bag, said, self.manifest, self.about)
-        return f"It was signed as it is by the key {fingerprint(signer)}."
+        check_statement(self.bag, statement, self.manifest, self.about)
 
     def _time_stamp(self) -> Check | str | None:
         if not (self.bag / TIME_STAMP).exists():

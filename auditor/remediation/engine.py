@@ -177,7 +177,7 @@ class Engine:
         """Settle what was begun; None where the item goes on. What is new and failed is not tried twice at a time."""
         waiting = self._heal(tracked, hands)
         if waiting is not None:
-            return self._settled(tracked, waiting)
+            return self._settled(self._tracked(tracked.item), waiting)
         healed = self._tracked(tracked.item)
         is_over = healed.ended is not None and healed.intent is None
         if healed.failed is not None and (is_new or is_over):

@@ -161,6 +161,8 @@ class Ledger:
     """Rows that tell of a plan's approvals, by its id."""
     _about: dict[str, list[str]] = field(default_factory=dict)
     """The items about each key, in the order of their plans."""
+    _status: dict[str, tuple[KeyStatus, datetime]] = field(default_factory=dict)
+    """How each key was made or seen to be last, and when."""
     _active: dict[str, datetime] = field(default_factory=dict)
     """When each key was planned or seen as active."""
     _switched_on: dict[str, dict[str, datetime]] = field(default_factory=dict)
@@ -247,10 +249,23 @@ class Ledger:
     def _claimed(self, plan: Plan, row: Row) -> None:
         self.plans[plan.id] = plan
         for item in plan.items:
-            if item.key.status is KeyStatus.ACTIVE:
-                self._know_active(item.key.id, plan.created_at)
-            self.items[item.id] = Tracked(item, plan.id, plan.expires_at, told_at=row.at)
-            self._about.setdefault(item.key.id, []).append(item.id)
+            key_id, status, done = item.key.id, item.key.status, Progress()
+            known, at = self._status.get(key_id, (status, plan.created_at))
+            if at > plan.created_at:  # what the plan saw was before
+                done = Progress(seen=known)
+            else:
+                self._know_planned(key_id, status, plan.created_at)
+            self.items[item.id] = Tracked(item, plan.id, plan.expires_at, done=done, told_at=row.at)
+            self._about.setdefault(key_id, []).append(item.id)
+
+    def _know_planned(self, key_id: str, status: KeyStatus, at: datetime) -> None:
+        """What a plan saw, which open items about the key may not have."""
+        self._status[key_id] = (status, at)
+        if status is KeyStatus.ACTIVE:
+            self._know_active(key_id, at)
+        for one in self.about(key_id):
+            if one.ended is None and (one.done.seen or one.item.key.status) is not status:
+                self.items[one.item.id] = replace(one, done=as_seen(one.done, at, status))
 
     def _item_told(self, row: Row) -> None:
         tracked = _told(self.items[row.item], row)
@@ -268,10 +283,13 @@ class Ledger:
         self._active[key_id] = max(at, self._active.get(key_id, at))
 
     def _know_status(self, key_id: str, row: Row, status: KeyStatus) -> None:
-        """How a key is by now, which all items about it know."""
+        """How a key is by now, which all open items about it know."""
+        self._status[key_id] = (status, row.at)
         if status is KeyStatus.ACTIVE:
             self._know_active(key_id, row.at)
         for one in self.about(key_id):
+            if one.ended is not None and one.item.id != row.item:
+                continue
             done = as_seen(one.done, row.at, status) if row.event is Event.SEEN else replace(one.done, seen=status)
             self.items[one.item.id] = replace(one, done=done)
 
@@ -389,7 +407,8 @@ def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
 def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     done, step, told = tracked.done, Step(row.told["step"]), row.told
     begun = next((one.at for one in tracked.begun if one.told["intent"] == told.get("intent")), row.at)
-    changes: dict[str, Any] = {"wrote_at": min(row.at, begun + CALL_LASTS)}
+    wrote_at = min(row.at, begun + CALL_LASTS)
+    changes: dict[str, Any] = {"wrote_at": max(wrote_at, done.wrote_at or wrote_at)}
     failed, ended = None, tracked.ended
     if told["outcome"] != "done":
         failed = told["why"]

@@ -79,7 +79,7 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
                 signatures=[json.loads(one.model_dump_json(by_alias=True)) for one in granted.approvals],
                 approvers=granted.approvers,
             )
-            give_way(journal, [item for item in plan.items if item.id in more])
+        give_way(journal, [item for item in plan.items if item.id in granted.through])
     return dict(granted.through)
 
 
@@ -98,7 +98,8 @@ def give_way(journal: Journal, items: Iterable[Item]) -> None:
     """End what is under way about keys of these items that leaked, where it can end; raises as `Journal.add`."""
     ledger = fold(journal.rows)
     for item in items:
-        for tracked in ledger.about(item.key.id) if item.urgent else ():
+        is_due = item.urgent and ledger.items[item.id].ended is None
+        for tracked in ledger.about(item.key.id) if is_due else ():
             if tracked.ended is None and tracked.item.id != item.id and can_give_way(tracked):
                 why = f"gave way, since the key leaked: {item.basis[0].reason}"
                 journal.add(tracked.plan_id, tracked.item.id, Event.ENDED, how=why)

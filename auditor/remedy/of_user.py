@@ -249,7 +249,7 @@ def claim_own(means: Means, plan: Plan) -> None:
             journal.add(plan.id, "", Event.CLAIMED, plan=told, by=operator.who.arn)
             through = {item.id: item.through.value for item in plan.items}
             journal.add(plan.id, "", Event.APPROVED, through=through, by=[operator.who.arn], signatures=[])
-            give_way(journal, plan.items)
+        give_way(journal, plan.items)
 
 
 def claim_for(means: Means, asked: Asked, *, own: bool) -> None:

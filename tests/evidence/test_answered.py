@@ -342,8 +342,12 @@ def test_a_refusal_of_which_no_requests_were_kept_is_named(run: Path, *, is_old:
     assert (found.accounts, found.not_kept) == (2, (f"raw/{REFUSED}/account.json",))
 
 
-def test_whom_a_run_looked_up_is_what_its_configuration_wants(run: Path) -> None:
-    """Else who looks at all keys could leave some out."""
+@pytest.mark.parametrize("is_of_aws", [True, False])
+def test_whom_a_run_looked_up_is_what_its_configuration_wants(run: Path, *, is_of_aws: bool) -> None:
+    """Else who looks at all keys could leave some out; whatever the run says of who called."""
+    if not is_of_aws:
+        told = json.loads((run / "run.json").read_bytes())
+        (run / "run.json").write_text(json.dumps({**told, "caller_arn": None}))
     terms = (run / "policy.toml").read_text()
     assert 'key_ids = "flagged"' in terms
     (run / "policy.toml").write_text(terms.replace('key_ids = "flagged"', 'key_ids = "all"'))

@@ -614,12 +614,23 @@ def test_the_bundle_before_is_never_guessed(run_folder: Path, sign: Sign, tmp_pa
         assert told.value.where == str(path)
         assert "--previous" in told.value.next_step
 
-    manifest.write_bytes(content + b"\n")
+    other = export(run_folder, Wanted(tmp_path / "other", timedelta(days=500)), NoProgress()).path
+    whole = archive.read_bytes()
+    archive.unlink()
+    pack(other, archive)
     refused(first.path, "differ")
+    archive.write_bytes(whole)
+    manifest.write_bytes(content + b"\n")
+    refused(first.path, "cannot be read: line 5 of tagmanifest-sha256.txt")
+    manifest.write_bytes(content)
+    readme_of = first.path / "README.txt"
+    said = readme_of.read_bytes()
+    readme_of.write_bytes(said + b"x")
+    refused(first.path, "cannot be read: README.txt")
+    readme_of.write_bytes(said)
     manifest.unlink()
     refused(first.path, "cannot be read: tagmanifest-sha256.txt is missing")
     manifest.write_bytes(content)
-    whole = archive.read_bytes()
     archive.write_bytes(whole[:-9])
     refused(archive, "an archive that is cut off")
     archive.write_bytes(whole.replace(b'"schema": "auditor.bundle/1"', b'"schema": "auditor.bundle/2"'))
@@ -631,11 +642,12 @@ def test_the_bundle_before_is_never_guessed(run_folder: Path, sign: Sign, tmp_pa
 
 
 def test_of_the_bundles_before_only_the_latest_is_read(run_folder: Path, tmp_path: Path) -> None:
-    """And of that two small files: the rest of an archive may be anything."""
+    """And of that a few small files: the rest of an archive may be anything."""
     evidence = tmp_path / "evidence"
     first = made(run_folder, evidence, is_packed=True)
     content = first.path.read_bytes()
-    first.path.write_bytes(content.replace(b"Larkfield", b"Markfield", 1))
+    at = content.rindex(b"Larkfield")
+    first.path.write_bytes(content[:at] + b"Markfield" + content[at + 9 :])
     (evidence / "auditor-evidence-20200101T000000Z-00000000.zip").write_bytes(b"damaged, and long before")
     second = made(later(run_folder, tmp_path, 25), evidence)
     assert second.about.previous == Link(first.about.run_id, first.sha256)

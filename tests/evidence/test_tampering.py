@@ -322,7 +322,7 @@ def counted_otherwise(bundle: Path, sign: Sign, change: Callable[[list[dict[str,
     replaced("bundle.json", b'"auditor": "', b'"auditor": "9')(bundle)
     document = json.loads((bundle / "data" / FILE).read_bytes())
     change(document["totals"])
-    (bundle / "data" / FILE).write_text(json.dumps(document))
+    (bundle / "data" / FILE).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     manifest, about = load_manifest(bundle / "data"), read_about(bundle)
     close_bag(bundle, readme(manifest, about), info(manifest, about))
     (bundle / ATTESTATION).write_bytes(sign(statement_of(bundle, manifest)))
@@ -334,7 +334,15 @@ COUNTED: dict[str, tuple[Callable[[list[dict[str, Any]]], object], bool]] = {
     "nothing": (lambda told: told.clear(), True),
     "other numbers": (lambda told: told[-1].update(counted=dict.fromkeys(told[-1]["counted"], 77)), False),
     "numbers that do not add up": (lambda told: told.append({"what": "x", "counted": {"a": 1, "b": 2}}), False),
-    "no numbers": (lambda told: told.append({"what": "x", "counted": {"a": "many"}}), False),
+    "no numbers": (lambda told: told.append({"what": "x", "counted": {"a": "many"}, "holds": True}), False),
+    "a fraction": (lambda told: told.append({"what": "x", "counted": {"a": 3.9}, "holds": True}), False),
+    "endless numbers": (lambda told: told.append({"what": "x", "counted": {"a": float("inf")}, "holds": True}), False),
+    "that one does not hold": (lambda told: told[-1].update(holds=False), False),
+    "more than that": (lambda told: told[-1].update(note="all is well"), False),
+    "one thing twice": (
+        lambda told: told.insert(0, {**told[-1], "counted": dict.fromkeys(told[-1]["counted"], 9999)}),
+        False,
+    ),
 }
 
 
@@ -363,6 +371,18 @@ def test_a_signature_of_another_bundle_is_none_of_this_one(bundle: Path, sign: S
     problem = verified(copy, Trust()).problem
     assert problem is not None
     assert (problem.name, problem.told) == ("signature", "what was signed are other files than these")
+
+
+def test_a_signature_that_says_otherwise_of_the_run_is_none_of_it(bundle: Path, sign: Sign, tmp_path: Path) -> None:
+    """Nobody asks whose it is; that the run passed it did not say."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    told = json.loads(statement_of(copy, load_manifest(copy / "data")))
+    told["predicate"].update(result="PASSED", failedTests=[])
+    (copy / ATTESTATION).write_bytes(sign(json.dumps(told).encode()))
+    problem = verified(copy, Trust()).problem
+    assert problem is not None
+    assert (problem.name, "something else of the run" in problem.told) == ("signature", True)
 
 
 def exchanged(name: str, one: str, other: str) -> Change:

@@ -10,6 +10,7 @@ from moto.iam.models import iam_backends
 from auditor.aws.failures import AwsFailure
 from auditor.demo import Call, ErrorFault, Fault, LostFault
 from auditor.model import KeyStatus, UsedAt
+from auditor.remediation.decision import Step
 from auditor.remediation.engine import Outcome, Standing
 from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
@@ -238,3 +239,37 @@ def test_a_list_that_lags_behind_ends_no_item(world: World, tmp_path: Path) -> N
     assert "may not show yet" in ticked(world, tmp_path, seconds=5).told
     colleague(item, "Active")
     assert "must be quiet" in ticked(world, tmp_path, minutes=5).told
+
+
+def test_a_plan_of_before_switches_nothing_off_that_somebody_needed_since(world: World, tmp_path: Path) -> None:
+    """Two plans of one key: by the first it was switched off, and a colleague switched it on again."""
+    first = item_of(world, "user-77", Kind.DEACTIVATE, Kind.DEACTIVATE)
+    second = first.model_copy(update={"id": "item-of-2"})
+    claim_signed(world, tmp_path, first)
+    for _ in range(60):
+        if ticked(world, tmp_path, hours=5).standing is Standing.DONE:
+            break
+    colleague(first, "Active")
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        plan = plan_of(second, at=world.clock.now - timedelta(days=1)).model_copy(update={"id": "plan-2"})
+        journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True))
+        journal.add(plan.id, "", Event.APPROVED, through={second.id: "deactivate"})
+    (outcome,) = tick(world, tmp_path)
+    assert (outcome.standing, "REACTIVATED" in outcome.told) == (Standing.NEEDS_PERSON, True)
+    assert world.keys("user-77") == {first.key.id: "Active"}
+
+
+def test_what_another_plan_saw_and_did_is_known_to_an_item_that_waits(world: World, tmp_path: Path) -> None:
+    """The key was on when it was planned as leaked, and is off since: its old dates count no more."""
+    item = switched_off(world, tmp_path, "user-78")
+    colleague(item, "Active")
+    world.clock.pass_(minutes=5)
+    changes = {"id": "leaked", "urgent": True, "through": Kind.DEACTIVATE}
+    leaked = item_of(world, "user-78", Kind.DEACTIVATE, Kind.DEACTIVATE).model_copy(update=changes)
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        plan = plan_of(leaked, at=world.clock.now).model_copy(update={"id": "plan-2"})
+        journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True))
+        journal.add(plan.id, "", Event.APPROVED, through={leaked.id: "deactivate"})
+    told = {outcome.item.id: outcome for outcome in tick(world, tmp_path)}
+    assert told[leaked.id].steps == (Step.DEACTIVATE,)
+    assert "INACTIVE_ANEW" in told[item.id].told
