@@ -159,5 +159,7 @@ class Terms:
     """Keys that sign the auditor's own calls."""
     unproved: str = ""
     """Why approvals that the journal tells of do not count."""
+    on_again: datetime | None = None
+    """When the key was active again that had been inactive, whoever needed it, as the plan saw it or a tick."""
     switched_on: datetime | None = None
     """When the key was last switched on again by hand, or may have been: what was known before does not count."""

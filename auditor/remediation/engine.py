@@ -188,7 +188,9 @@ class Engine:
         """Decide what comes next, and do it; None where more may come."""
         item, live = tracked.item, hands.look()
         tracked = self._as_seen(tracked, live, hands)
-        terms = replace(self.terms(tracked), switched_on=self._ledger().switched_on.get(item.key.id))
+        ledger = self._ledger()
+        on, on_again = ledger.switched_on.get(item.key.id), ledger.on_again.get(item.key.id)
+        terms = replace(self.terms(tracked), switched_on=on, on_again=on_again)
         decision = self._bounded(item, decide(item, tracked.done, live, terms))
         if isinstance(decision, Adopted) and not self.simulates:
             self._add(tracked, Event.ADOPTED, evidence=decision.evidence)

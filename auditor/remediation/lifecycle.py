@@ -327,7 +327,9 @@ def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -
     quiet_days = _no_less(item.waits.quiet_days, live)
     used = old.last_used if isinstance(old.last_used, UsedAt) else None
     start = used.at if used else old.created_at
-    again = max((at for at in (done.released_at, done.on_again, terms.switched_on) if at), default=start)
+    again = max(
+        (at for at in (done.released_at, done.on_again, terms.on_again, terms.switched_on) if at), default=start
+    )
     until = max(start, done.published_at or start, again) + days(quiet_days) + MARGIN
     if terms.at < until:
         by, whose = _use_of_old(old), item.owner or "its owner"

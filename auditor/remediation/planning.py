@@ -261,6 +261,9 @@ def _basis(candidate: Candidate, key: LiveKey, seen: Seen, settings: Settings) -
     if on is not None and key_id not in settings.switched_off:  # which has those that were switched off since
         why = settings.why_switched_on(key_id)
         warnings.append(f"switched on by hand at {on:%Y-%m-%d %H:%M}Z{f': {why}' if why else '.'}")
+    off = settings.switched_off.get(key_id)
+    if off is not None and key.status is KeyStatus.ACTIVE:
+        warnings.append(f"switched off here at {off:%Y-%m-%d %H:%M}Z, and active again.")
     held = (one.done.held for one in settings.under_way if one.item.key.id == key_id and one.done.held is not None)
     warnings += [f"what is under way about it is held: {why}." for why in held]
     if candidate.kind is Kind.DEACTIVATE and key_id in seen.in_secrets and not candidate.is_urgent:

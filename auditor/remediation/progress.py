@@ -165,6 +165,8 @@ class Ledger:
     """How each key was made or seen to be last, and when."""
     _active: dict[str, datetime] = field(default_factory=dict)
     """When each key was planned or seen as active."""
+    _on_again: dict[str, datetime] = field(default_factory=dict)
+    """When each key was planned or seen as active after it was inactive, by somebody else's hand."""
     _switched_on: dict[str, dict[str, datetime]] = field(default_factory=dict)
     """When each key was switched on again by hand, or may have been, by the intent of each try."""
     _reasons: dict[str, str] = field(default_factory=dict)
@@ -202,6 +204,11 @@ class Ledger:
     def switched_on(self) -> Mapping[str, datetime]:
         """When keys were last switched on again by hand, or may have been, by their ids."""
         return {key: max(tries.values()) for key, tries in self._switched_on.items() if tries}
+
+    @property
+    def on_again(self) -> Mapping[str, datetime]:
+        """When keys were active again that had been inactive, and that nobody let go since, by their ids."""
+        return self._on_again
 
     def why_switched_on(self, key_id: str) -> str | None:
         """Why a key was last switched on again by hand, or was to be; None where that is not told."""
@@ -249,27 +256,41 @@ class Ledger:
     def _claimed(self, plan: Plan, row: Row) -> None:
         self.plans[plan.id] = plan
         for item in plan.items:
-            key_id, status, done = item.key.id, item.key.status, Progress()
-            known, at = self._status.get(key_id, (status, plan.created_at))
+            key_id, done = item.key.id, Progress()
+            known, at = self._status.get(key_id, (item.key.status, plan.created_at))
+            self._know_planned(key_id, item.key.status, plan.created_at)
             if at > plan.created_at:  # what the plan saw was before
-                done = Progress(seen=known)
-            else:
-                self._know_planned(key_id, status, plan.created_at)
+                on_again = self._on_again.get(key_id)
+                is_news = on_again is not None and on_again > plan.created_at
+                done = Progress(seen=known, on_again=on_again if is_news else None)
             self.items[item.id] = Tracked(item, plan.id, plan.expires_at, done=done, told_at=row.at)
             self._about.setdefault(key_id, []).append(item.id)
 
     def _know_planned(self, key_id: str, status: KeyStatus, at: datetime) -> None:
-        """What a plan saw, which open items about the key may not have."""
-        self._status[key_id] = (status, at)
+        """What a plan saw, which open items about the key may not have; of a plan of before, that it was active."""
+        known, known_at = self._status.get(key_id, (None, at))
+        is_latest = at >= known_at
         if status is KeyStatus.ACTIVE:
             self._know_active(key_id, at)
+            if known is KeyStatus.INACTIVE and is_latest:
+                self._on_again[key_id] = at
+        if is_latest:
+            self._status[key_id] = (status, at)
         for one in self.about(key_id):
-            if one.ended is None and (one.done.seen or one.item.key.status) is not status:
+            off = one.done.inactive_at or one.item.inactive_since
+            if one.ended is not None:
+                continue
+            if is_latest and (one.done.seen or one.item.key.status) is not status:
                 self.items[one.item.id] = replace(one, done=as_seen(one.done, at, status))
+            elif status is KeyStatus.ACTIVE and off is not None and off < at:
+                self.items[one.item.id] = replace(one, done=replace(one.done, on_again=at))
 
     def _item_told(self, row: Row) -> None:
-        tracked = _told(self.items[row.item], row)
+        before = self.items[row.item]
+        tracked = _told(before, row)
         key_id = tracked.item.key.id
+        if row.event is Event.RELEASED and before.done.on_again is not None and tracked.done.on_again is None:
+            self._on_again.pop(key_id, None)  # a person let it go
         if row.event is Event.RELEASED and self._switched_on.get(key_id):
             tracked = replace(tracked, done=replace(tracked.done, released_at=row.at))
         self.items[row.item] = tracked
@@ -284,9 +305,15 @@ class Ledger:
 
     def _know_status(self, key_id: str, row: Row, status: KeyStatus) -> None:
         """How a key is by now, which all open items about it know."""
+        is_ours = row.event is not Event.SEEN and row.told.get("outcome", "done") == "done" and "shows" not in row.told
+        known, _ = self._status.get(key_id, (None, row.at))
         self._status[key_id] = (status, row.at)
         if status is KeyStatus.ACTIVE:
             self._know_active(key_id, row.at)
+            if known is KeyStatus.INACTIVE and not is_ours:
+                self._on_again[key_id] = row.at
+        elif is_ours:
+            self._on_again.pop(key_id, None)
         for one in self.about(key_id):
             if one.ended is not None and one.item.id != row.item:
                 continue

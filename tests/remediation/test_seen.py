@@ -273,3 +273,61 @@ def test_what_another_plan_saw_and_did_is_known_to_an_item_that_waits(world: Wor
     told = {outcome.item.id: outcome for outcome in tick(world, tmp_path)}
     assert told[leaked.id].steps == (Step.DEACTIVATE,)
     assert "INACTIVE_ANEW" in told[item.id].told
+
+
+def planned_again(world: World, folder: Path, item: Item, days_ago: float, **changes: object) -> Item:
+    """Another plan of the same key, which was made so many days ago, is applied now."""
+    other = item.model_copy(update={"id": "again", **changes})
+    plan = plan_of(other, at=world.clock.now - timedelta(days=days_ago)).model_copy(
+        update={"id": "plan-2", "expires_at": world.clock.now + timedelta(days=9)}
+    )
+    with open_journal(folder, lambda: world.clock.now) as journal:
+        journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True))
+        journal.add(plan.id, "", Event.APPROVED, through={other.id: other.through.value})
+    return other
+
+
+def test_a_need_that_was_seen_is_known_to_a_plan_of_before(world: World, tmp_path: Path) -> None:
+    """Its item was closed, since somebody needs the key: the older plan is no way around that."""
+    item = switched_off(world, tmp_path, "user-79")
+    colleague(item, "Active")
+    assert "REACTIVATED" in ticked(world, tmp_path, days=1).told
+    close_item(means_of(world, tmp_path), item.id, "somebody needs it", "ann")
+    planned_again(world, tmp_path, item, 5)
+    (outcome,) = tick(world, tmp_path)
+    assert (outcome.standing, "REACTIVATED" in outcome.told) == (Standing.NEEDS_PERSON, True)
+
+
+def test_a_key_that_was_rescued_has_to_be_quiet_before_a_new_plan_switches_it_off(world: World, tmp_path: Path) -> None:
+    """AWS may show no use: it was needed when somebody switched it on, which the journal and the plan know."""
+    item = switched_off(world, tmp_path, "user-80")
+    close_item(means_of(world, tmp_path), item.id, "so", "ann")
+    colleague(item, "Active")
+    world.clock.pass_(minutes=10)
+    planned_again(world, tmp_path, item, 0)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("the old key must be quiet for 2 days, from ")
+    world.clock.pass_(days=2.5)
+    (outcome,) = tick(world, tmp_path)
+    assert outcome.told.startswith("to deactivate, not before ")
+
+
+def test_that_a_plan_of_before_saw_a_key_active_is_not_lost(world: World, tmp_path: Path) -> None:
+    """Two plans are taken in another order than they were made in."""
+    item = switched_off(world, tmp_path, "user-81")
+    off = world.clock.now
+    assert item.key.id in means_of(world, tmp_path).ledger().switched_off
+    world.clock.pass_(days=8)
+    inactive = {"kind": Kind.DELETE, "through": Kind.DELETE, "inactive_since": off}
+    key = item.key.model_copy(update={"status": KeyStatus.INACTIVE})
+    close_item(means_of(world, tmp_path), item.id, "so", "ann")
+    planned_again(world, tmp_path, item, 1, key=key, **inactive)
+    saw = plan_of(item.model_copy(update={"id": "saw"}), at=world.clock.now - timedelta(days=2))
+    with open_journal(tmp_path, lambda: world.clock.now) as journal:
+        document = saw.model_copy(update={"id": "plan-3"}).model_dump(mode="json", by_alias=True)
+        journal.add("plan-3", "", Event.CLAIMED, plan=document)
+    ledger = means_of(world, tmp_path).ledger()
+    assert ledger.active_at[item.key.id] == world.clock.now - timedelta(days=2)
+    assert item.key.id not in ledger.switched_off
+    outcome = next(one for one in tick(world, tmp_path) if one.item.id == "again")
+    assert (outcome.standing, "KEY_CHANGED" in outcome.told) == (Standing.REFUSED, True)
