@@ -207,7 +207,7 @@ class Ledger:
 
     @property
     def on_again(self) -> Mapping[str, datetime]:
-        """When keys were active again that had been inactive, and that nobody let go since, by their ids."""
+        """When keys were active again that had been inactive, or were let go after that, by their ids."""
         return self._on_again
 
     def why_switched_on(self, key_id: str) -> str | None:
@@ -283,14 +283,19 @@ class Ledger:
             if is_latest and (one.done.seen or one.item.key.status) is not status:
                 self.items[one.item.id] = replace(one, done=as_seen(one.done, at, status))
             elif status is KeyStatus.ACTIVE and off is not None and off < at:
-                self.items[one.item.id] = replace(one, done=replace(one.done, on_again=at))
+                self.items[one.item.id] = replace(
+                    one, done=replace(one.done, on_again=max(at, one.done.on_again or at))
+                )
 
     def _item_told(self, row: Row) -> None:
         before = self.items[row.item]
         tracked = _told(before, row)
         key_id = tracked.item.key.id
         if row.event is Event.RELEASED and before.done.on_again is not None and tracked.done.on_again is None:
-            self._on_again.pop(key_id, None)  # a person let it go
+            if tracked.done.inactive_at is None:
+                self._on_again[key_id] = row.at  # somebody may have needed it until a person let it go
+            else:
+                self._on_again.pop(key_id, None)
         if row.event is Event.RELEASED and self._switched_on.get(key_id):
             tracked = replace(tracked, done=replace(tracked.done, released_at=row.at))
         self.items[row.item] = tracked

@@ -331,3 +331,21 @@ def test_that_a_plan_of_before_saw_a_key_active_is_not_lost(world: World, tmp_pa
     assert item.key.id not in ledger.switched_off
     outcome = next(one for one in tick(world, tmp_path) if one.item.id == "again")
     assert (outcome.standing, "KEY_CHANGED" in outcome.told) == (Standing.REFUSED, True)
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_release_lets_no_other_item_switch_the_key_off_at_once(
+    world: World, tmp_path: Path, *, is_closed: bool
+) -> None:
+    """The key has to be quiet from then on, whichever item or plan about it goes on."""
+    user = f"user-{82 + is_closed}"
+    item = switched_off(world, tmp_path, user)
+    colleague(item, "Active")
+    assert "REACTIVATED" in ticked(world, tmp_path, days=1).told
+    tell_journal(means_of(world, tmp_path), item.id, Event.RELEASED, reason="over", by="ann")
+    if is_closed:
+        close_item(means_of(world, tmp_path), item.id, "so", "ann")
+    world.clock.pass_(minutes=10)
+    planned_again(world, tmp_path, item, 0)
+    told = {outcome.item.id: outcome.told for outcome in tick(world, tmp_path)}
+    assert told["again"].startswith("the old key must be quiet for 2 days, from ")
