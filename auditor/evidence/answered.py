@@ -17,6 +17,7 @@ from auditor.aws.failures import AwsFailure, is_over
 from auditor.aws.keys import follow_renamed, list_users, look_up_root, look_up_users, root_keys_present
 from auditor.aws.loop import run as in_loop
 from auditor.aws.recorded import ENTERING, Ended, NotAnsweredError, Recorded, is_unsent
+from auditor.config import GatherConfig
 from auditor.evidence.bag import BagError
 from auditor.gather import Progress
 from auditor.gather.account import ACTIVE
@@ -90,7 +91,7 @@ def confirm_answered(run: Path, progress: Progress) -> Answered:
     places = sorted((run / RAW).iterdir())
     progress.phase("Holding look-ups against AWS's answers", len(places))
     manifest, terms = load_manifest(run), tomllib.loads((run / TERMS).read_text(encoding="utf-8"))
-    asked_for = terms.get("gather", {}).get("key_ids", manifest.key_ids)
+    asked_for = terms.get("gather", {}).get("key_ids", GatherConfig().key_ids)
     elsewhere = cache(lambda: _entering(run))
     kept, not_kept, of_files, ids = 0, [], [], set[str]()
     for place in places:

@@ -21,6 +21,7 @@ ATTESTATION, TIME_STAMP = "attestation.intoto.json", "attestation.tsr"
 """The signature of the bag, and the time stamp of the signature: made when all else is there."""
 
 SMALL_TAGS = (README, INFO, DECLARATION)
+"""Those that are small whatever a bag holds."""
 
 TAGS = (*SMALL_TAGS, MANIFEST)
 """What the tag manifest lists."""
@@ -195,10 +196,20 @@ def bundle_digest(bag: Path) -> str:
 
 def check_tags(bag: Path) -> None:
     """Whether a bag's small files are what its tag manifest says; raises BagError."""
+    tags = _tags_of(bag)
+    _confirm_unchanged(bag, {name: tags[name] for name in SMALL_TAGS})
+
+
+def _tags_of(bag: Path) -> dict[str, str]:
+    """The digests of the tag files; raises BagError where others are listed."""
     tags = decode_manifest(read_tag(bag, TAG_MANIFEST), TAG_MANIFEST)
     if set(tags) != set(TAGS):
         raise BagError(f"{TAG_MANIFEST} does not list {', '.join(TAGS)} and nothing else")
-    changed = [name for name in SMALL_TAGS if digest_of(bag / name) != tags[name]]
+    return tags
+
+
+def _confirm_unchanged(bag: Path, listed: Mapping[str, str]) -> None:
+    changed = [name for name, digest in listed.items() if digest_of(bag / name) != digest]
     if changed:
         raise BagError(f"{_named(changed)} not what the manifest says")
 
@@ -210,9 +221,7 @@ def check_complete(bag: Path) -> dict[str, str]:
         BagError: what is there is not what the manifests list, no more and no less.
     """
     listed = decode_manifest(read_tag(bag, MANIFEST), MANIFEST)
-    tags = decode_manifest(read_tag(bag, TAG_MANIFEST), TAG_MANIFEST)
-    if set(tags) != set(TAGS):
-        raise BagError(f"{TAG_MANIFEST} does not list {', '.join(TAGS)} and nothing else")
+    tags = _tags_of(bag)
     present = set(files_of(bag))
     expected = {*listed, *tags, TAG_MANIFEST}
     missing, stray = sorted(expected - present), sorted(present - expected - {ATTESTATION, TIME_STAMP})
@@ -233,9 +242,7 @@ def check_fixity(bag: Path, listed: Mapping[str, str]) -> int:
         BagError: one differs, or the tag files are not what a bag has.
     """
     tags = decode_manifest(read_tag(bag, TAG_MANIFEST), TAG_MANIFEST)
-    changed = [name for name, digest in {**tags, **listed}.items() if digest_of(bag / name) != digest]
-    if changed:
-        raise BagError(f"{_named(changed)} not what the manifest says")
+    _confirm_unchanged(bag, {**tags, **listed})
     if read_tag(bag, DECLARATION) != DECLARED:
         raise BagError(f"{DECLARATION} does not declare BagIt 1.0 in UTF-8")
     info = decode_info(read_tag(bag, INFO))

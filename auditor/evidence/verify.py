@@ -20,6 +20,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from auditor import __version__
 from auditor.errors import AuditorError
 from auditor.evidence.answered import confirm_answered
 from auditor.evidence.attestation import check_signature, read_statement
@@ -43,7 +44,7 @@ from auditor.evidence.keys import PublicKey, fingerprint
 from auditor.evidence.layout import About, check_names, read_about
 from auditor.evidence.reconciliation import FILE as TOTALS
 from auditor.evidence.reconciliation import check_totals
-from auditor.evidence.replay import replay, versions
+from auditor.evidence.replay import replay
 from auditor.evidence.time_stamp import check_time_stamp
 from auditor.formats.words import counted, instant
 from auditor.gather import Progress
@@ -265,7 +266,7 @@ class _Looked:
     def _reconciliation(self) -> Check | str:
         self.progress.phase("Counting")
         assert self.about is not None
-        is_other = self.about.made_with.get("auditor") != versions()["auditor"]
+        is_other = self.about.made_with.get("auditor") != __version__
         number, is_same = check_totals(self.bag / PAYLOAD, is_other_version=is_other)
         told = f"All {counted(number, 'total')} add up over every file that tells of them."
         if is_same:

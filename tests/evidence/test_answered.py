@@ -353,3 +353,12 @@ def test_whom_a_run_looked_up_is_what_its_configuration_wants(run: Path, *, is_o
     (run / "policy.toml").write_text(terms.replace('key_ids = "flagged"', 'key_ids = "all"'))
     with pytest.raises(BagError, match=r"run\.json says that flagged keys were looked up, and policy\.toml all"):
         confirm_answered(run, NoProgress())
+
+
+def test_a_configuration_that_does_not_say_whom_means_the_default(run: Path) -> None:
+    """To leave it out is no way around it."""
+    told = json.loads((run / "run.json").read_bytes())
+    (run / "run.json").write_text(json.dumps({**told, "key_ids": "none"}))
+    (run / "policy.toml").write_text((run / "policy.toml").read_text().replace('key_ids = "flagged"', ""))
+    with pytest.raises(BagError, match=r"run\.json says that none keys were looked up, and policy\.toml flagged"):
+        confirm_answered(run, NoProgress())
