@@ -44,6 +44,7 @@ class Live:
     is_taken: bool = False
     """The file with the new key is not there any more: its owner took it, or it is lost."""
     read_at: datetime | None = None
+    """When all of this was read."""
 
     def key(self, key_id: str | None) -> LiveKey | None:
         """The key with this id."""

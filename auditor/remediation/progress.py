@@ -247,7 +247,7 @@ class Ledger:
             key_id = str(row.told["key"])
             self._know_on(key_id, row)
             if row.event is Event.SWITCHED_ON and row.told.get("outcome", "done") == "done":
-                self._know_status(key_id, row, KeyStatus.ACTIVE)
+                self._know_status(key_id, row, KeyStatus.ACTIVE, row.at)
         elif row.event is Event.PASSED_OVER:
             self.items[row.item] = replace(self.items[row.item], passed_over=row)
         elif row.event is not Event.TOLD:
@@ -303,22 +303,23 @@ class Ledger:
             self._know_on(key_id, row)
         status = status_told(row)
         if status is not None:
-            self._know_status(key_id, row, status)
+            self._know_status(key_id, row, status, _begun_at(before, row))
 
     def _know_active(self, key_id: str, at: datetime) -> None:
         self._active[key_id] = max(at, self._active.get(key_id, at))
 
-    def _know_status(self, key_id: str, row: Row, status: KeyStatus) -> None:
-        """How a key is by now, which all open items about it know."""
+    def _know_status(self, key_id: str, row: Row, status: KeyStatus, begun: datetime) -> None:
+        """How a key is by now, which all open items about it know; `begun` is when what made it so was sent."""
         is_ours = row.event is not Event.SEEN and row.told.get("outcome", "done") == "done" and "shows" not in row.told
         known, _ = self._status.get(key_id, (None, row.at))
         self._status[key_id] = (status, row.at)
         if status is KeyStatus.ACTIVE:
             self._know_active(key_id, row.at)
-            if known is KeyStatus.INACTIVE and not is_ours:
+            was_off = known is KeyStatus.INACTIVE or row.told.get("step") == Step.DEACTIVATE
+            if was_off and not is_ours:
                 self._on_again[key_id] = row.at
-        elif is_ours:
-            self._on_again.pop(key_id, None)
+        elif is_ours and self._on_again.get(key_id, row.at) < begun:
+            del self._on_again[key_id]
         for one in self.about(key_id):
             if one.ended is not None and one.item.id != row.item:
                 continue
@@ -436,9 +437,15 @@ def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
     return {**on, "inactive_at": None, "used_when_inactive": None} if asked == "REACTIVATED" else {}
 
 
+def _begun_at(tracked: Tracked, row: Row) -> datetime:
+    """When what a row tells the result of was begun; of other rows, when they were written."""
+    intent = row.told.get("intent")
+    return next((one.at for one in tracked.begun if one.told["intent"] == intent), row.at)
+
+
 def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     done, step, told = tracked.done, Step(row.told["step"]), row.told
-    begun = next((one.at for one in tracked.begun if one.told["intent"] == told.get("intent")), row.at)
+    begun = _begun_at(tracked, row)
     wrote_at = min(row.at, begun + CALL_LASTS)
     changes: dict[str, Any] = {"wrote_at": max(wrote_at, done.wrote_at or wrote_at)}
     failed, ended = None, tracked.ended

@@ -165,7 +165,7 @@ def _send(deed: "_Deed", *, is_told: bool) -> None:
         deed.send()
     except KeyboardInterrupt as interruption:
         what = f"Interrupted. {deed.stands}{'' if is_told else f' {UNTOLD}'}"
-        raise _UntoldError(what, next_step=AGAIN) from interruption
+        raise _UntoldError(what, next_step="Run the same command again.") from interruption
 
 
 def _confirm_named(name: str, whose: tuple[str | None, str | None]) -> None:

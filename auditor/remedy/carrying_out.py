@@ -86,11 +86,11 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
 def can_give_way(tracked: Tracked) -> bool:
     """Whether what is under way about a key may end where it is, since that leaked: nothing of it is half done.
 
-    What is not known of switching it off does not keep it from being switched off; a tick finds out later.
+    What is not known of switching it off does not keep it from being switched off, and stays not known.
     """
     done = tracked.done
     is_half_made = done.new_key is not None and done.published_at is None
-    is_unsettled = tracked.intent is not None and tracked.intent.told["step"] != Step.DEACTIVATE.value
+    is_unsettled = any(row.told["step"] != Step.DEACTIVATE for row in tracked.begun)
     return not (tracked.item.urgent or is_half_made or is_unsettled)
 
 

@@ -3,24 +3,28 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from moto.iam.models import iam_backends
 
 from auditor.aws.failures import AwsFailure
 from auditor.demo import Call, ErrorFault, Fault, LostFault
 from auditor.model import KeyStatus, UsedAt
 from auditor.remediation.decision import Step
 from auditor.remediation.engine import Outcome, Standing
-from auditor.remediation.journal import Event
+from auditor.remediation.journal import Event, Row
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Item, Kind, Plan
+from auditor.remediation.progress import fold
 from auditor.remedy.admission import admit
 from auditor.remedy.by_hand import close_item, switch_on, tell_journal
-from auditor.remedy.carrying_out import advance
 from auditor.remedy.of_user import Wish, plan_for, subject_of
+from tests.builders import AS_OF, ago
 from tests.remediation.test_by_hand import claim_signed, means_of
 from tests.remediation.test_engine import USER, begun, days, hands
+from tests.remediation.test_record import item_of as rotation_of
+from tests.remediation.test_whose_doing import colleague
+from tests.remediation.test_whose_doing import ticked as ticked_now
 from tests.remediation.world import OTHER, World, claim, item_of, plan_of, tick, tracked
 
 
@@ -89,16 +93,10 @@ def test_a_use_that_aws_tells_of_when_a_quiet_key_is_off_is_a_question(world: Wo
     assert (outcome.standing, "USED_SINCE" in outcome.told) == (Standing.NEEDS_PERSON, True)
 
 
-def colleague(item: Item, status: str) -> None:
-    """In the console."""
-    iam_backends[OTHER]["aws"].update_access_key(item.user, item.key.id, status)
-
-
 def ticked(world: World, folder: Path, **later: float) -> Outcome:
     """The item's outcome so much later."""
     world.clock.pass_(**later)
-    (outcome,) = advance(means_of(world, folder), lambda _: None)
-    return outcome
+    return ticked_now(world, folder)
 
 
 def switched_off(world: World, folder: Path, user: str) -> Item:
@@ -192,6 +190,8 @@ def test_a_step_of_yesterday_hides_nothing_that_is_seen_today(world: World, tmp_
         ticked(world, tmp_path, days=1)
         if tracked(world, tmp_path, item).intent is not None:
             break
+    else:
+        raise AssertionError("it is never to be deleted")
     world.fault = lambda _call: None
     colleague(item, "Active")
     assert "REACTIVATED" in ticked(world, tmp_path, days=1).told
@@ -217,6 +217,7 @@ def test_what_is_seen_while_a_step_is_looked_into_is_not_forgotten(world: World,
             break
     world.fault = silent
     assert world.keys("user-75") == {item.key.id: "Inactive"}
+    assert tracked(world, tmp_path, item).intent is not None
     ticked(world, tmp_path, minutes=5)
     colleague(item, "Active")
     ticked(world, tmp_path, minutes=5)
@@ -349,3 +350,41 @@ def test_a_release_lets_no_other_item_switch_the_key_off_at_once(
     planned_again(world, tmp_path, item, 0)
     told = {outcome.item.id: outcome.told for outcome in tick(world, tmp_path)}
     assert told["again"].startswith("the old key must be quiet for 2 days, from ")
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_what_is_found_out_late_drops_nothing_that_was_seen_since(*, is_late: bool) -> None:
+    """The call was sent before somebody needed the key: that it was ours explains nothing of later."""
+    item = rotation_of("item-1")
+    plan = plan_of(item)
+    rows: list[tuple[Event, int, dict[str, Any]]] = [
+        (Event.CLAIMED, 0, {"plan": plan.model_dump(mode="json", by_alias=True)}),
+        (Event.INTENT, 1 if is_late else 5, {"step": "deactivate", "intent": "x", "keys": []}),
+        (Event.SEEN, 2, {"status": "Inactive"}),
+        (Event.SEEN, 3, {"status": "Active"}),
+        (Event.SEEN, 4, {"status": "Inactive"}),
+        (Event.RESULT, 6, {"step": "deactivate", "intent": "x", "outcome": "done"}),
+    ]
+    rows.sort(key=lambda one: one[1])
+    ledger = fold(
+        Row(number, AS_OF + timedelta(days=day), plan.id, item.id if number > 1 else "", event, told, "")
+        for number, (event, day, told) in enumerate(rows, 1)
+    )
+    assert ledger.on_again == ({item.key.id: AS_OF + timedelta(days=3)} if is_late else {})
+    assert (ledger.items[item.id].done.on_again is not None) is is_late
+
+
+def test_a_key_that_is_on_though_we_switched_it_off_was_needed() -> None:
+    """Nobody saw it off: a process died right after the call, and CloudTrail has it."""
+    item = rotation_of("item-1")
+    plan = plan_of(item)
+    told = {"step": "deactivate", "intent": "x"}
+    claimed = {"plan": plan.model_dump(mode="json", by_alias=True)}
+    ledger = fold(
+        [
+            Row(1, AS_OF, plan.id, "", Event.CLAIMED, claimed, ""),
+            Row(2, AS_OF, plan.id, item.id, Event.INTENT, {**told, "keys": []}, ""),
+            Row(3, ago(-1), plan.id, item.id, Event.RESULT, {**told, "outcome": "done", "shows": "active"}, ""),
+        ]
+    )
+    assert ledger.on_again == {item.key.id: ago(-1)}

@@ -182,7 +182,8 @@ def rollback(
     - `auditor remediate rollback 4be1... --reason "the nightly job fails"`
     - `auditor remediate rollback AKIA... --account 222222222222 --user ci-deploy --reason "the nightly job fails"`
 
-    Exit codes: 4 it could not be switched on, 6 it is on, but the journal could not be told: do it again.
+    Exit codes: 4 it could not be switched on, 6 it is on (after Ctrl-C: maybe), but the journal could not be told, or
+    what applications read could not be moved back: do it again.
     """
     from auditor.cli.audit import confirm_ids
     from auditor.remedy.by_hand import switch_on
