@@ -1,11 +1,12 @@
 """What a decision about one key rests on, and what it can be."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from auditor.model import KeyStatus, LiveKey, StoredSecret
+from auditor.model import LiveKey, StoredSecret
+from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import Kind
 from auditor.remediation.protection import Stopped
 
@@ -72,17 +73,9 @@ class Progress:
     inactive_at: datetime | None = None
     used_when_inactive: datetime | None = None
     """The old key's last use as it was when it was switched off."""
-    may_be_off: bool = False
-    """It was to be switched off, and whether we did it nothing shows: it may be off, or on again, by somebody else."""
-    seen: KeyStatus | None = None
-    """What the old key was made, or seen to be, last; None for what it was when it was planned."""
-    on_again: datetime | None = None
-    """When it was seen active again after it was inactive, whoever needed it, and nobody let it go since."""
     deleted_at: datetime | None = None
     confirmed_by: str | None = None
     held: str | None = None
-    released_at: datetime | None = None
-    """When a person let go of a key that had been switched on again, who may have needed it until then."""
     wrote_at: datetime | None = None
     """When anything was last written for the user."""
 
@@ -160,7 +153,13 @@ class Terms:
     """Keys that sign the auditor's own calls."""
     unproved: str = ""
     """Why approvals that the journal tells of do not count."""
-    on_again: datetime | None = None
-    """When the key was active again that had been inactive, whoever needed it, as the plan saw it or a tick."""
-    switched_on: datetime | None = None
-    """When the key was last switched on again by hand, or may have been: what was known before does not count."""
+    key: KeyState = field(default_factory=KeyState)
+    """What is known of the key, by whatever plan or hand."""
+    planned_at: datetime | None = None
+    """When the item was planned: who approved it knew what was known of the key by then."""
+
+    @property
+    def needed_at(self) -> datetime | None:
+        """When the key was active again that had been inactive, after it was planned, and nobody let it go since."""
+        at = self.key.needed_at
+        return at if at is not None and (self.planned_at is None or at > self.planned_at) else None

@@ -118,6 +118,26 @@ class Journal:
         self.rows.append(row)
         return row
 
+    def beside(self) -> "Journal":
+        """One that goes on from here and is kept nowhere, for what is only simulated."""
+        beside = Journal(_Nowhere(self._kept.where), self._now)
+        beside.rows = [*self.rows]
+        return beside
+
+
+@dataclass(frozen=True, slots=True)
+class _Nowhere:
+    """Where nothing is kept."""
+
+    where: str
+
+    def read(self) -> Iterable[Fields]:
+        """See `Rows`."""
+        return ()
+
+    def keep(self, fields: Fields) -> None:
+        """See `Rows`."""
+
 
 WITHOUT = "to switch a key on again, `auditor remediate rollback KEY --account ID --user NAME` works without it."
 

@@ -28,6 +28,7 @@ from auditor.remediation.decision import (
     Terms,
     Wait,
 )
+from auditor.remediation.key_state import SETTLES
 from auditor.remediation.plan import Delivery, Item, Kind, days
 
 MARGIN = timedelta(hours=6)
@@ -35,9 +36,6 @@ MARGIN = timedelta(hours=6)
 
 GRAIN = timedelta(minutes=15)
 """How exactly AWS tells when a key was used (GetAccessKeyLastUsed)."""
-
-SETTLES = timedelta(minutes=1)
-"""How long ListAccessKeys may show what was before a write."""
 
 NOTICE = timedelta(hours=24)
 """How long before a disruptive step its owner is told."""
@@ -59,6 +57,12 @@ ALREADY_OFF: Mapping[bool, str] = {
 }
 """What a person is asked about a key that is off and that we did not switch off, or of which that is not known."""
 
+
+BY_WHOM: Mapping[bool, str] = {
+    False: "somebody else switched it off",
+    True: "whether by us or by somebody else is not known",
+}
+"""How an item ends whose key is off, and was to be off and no more."""
 
 SHARED = frozenset({"secretsmanager", "ssm"})
 """Stores that applications go on reading, so that what is there is what they use after their next start."""
@@ -209,25 +213,21 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
         return
     if isinstance(old.last_used, UnknownUse):
         yield Wait(f"the key's last use is not known: {old.last_used.why}")
+    known = terms.key
+    if known.status is not None and old.status is not known.status and known.is_settling(terms.at):
+        yield Wait(f"AWS may not show yet that the key is {known.status.value}", terms.at + SETTLES)
     if item.kind is Kind.DELETE or done.inactive_at is not None:
         yield from _delete(item, done, live, old, terms)
     if old.status is not KeyStatus.ACTIVE:
-        if is_settling(done, terms.at):
-            yield Wait("AWS may not show yet that the key is active", terms.at + SETTLES)
         if done.published_at is not None:
             yield from _new_key_lost(done, live, terms)
         is_moved = item.kind is Kind.DEACTIVATE or done.adopted_at or done.confirmed_by or _use_of_new(done, live)
         if item.through is Kind.DEACTIVATE and is_moved:
-            unknown, known = "whether by us or by somebody else is not known", "somebody else switched it off"
-            yield Done(f"inactive: {unknown if done.may_be_off else known}")
-        yield Ask("ALREADY_INACTIVE", ALREADY_OFF[done.may_be_off])
-    if not (item.urgent or item.own) and (done.may_be_off or done.on_again is not None):
-        what = "the key was inactive, and somebody switched it on again"
-        if done.on_again is None:
-            what = (
-                "no answer came when the key was switched off, and it is active: somebody may have switched it on again"
-            )
-        yield Ask("REACTIVATED", f"{what}; ask who needs it, then `release` or `close`")
+            yield Done(f"inactive: {BY_WHOM[known.may_be_ours]}")
+        yield Ask("ALREADY_INACTIVE", ALREADY_OFF[known.may_be_ours])
+    if terms.needed_at is not None and not (item.urgent or item.own):
+        on = f"the key was inactive, and is active again, as was seen at {terms.needed_at:%Y-%m-%d %H:%M}Z"
+        yield Ask("REACTIVATED", f"{on}: ask who needs it, then `release` or `close`")
     yield from _deactivate(item, done, live, old, terms)
 
 
@@ -327,9 +327,7 @@ def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -
     quiet_days = _no_less(item.waits.quiet_days, live)
     used = old.last_used if isinstance(old.last_used, UsedAt) else None
     start = used.at if used else old.created_at
-    again = max(
-        (at for at in (done.released_at, done.on_again, terms.on_again, terms.switched_on) if at), default=start
-    )
+    again = terms.key.quiet_from or start
     until = max(start, done.published_at or start, again) + days(quiet_days) + MARGIN
     if terms.at < until:
         by, whose = _use_of_old(old), item.owner or "its owner"
@@ -353,7 +351,7 @@ def _no_less(waits: int, live: Live) -> int:
 
 def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -> Iterator[Decision]:
     if old.status is KeyStatus.ACTIVE:
-        yield from _active_again(done, terms)
+        yield from _active_again(done)
     if item.through is not Kind.DELETE:
         yield Done("inactive")
     yield from _switched_on_since(item, done, terms)
@@ -377,21 +375,18 @@ def _delete(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) 
     yield from _announced(item, Step.DELETE, NOTICE_OF_DELETION, done, old, terms)
 
 
-def _active_again(done: Progress, terms: Terms) -> Iterator[Decision]:
+def _active_again(done: Progress) -> Iterator[Refuse | Ask]:
     if done.inactive_at is None:
         yield Refuse("KEY_CHANGED", "the key is active again")
-    if is_settling(done, terms.at):
-        yield Wait("AWS does not show yet that the key is inactive", terms.at + SETTLES)
     yield Ask("REACTIVATED", "somebody switched the key on again; ask who needs it, then `release` or `rollback`")
 
 
 def _switched_on_since(item: Item, done: Progress, terms: Terms) -> Iterator[Refuse | Ask]:
-    """Why it is not known how long it is inactive: somebody switched it on, and it is inactive anew."""
-    since, on, how = done.inactive_at or item.inactive_since, terms.switched_on, "switched on by hand"
-    if since is None or on is None or on < since:
-        on, how = done.on_again, "seen active"
-    if on is None:
+    """Why it is not known how long it is inactive: it was active since, and is inactive anew."""
+    since, on = done.inactive_at or item.inactive_since, terms.key.active_at
+    if since is None or on is None or on <= since:
         return
+    how = "switched on by hand" if on == terms.key.switched_on_at else "seen active"
     what = f"the key was {how} at {on:%Y-%m-%d %H:%M}Z, and is inactive anew"
     if done.inactive_at is None:
         yield Refuse("KEY_CHANGED", f"{what}: plan it anew")
@@ -418,11 +413,12 @@ def _announced(  # noqa: PLR0913, PLR0917 - a step, and all that it rests on
 ) -> Iterator[Decision]:
     """The step itself, when it was told of in time and may be made now; to one's own key one needs no notice.
 
-    Whoever used the key after that was told for nothing.
+    Whoever used the key after that, or switched it on or off, was told for nothing.
     """
     if is_at_once(item, step) or item.own:  # nobody has to be told of it
         yield Do(step)
-    if done.announced is None:
+    changed_at = terms.key.changed_at
+    if done.announced is None or (changed_at is not None and done.announced < changed_at):
         yield Announce(step, terms.at + notice)
         return
     due = done.announced + notice

@@ -15,6 +15,7 @@ from auditor.aws.failures import AwsFailure
 from auditor.errors import UsageError
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
 from auditor.remediation.caps import Count, Measures
+from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import (
     CAREFUL,
     WARNING,
@@ -132,14 +133,8 @@ class Settings:
     measures: Measures
     under_way: Sequence[Tracked]
     """What earlier plans left open."""
-    switched_off: Mapping[str, datetime]
-    """When keys were switched off here, by their ids."""
-    switched_on: Mapping[str, datetime]
-    """When keys were last switched on again by hand, or may have been, by their ids."""
-    active_at: Mapping[str, datetime]
-    """When keys were last known to be active, or may have been, by their ids."""
-    why_switched_on: Callable[[str], str | None]
-    """Why that was, by the key's id; None where nobody said."""
+    known: Callable[[str], KeyState]
+    """What is known of a key by the journal, by its id."""
     own_keys: frozenset[str]
     now: datetime
     may_be_unread: bool = False
@@ -257,12 +252,13 @@ def _seen(candidate: Candidate, see: Callable[[Candidate], Seen | None]) -> Seen
 def _basis(candidate: Candidate, key: LiveKey, seen: Seen, settings: Settings) -> tuple[Basis, ...]:
     """Why it is planned; with a warning where somebody needed the key by hand, or applications may read it yet."""
     warnings, key_id = [], key.access_key_id
-    on = settings.switched_on.get(key_id)
-    if on is not None and key_id not in settings.switched_off:  # which has those that were switched off since
-        why = settings.why_switched_on(key_id)
+    known = settings.known(key_id)
+    on, off = known.switched_on_at, known.off_at
+    is_on_by_hand = on is not None and (off is None or on > off)
+    if on is not None and is_on_by_hand:
+        why = known.why_switched_on
         warnings.append(f"switched on by hand at {on:%Y-%m-%d %H:%M}Z{f': {why}' if why else '.'}")
-    off = settings.switched_off.get(key_id)
-    if off is not None and key.status is KeyStatus.ACTIVE:
+    elif off is not None and key.status is KeyStatus.ACTIVE:
         warnings.append(f"switched off here at {off:%Y-%m-%d %H:%M}Z, and active again.")
     held = (one.done.held for one in settings.under_way if one.item.key.id == key_id and one.done.held is not None)
     warnings += [f"what is under way about it is held: {why}." for why in held]
@@ -283,8 +279,9 @@ def _inactive_since(candidate: Candidate, key: PlannedKey, settings: Settings) -
 
     What was known before it was active again does not count; then it is inactive since now, which can be seen.
     """
-    known = [at for at in (candidate.inactive_since, settings.switched_off.get(key.id)) if at]
-    on = settings.active_at.get(key.id)
+    state = settings.known(key.id)
+    known = [at for at in (candidate.inactive_since, state.switched_off_at) if at]
+    on = state.active_at
     if on is not None:
         known = [at for at in known if at > on] or [settings.now]
     return max([*known, *([key.last_used.at] if key.last_used.at else [])]) if known else None

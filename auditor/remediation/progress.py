@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from auditor.model import KeyStatus
-from auditor.remediation.decision import Progress, Step
-from auditor.remediation.journal import Event, Row, understood
+from auditor.remediation.decision import Live, Progress, Step
+from auditor.remediation.journal import Event, Journal, Row, understood
+from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import Item, Kind, Plan
 
 
@@ -17,6 +18,7 @@ class Tracked:
 
     item: Item
     plan_id: str
+    planned_at: datetime
     expires_at: datetime
     approved: Kind | None = None
     """As the journal says; what decides is what of it can be proved (`auditor.remediation.kept_approvals`)."""
@@ -32,6 +34,8 @@ class Tracked:
     """The number of the row that ended it."""
     waiting: Row | None = None
     """What it waits for, and since when."""
+    asked_at: datetime | None = None
+    """When a person was asked last what that tells of."""
     told_at: datetime | None = None
     """When anything was last written down of it."""
     passed_over: Row | None = None
@@ -45,8 +49,13 @@ class Tracked:
 
         What AWS shows comes first: whose key it is that was to be made may have to be asked of a person.
         """
-        known = [row for row in self.begun if self.ended is None or row.number > self.ended_by]
+        known = self.unsettled
         return next((row for row in known if row.told["step"] != Step.CREATE), known[0] if known else None)
+
+    @property
+    def unsettled(self) -> tuple[Row, ...]:
+        """What was begun and is to be settled: what a person closed as it was is not."""
+        return tuple(row for row in self.begun if self.ended is None or row.number > self.ended_by)
 
     def begun_as(self, step: Step) -> Row | None:
         """The intent of this step, of which no result is known."""
@@ -144,6 +153,14 @@ NEEDED: Mapping[Event, frozenset[str]] = {
 CALL_LASTS = timedelta(minutes=10)
 """How long a call may take with all its tries; a result that comes later is one of healing, and wrote nothing."""
 
+CLOCKS_DIFFER = timedelta(minutes=2)
+"""By how much clocks of machines that write one journal may differ, each of them off by a minute from AWS's."""
+
+SWITCHES: Mapping[Step, KeyStatus] = {Step.DEACTIVATE: KeyStatus.INACTIVE, Step.REACTIVATE: KeyStatus.ACTIVE}
+"""Steps after which AWS shows a key as it is also when somebody else switched it, or nobody had to."""
+
+NOTHING = KeyState()
+
 UNKNOWN = "unknown"
 """How a step came off that AWS does not show any more."""
 
@@ -159,18 +176,12 @@ class Ledger:
     items: dict[str, Tracked] = field(default_factory=dict)
     approvals: dict[str, list[Row]] = field(default_factory=dict)
     """Rows that tell of a plan's approvals, by its id."""
+    keys: dict[str, KeyState] = field(default_factory=dict)
+    """What is known of each key that a row tells of, by its id."""
     _about: dict[str, list[str]] = field(default_factory=dict)
     """The items about each key, in the order of their plans."""
-    _status: dict[str, tuple[KeyStatus, datetime]] = field(default_factory=dict)
-    """How each key was made or seen to be last, and when."""
-    _active: dict[str, datetime] = field(default_factory=dict)
-    """When each key was planned or seen as active."""
-    _on_again: dict[str, datetime] = field(default_factory=dict)
-    """When each key was planned or seen as active after it was inactive, by somebody else's hand."""
-    _switched_on: dict[str, dict[str, datetime]] = field(default_factory=dict)
-    """When each key was switched on again by hand, or may have been, by the intent of each try."""
-    _reasons: dict[str, str] = field(default_factory=dict)
-    """Why, by the same."""
+    _latest: datetime | None = None
+    """The instant of the last row."""
 
     def open(self) -> list[Tracked]:
         """Items that are not at their end."""
@@ -185,51 +196,28 @@ class Ledger:
         """How many items came to the end that they were planned for."""
         return sum(tracked.ended in WELL for tracked in self.items.values())
 
-    @property
-    def switched_off(self) -> Mapping[str, datetime]:
-        """When keys were switched off, by their ids; but for those that were active after that."""
-        on, found = self.active_at, ((it.item.key.id, it.done.inactive_at) for it in self.items.values())
-        known = ((name, at) for name, at in found if at is not None and (name not in on or at > on[name]))
-        return dict(sorted(known, key=lambda one: one[1]))
+    def key(self, key_id: str) -> KeyState:
+        """What is known of a key."""
+        return self.keys.get(key_id, NOTHING)
 
-    @property
-    def active_at(self) -> Mapping[str, datetime]:
-        """When keys were last known to be active, or may have been, by their ids."""
-        by_hand = self.switched_on
-        return {
-            key: max(at for at in (self._active.get(key), by_hand.get(key)) if at) for key in {*self._active, *by_hand}
-        }
-
-    @property
-    def switched_on(self) -> Mapping[str, datetime]:
-        """When keys were last switched on again by hand, or may have been, by their ids."""
-        return {key: max(tries.values()) for key, tries in self._switched_on.items() if tries}
-
-    @property
-    def on_again(self) -> Mapping[str, datetime]:
-        """When keys were active again that had been inactive, or were let go after that, by their ids."""
-        return self._on_again
-
-    def why_switched_on(self, key_id: str) -> str | None:
-        """Why a key was last switched on again by hand, or was to be; None where that is not told."""
-        tries = self._switched_on.get(key_id, {})
-        return self._reasons.get(max(tries, key=tries.__getitem__)) if tries else None
-
-    def is_last_try(self, key_id: str, intent: str) -> bool:
-        """Whether nobody tried to switch a key on again after this."""
-        tries = self._switched_on.get(key_id, {})
-        return not tries or next(reversed(tries)) == intent
+    def is_unsettled(self, key_id: str) -> bool:
+        """Whether it is to be found out what came of switching a key on or off."""
+        return any(row.told["step"] in SWITCHES for one in self.about(key_id) for row in one.unsettled)
 
     def about(self, key_id: str) -> list[Tracked]:
         """Items about a key, the latest first."""
         return [self.items[item_id] for item_id in reversed(self._about.get(key_id, []))]
 
     def take(self, row: Row) -> None:
-        """Know what the journal's next row tells of.
+        """Know what the journal's next row tells of; rows of clocks that differ are in the order of the journal.
 
         Raises:
             OutputError: it is not understood.
         """
+        latest = self._latest
+        if latest is not None and row.at < latest < row.at + CLOCKS_DIFFER:
+            row = replace(row, at=latest + timedelta.resolution)
+        self._latest = row.at
         with understood(row.number, "journal"):
             missing = NEEDED.get(row.event, frozenset()) - set(row.told)
             if missing:
@@ -245,97 +233,22 @@ class Ledger:
                 self.items[item_id] = replace(self.items[item_id], approved=Kind(kind))
         elif row.event in {Event.SWITCHING_ON, Event.SWITCHED_ON}:
             key_id = str(row.told["key"])
-            self._know_on(key_id, row)
-            if row.event is Event.SWITCHED_ON and row.told.get("outcome", "done") == "done":
-                self._know_status(key_id, row, KeyStatus.ACTIVE, row.at)
+            self.keys[key_id] = _by_hand(self.key(key_id), row)
         elif row.event is Event.PASSED_OVER:
             self.items[row.item] = replace(self.items[row.item], passed_over=row)
         elif row.event is not Event.TOLD:
-            self._item_told(row)
+            tracked = self.items[row.item]
+            key_id = tracked.item.key.id
+            state = _known(self.key(key_id), tracked, row)
+            self.items[row.item], self.keys[key_id] = _told(tracked, row, state), state
 
     def _claimed(self, plan: Plan, row: Row) -> None:
         self.plans[plan.id] = plan
         for item in plan.items:
-            key_id, done = item.key.id, Progress()
-            known, at = self._status.get(key_id, (item.key.status, plan.created_at))
-            self._know_planned(key_id, item.key.status, plan.created_at)
-            if at > plan.created_at:  # what the plan saw was before
-                on_again = self._on_again.get(key_id)
-                is_news = on_again is not None and on_again > plan.created_at
-                done = Progress(seen=known, on_again=on_again if is_news else None)
-            self.items[item.id] = Tracked(item, plan.id, plan.expires_at, done=done, told_at=row.at)
+            key_id = item.key.id
+            self.keys[key_id] = self.key(key_id).seen(item.key.status, plan.created_at)
+            self.items[item.id] = Tracked(item, plan.id, plan.created_at, plan.expires_at, told_at=row.at)
             self._about.setdefault(key_id, []).append(item.id)
-
-    def _know_planned(self, key_id: str, status: KeyStatus, at: datetime) -> None:
-        """What a plan saw, which open items about the key may not have; of a plan of before, that it was active."""
-        known, known_at = self._status.get(key_id, (None, at))
-        is_latest = at >= known_at
-        if status is KeyStatus.ACTIVE:
-            self._know_active(key_id, at)
-            if known is KeyStatus.INACTIVE and is_latest:
-                self._on_again[key_id] = at
-        if is_latest:
-            self._status[key_id] = (status, at)
-        for one in self.about(key_id):
-            off = one.done.inactive_at or one.item.inactive_since
-            if one.ended is not None:
-                continue
-            if is_latest and (one.done.seen or one.item.key.status) is not status:
-                self.items[one.item.id] = replace(one, done=as_seen(one.done, at, status))
-            elif status is KeyStatus.ACTIVE and off is not None and off < at:
-                self.items[one.item.id] = replace(
-                    one, done=replace(one.done, on_again=max(at, one.done.on_again or at))
-                )
-
-    def _item_told(self, row: Row) -> None:
-        before = self.items[row.item]
-        tracked = _told(before, row)
-        key_id = tracked.item.key.id
-        if row.event is Event.RELEASED and before.done.on_again is not None and tracked.done.on_again is None:
-            if tracked.done.inactive_at is None:
-                self._on_again[key_id] = row.at  # somebody may have needed it until a person let it go
-            else:
-                self._on_again.pop(key_id, None)
-        if row.event is Event.RELEASED and self._switched_on.get(key_id):
-            tracked = replace(tracked, done=replace(tracked.done, released_at=row.at))
-        self.items[row.item] = tracked
-        if row.told.get("step") == Step.REACTIVATE:
-            self._know_on(key_id, row)
-        status = status_told(row)
-        if status is not None:
-            self._know_status(key_id, row, status, _begun_at(before, row))
-
-    def _know_active(self, key_id: str, at: datetime) -> None:
-        self._active[key_id] = max(at, self._active.get(key_id, at))
-
-    def _know_status(self, key_id: str, row: Row, status: KeyStatus, begun: datetime) -> None:
-        """How a key is by now, which all open items about it know; `begun` is when what made it so was sent."""
-        is_ours = row.event is not Event.SEEN and row.told.get("outcome", "done") == "done" and "shows" not in row.told
-        known, _ = self._status.get(key_id, (None, row.at))
-        self._status[key_id] = (status, row.at)
-        if status is KeyStatus.ACTIVE:
-            self._know_active(key_id, row.at)
-            was_off = known is KeyStatus.INACTIVE or row.told.get("step") == Step.DEACTIVATE
-            if was_off and not is_ours:
-                self._on_again[key_id] = row.at
-        elif is_ours and self._on_again.get(key_id, row.at) < begun:
-            del self._on_again[key_id]
-        for one in self.about(key_id):
-            if one.ended is not None and one.item.id != row.item:
-                continue
-            done = as_seen(one.done, row.at, status) if row.event is Event.SEEN else replace(one.done, seen=status)
-            self.items[one.item.id] = replace(one, done=done)
-
-    def _know_on(self, key_id: str, row: Row) -> None:
-        """A key is about to be switched on, or was, or certainly was not."""
-        tries, intent = self._switched_on.setdefault(key_id, {}), str(row.told.get("intent") or row.number)
-        outcome = row.told.get("outcome", "done")
-        if row.told.get("reason"):
-            self._reasons[intent] = str(row.told["reason"])
-        if outcome == "failed":
-            tries.pop(intent, None)
-        elif outcome != UNKNOWN:
-            tries[intent] = row.at  # of a try that is known its place stays, in the order of sending
 
 
 def fold(rows: Iterable[Row]) -> Ledger:
@@ -346,7 +259,116 @@ def fold(rows: Iterable[Row]) -> Ledger:
     return ledger
 
 
-def _told(tracked: Tracked, row: Row) -> Tracked:
+@dataclass
+class Book:
+    """A journal, and what it tells, known up to its last row."""
+
+    journal: Journal
+    _known: Ledger = field(default_factory=Ledger, init=False)
+    _taken: int = field(default=0, init=False)
+    """Rows of the journal that are known."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """All that it tells."""
+        for row in self.journal.rows[self._taken :]:
+            self._known.take(row)
+        self._taken = len(self.journal.rows)
+        return self._known
+
+    def item(self, item: Item) -> Tracked:
+        """How an item stands."""
+        return self.ledger.items[item.id]
+
+    def add(self, tracked: Tracked, event: Event, **told: object) -> None:
+        """Write down something of an item; raises as `Journal.add`."""
+        self.journal.add(tracked.plan_id, tracked.item.id, event, **told)
+
+    def see(self, item: Item, live: Live, now: datetime) -> KeyState:
+        """What is known of an item's key, with how AWS shows it now: that is written down, as nothing else tells later.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        state, old = self.ledger.key(item.key.id), live.key(item.key.id)
+        is_theirs = live.user_id == item.user_id and old is not None
+        if old is None or not is_theirs or old.status is state.status or state.is_settling(now):
+            return state
+        self.add(self.item(item), Event.SEEN, status=old.status.value)
+        return self.ledger.key(item.key.id)
+
+
+# ------------------------------------------------------------------------------------------------- of a key
+
+
+def _by_hand(state: KeyState, row: Row) -> KeyState:
+    """A key that is no item's is about to be switched on, or was, or certainly was not."""
+    intent, outcome = str(row.told.get("intent") or row.number), row.told.get("outcome", "done")
+    begun = state.tries.get(intent, row.at)
+    state = state.tried(intent, row.at if outcome == "done" else None, row.told.get("reason"))
+    if row.event is Event.SWITCHED_ON and outcome == "done":
+        state = state.did(KeyStatus.ACTIVE, begun, row.at)
+    return state if outcome == "failed" else state.sent(row.at)
+
+
+def _known(state: KeyState, tracked: Tracked, row: Row) -> KeyState:
+    """What is known of an item's key, with a row about the item."""
+    match row.event:
+        case Event.SEEN:
+            return state.seen(KeyStatus(row.told["status"]), row.at)
+        case Event.INTENT if row.told["step"] in SWITCHES:
+            is_on = row.told["step"] == Step.REACTIVATE
+            tried = state.tried(str(row.told["intent"]), row.at, row.told.get("reason")) if is_on else state
+            return tried.sent(row.at)
+        case Event.RESULT if row.told["step"] in SWITCHES:
+            return _switched(state, _begun_at(tracked, row), row)
+        case Event.RELEASED:
+            return _released(state, tracked, row)
+        case _:
+            return state
+
+
+def _switched(state: KeyState, begun: datetime, row: Row) -> KeyState:
+    """What came of switching a key on or off, and how AWS shows it, where it took that to know."""
+    told, made = row.told, SWITCHES[Step(row.told["step"])]
+    shows = next((one for one in KeyStatus if one.value.lower() == told.get("shows")), None)
+    is_done = told["outcome"] == "done"
+    if made is KeyStatus.ACTIVE and told["outcome"] != UNKNOWN:
+        state = state.tried(str(told.get("intent") or row.number), row.at if is_done else None)
+    if is_done or shows is not None:
+        is_gone_over = shows not in {None, made}
+        if is_done or made is KeyStatus.INACTIVE:
+            known_at = begun if is_gone_over else row.at
+            state = state.did(made, begun, known_at, is_ours=True if is_done else None)
+        if shows is not None and shows is not state.status:
+            state = state.seen(shows, row.at)
+    return state if told["outcome"] == "failed" else state.sent(min(row.at, begun + CALL_LASTS))
+
+
+def _released(state: KeyState, tracked: Tracked, row: Row) -> KeyState:
+    """A person lets an item go on: what was asked of its key is answered, as it was when it was asked."""
+    asked = _asked(tracked, state)
+    is_taken = asked == "ALREADY_INACTIVE" and state.may_be_ours
+    if is_taken or asked in {"INACTIVE_ANEW", "USED_SINCE"}:
+        state = state.taken_off(row.at)
+    if is_taken or asked in {"REACTIVATED", "INACTIVE_ANEW"}:
+        return state.let_go(row.at, tracked.asked_at)
+    return state.let_go(row.at, None) if state.tries else state
+
+
+def _asked(tracked: Tracked, state: KeyState) -> str | None:
+    """The code of what a person was asked last of an item; None where the key changed since: that was not asked."""
+    waiting, asked_at, changed_at = tracked.waiting, tracked.asked_at, state.changed_at
+    if waiting is None or waiting.event is not Event.ASKED or asked_at is None:
+        return None
+    return str(waiting.told["code"]) if changed_at is None or changed_at <= asked_at else None
+
+
+# ------------------------------------------------------------------------------------------------- of an item
+
+
+def _told(tracked: Tracked, row: Row, state: KeyState) -> Tracked:
+    """An item, with a row about it; `state` is what is known of its key by then."""
     told = row.told
     kept = tracked.waiting  # a rollback says why it holds an item, and then what it does
     is_kept = kept is not None and kept.event is Event.HELD and row.event in {Event.INTENT, Event.RESULT}
@@ -357,17 +379,20 @@ def _told(tracked: Tracked, row: Row) -> Tracked:
         case Event.MADE | Event.DISCARDED:
             changes |= {"made": told["key"], "discarded": told.get("how")}
         case Event.RESULT:
-            changes |= _resulted(tracked, row)
+            changes |= _resulted(tracked, row, state)
         case Event.ANNOUNCED | Event.HELD:
             changes |= {"done": _noted(tracked, row), "waiting": row}
-        case Event.ADOPTED | Event.CONFIRMED | Event.RELEASED:
+        case Event.ADOPTED | Event.CONFIRMED:
             changes |= {"done": _noted(tracked, row)}
+        case Event.RELEASED:
+            changes |= {"done": replace(tracked.done, held=None, announced=None, **_accepted(tracked, row, state))}
         case Event.SEEN:
-            pass  # all items about the key know it
+            pass  # that is known of its key
         case Event.WAITING | Event.ASKED:
             last = tracked.waiting
             is_same = last is not None and (last.event, last.told) == (row.event, row.told)
-            changes |= {"waiting": last if is_same else row}  # it waits for it since then
+            asked_at = row.at if row.event is Event.ASKED else None
+            changes |= {"waiting": last if is_same else row, "asked_at": asked_at}  # it waits for it since then
         case _:
             changes |= {"ended": told["how"], "ended_by": row.number}
     return replace(tracked, **changes)
@@ -383,30 +408,8 @@ def _noted(tracked: Tracked, row: Row) -> Progress:
             return replace(done, adopted_at=row.at)
         case Event.CONFIRMED:
             return replace(done, confirmed_by=told["by"])
-        case Event.HELD:
-            return replace(done, held=told["reason"])
         case _:
-            return replace(done, held=None, announced=None, **_accepted(tracked, row))
-
-
-def as_seen(done: Progress, at: datetime, status: KeyStatus) -> Progress:
-    """What was done, as it stands when AWS shows the old key otherwise than before; what was announced is over then."""
-    on_again = at if status is KeyStatus.ACTIVE else done.on_again
-    return replace(done, seen=status, announced=None, on_again=on_again)
-
-
-def status_told(row: Row) -> KeyStatus | None:
-    """How a row about an item says that its old key is by then; None where it does not say."""
-    step, shows = row.told.get("step"), row.told.get("shows")
-    if row.event is Event.SEEN:
-        return KeyStatus(row.told["status"])
-    if row.event is not Event.RESULT or step not in {Step.DEACTIVATE, Step.REACTIVATE}:
-        return None
-    if shows:
-        return next(one for one in KeyStatus if one.value.lower() == shows)
-    if row.told["outcome"] != "done":
-        return None
-    return KeyStatus.ACTIVE if step == Step.REACTIVATE else KeyStatus.INACTIVE
+            return replace(done, held=told["reason"])
 
 
 UNMADE: Mapping[str, Any] = {"made": None, "discarded": None}
@@ -419,22 +422,17 @@ def _unsettled(tracked: Tracked, step: Step, intent: str | None) -> tuple[Row, .
     )
 
 
-def _accepted(tracked: Tracked, row: Row) -> dict[str, Any]:
-    """What a person accepts who releases an item about which one was asked.
+def _accepted(tracked: Tracked, row: Row, state: KeyState) -> dict[str, Any]:
+    """What a person accepts of an item about which one was asked; `state` is what is known of its key by then.
 
     A key that was switched on again, and is active, has to be quiet and announced anew. One that was used while it was
     to be inactive begins that time anew; so does one that is inactive anew, and one that we were to switch off, which
     somebody else may have done.
     """
-    done = tracked.done
-    asked = tracked.waiting.told["code"] if tracked.waiting and tracked.waiting.event is Event.ASKED else None
-    is_taken = asked == "ALREADY_INACTIVE" and done.may_be_off
-    on = {"on_again": None, "may_be_off": False, "released_at": row.at}
-    if is_taken or asked == "INACTIVE_ANEW":
-        return {**on, "inactive_at": row.at, "used_when_inactive": row.at}
-    if asked == "USED_SINCE":
-        return {"inactive_at": row.at, "used_when_inactive": row.at, "may_be_off": False}
-    return {**on, "inactive_at": None, "used_when_inactive": None} if asked == "REACTIVATED" else {}
+    if state.off_at == row.at:
+        return {"inactive_at": row.at, "used_when_inactive": row.at}
+    is_on = _asked(tracked, state) == "REACTIVATED"
+    return {"inactive_at": None, "used_when_inactive": None} if is_on else {}
 
 
 def _begun_at(tracked: Tracked, row: Row) -> datetime:
@@ -443,7 +441,7 @@ def _begun_at(tracked: Tracked, row: Row) -> datetime:
     return next((one.at for one in tracked.begun if one.told["intent"] == intent), row.at)
 
 
-def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
+def _resulted(tracked: Tracked, row: Row, state: KeyState) -> dict[str, Any]:
     done, step, told = tracked.done, Step(row.told["step"]), row.told
     begun = _begun_at(tracked, row)
     wrote_at = min(row.at, begun + CALL_LASTS)
@@ -451,8 +449,6 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     failed, ended = None, tracked.ended
     if told["outcome"] != "done":
         failed = told["why"]
-        if step is Step.DEACTIVATE:
-            changes |= {"may_be_off": bool(told.get("shows"))}
         if ended is not None and step is Step.REACTIVATE and told.get("shows"):
             ended = "active again: by whom is not known"
         if step is Step.CREATE:
@@ -460,11 +456,10 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
     else:
         is_taken_back = step in {Step.REACTIVATE, Step.RESTORE}
         changes |= {"was_begun": done.was_begun or not is_taken_back, **_after(step, row.at, told)}
+        if step is Step.DEACTIVATE and state.status is KeyStatus.INACTIVE:
+            changes |= {"inactive_at": state.off_at}
         if ended is not None and step is Step.REACTIVATE:
             ended = "switched on again"
-    is_switched = told["outcome"] == "done" and step in {Step.DEACTIVATE, Step.REACTIVATE}
-    if is_switched and done.on_again is not None and (step is Step.REACTIVATE or done.on_again < begun):
-        changes |= {"on_again": None}
     settled = {"begun": _unsettled(tracked, step, told.get("intent")), **(UNMADE if step is Step.CREATE else {})}
     return {**settled, "failed": failed, "ended": ended, "done": replace(done, **changes)}
 
@@ -472,23 +467,19 @@ def _resulted(tracked: Tracked, row: Row) -> dict[str, Any]:
 def _after(step: Step, at: datetime, told: Mapping[str, Any]) -> dict[str, Any]:
     """What a step that came off changes."""
     used, unconfirmed = told.get("used_at"), {"adopted_at": None, "confirmed_by": None}
-    is_on_again = told.get("shows") == KeyStatus.ACTIVE.value.lower()  # before we knew that it was off
     changes: Mapping[Step, dict[str, Any]] = {
         Step.PREPARE: {"prepared_at": at},
         Step.CREATE: {"new_key": told.get("key"), "version": told.get("version"), "created_at": at},
         Step.VERIFY: {"verified_at": at},
         Step.PUBLISH: {"published_at": at, "was_published": True},
         Step.DEACTIVATE: {
-            "inactive_at": None if is_on_again else at,
             "used_when_inactive": datetime.fromisoformat(used) if used else None,
             "announced": None,
-            "may_be_off": is_on_again,
         },
         Step.REACTIVATE: {
             "inactive_at": None,
             "used_when_inactive": None,
             "announced": None,
-            "may_be_off": False,
             **unconfirmed,
         },
         Step.RESTORE: {"published_at": None, **unconfirmed},

@@ -43,7 +43,7 @@ def admit(means: Means, plan: Plan, ledger: Ledger) -> None:
         what = f"The plan has items that are there already: {', '.join(taken)}."
         raise NotAdmittedError(what, where=plan.id, next_step="Nothing was done. Plan anew.")
     for item in plan.items:
-        on = ledger.switched_on.get(item.key.id)
+        on = ledger.key(item.key.id).switched_on_at
         if on is not None and on >= plan.created_at and not item.makes_key:
             what = f"{item.where}: the key was switched on by hand at {on:%Y-%m-%d %H:%M}Z, after it was planned."
             step = "Nothing was done. Ask who needs it, and plan anew."
@@ -87,8 +87,8 @@ def _seen_active(means: Means, plan: Plan, ledger: Ledger) -> Mapping[str, datet
     known = {
         item.id: [
             seen.get(key),
-            ledger.switched_off.get(item.key.id),
-            ledger.active_at.get(item.key.id),
+            ledger.key(item.key.id).switched_off_at,
+            ledger.key(item.key.id).active_at,
             item.key.last_used.at,
         ]
         for key, (item, _) in items.items()

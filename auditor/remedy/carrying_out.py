@@ -1,12 +1,10 @@
 """Approved plans, taken into the journal and carried out as far as they may be now."""
 
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from auditor.config.remediation_records import Day, WindowConfig
@@ -26,7 +24,6 @@ from auditor.remediation.decision import Step, Terms
 from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
-from auditor.remediation.journal_file import open_journal
 from auditor.remediation.kept_approvals import Proof, approvals_of, furthest, pinned, proof
 from auditor.remediation.lifecycle import SHARED
 from auditor.remediation.news import Notice
@@ -274,15 +271,13 @@ def _is_lost_here(item: Item) -> bool:
 
 @contextmanager
 def _journal(means: Means, simulated: Plan | None, *, writes: bool) -> Iterator[Journal]:
-    """The journal; or one for a moment, in which a plan that is simulated is claimed and wholly approved."""
-    if simulated is None:
-        with means.journal(writes=writes) as journal:
-            yield journal
-        return
-    with tempfile.TemporaryDirectory() as folder, open_journal(Path(folder), means.timing.now) as journal:
-        journal.add(simulated.id, "", Event.CLAIMED, plan=simulated.model_dump(mode="json", by_alias=True))
-        through = {item.id: item.through.value for item in simulated.items}
-        journal.add(simulated.id, "", Event.APPROVED, through=through)
+    """The journal; or one beside it, in which a plan that is simulated is claimed and wholly approved."""
+    with means.journal(writes=writes) as opened:
+        journal = opened if simulated is None else opened.beside()
+        if simulated is not None:
+            journal.add(simulated.id, "", Event.CLAIMED, plan=simulated.model_dump(mode="json", by_alias=True))
+            through = {item.id: item.through.value for item in simulated.items}
+            journal.add(simulated.id, "", Event.APPROVED, through=through)
         yield journal
 
 

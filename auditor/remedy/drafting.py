@@ -46,10 +46,7 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Popu
         unread=rests.unread,
         measures=measures_of(means, ledger, among.active_keys, among.in_use),
         under_way=ledger.open(),
-        switched_off=ledger.switched_off,
-        switched_on=ledger.switched_on,
-        active_at=ledger.active_at,
-        why_switched_on=ledger.why_switched_on,
+        known=ledger.key,
         own_keys=means.operator_on_time().keys,
         now=now,
     )
@@ -137,10 +134,10 @@ class Origin:
 
 
 def drafted(
-    means: Means, author: str, planned: tuple[Sequence[Item], Sequence[Blocked]], limits: Limits, origin: Origin
+    means: Means, author: str, planned: tuple[Sequence[Item], Sequence[Blocked]], settings: Settings, origin: Origin
 ) -> Plan:
-    """The plan of these items, by this person."""
-    now = means.timing.now().replace(microsecond=0)  # as approvals are dated, which may come in the same second
+    """The plan of these items, by this person; of the instant before AWS was read for it."""
+    now = settings.now.replace(microsecond=0)  # as approvals are dated, which may come in the same second
     who, accounts = means.operator.who, sorted({item.account_id for item in planned[0]})
     among = None
     if origin.active_keys is not None:
@@ -157,7 +154,7 @@ def drafted(
         approvers_sha256=origin.approvers_sha256,
         accounts_read=origin.accounts_read,
         accounts_not_read=origin.accounts_not_read,
-        limits=limits,
+        limits=settings.measures.limits,
         among=among,
         items=tuple(planned[0]),
         blocked=tuple(planned[1]),

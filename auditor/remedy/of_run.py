@@ -67,7 +67,7 @@ def plan_of_run(
         active_keys=active_keys,
         in_use=in_use,
     )
-    return drafted(means, author, planned, settings.measures.limits, origin)
+    return drafted(means, author, planned, settings, origin)
 
 
 def _accounts(means: Means, folder: Path) -> Accounts:

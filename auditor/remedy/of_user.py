@@ -199,7 +199,7 @@ def plan_for(means: Means, subject: Subject, wish: Wish, author: str) -> Plan:
         [candidate], lambda one: look(means, one, subject.accounts, settings.delivery, ledger), settings
     )
     origin = Origin(approvers_sha256=None if subject.own else means.approvers().sha256)
-    return drafted(means, author, planned, settings.measures.limits, origin)
+    return drafted(means, author, planned, settings, origin)
 
 
 def _meant(subject: Subject, wish: Wish) -> LiveKey:

@@ -9,6 +9,7 @@ import pytest
 from auditor.errors import UsageError
 from auditor.model import ControlId, KeyStatus, LiveKey, NeverUsed, Pause, StoredSecret, UnknownUse, UsedAt
 from auditor.remediation.caps import Measures
+from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, Limits, Waits
 from auditor.remediation.planning import Candidate, Seen, Settings, plan_items
 from auditor.remediation.progress import Tracked
@@ -34,10 +35,7 @@ SETTINGS = Settings(
     unread=(),
     measures=MEASURES,
     under_way=(),
-    switched_off={},
-    switched_on={},
-    active_at={},
-    why_switched_on=lambda _key: None,
+    known=lambda _key: KeyState(),
     own_keys=frozenset(),
     now=AS_OF,
 )
@@ -192,9 +190,8 @@ def test_an_exposed_key_does_not_wait_for_another_key_of_its_user() -> None:
     (rotation,), _ = plan_items([candidate("ci")], lambda one: seen(one.user, keys[0]), SETTINGS)
 
     def planned(under_way: Item) -> tuple[list[str], list[str]]:
-        settings = replace(
-            SETTINGS, under_way=(Tracked(under_way, "plan-1", AS_OF + timedelta(days=3), approved=Kind.ROTATE),)
-        )
+        open_now = Tracked(under_way, "plan-1", AS_OF, AS_OF + timedelta(days=3), approved=Kind.ROTATE)
+        settings = replace(SETTINGS, under_way=(open_now,))
         items, blocked = plan_items(found, lambda one: seen(one.user, *keys), settings)
         return [item.key.id for item in items], [one.code for one in blocked]
 
@@ -267,7 +264,7 @@ def test_a_key_is_inactive_since_the_latest_of_what_is_known(
     """Runs are far apart, and do not see a key that was switched on in between; a use shows it."""
     off = replace(key(), status=KeyStatus.INACTIVE, last_used=UsedAt(ago(used)))
     found = replace(candidate("a"), kind=Kind.DELETE, inactive_since=None if run is None else ago(run))
-    settings = replace(SETTINGS, switched_off={} if journal is None else {off.access_key_id: ago(journal)})
+    settings = replace(SETTINGS, known=lambda _key: KeyState(off_at=None if journal is None else ago(journal)))
     ((item,), _) = plan_items([found], lambda _one: seen("a", off), settings)
     assert item.inactive_since == (None if expected is None else ago(expected))
 
@@ -291,8 +288,8 @@ def test_what_earlier_plans_left_open_counts(changes: dict[str, Any], most: int)
         [candidate("open-0"), candidate("open-1")], lambda one: seen(one.user, key()), measured(in_use={ACCOUNT: 9})
     )
     late = ago(-1)
-    there = [Tracked(item, "plan-0", late, Kind.ROTATE) for item in before]
-    dead = [Tracked(item.model_copy(update={"user": f"dead-{item.user}"}), "plan-9", ago(1)) for item in before]
+    there = [Tracked(item, "plan-0", ago(2), late, Kind.ROTATE) for item in before]
+    dead = [Tracked(item.model_copy(update={"user": f"dead-{item.user}"}), "plan-9", ago(4), ago(1)) for item in before]
     settings = replace(settings, under_way=(*there, *dead))
     found = [candidate(f"app-{number}") for number in range(3)]
     items, blocked = plan_items(found, lambda one: seen(one.user, key()), settings)

@@ -13,11 +13,11 @@ import pytest
 
 from auditor.remediation import lifecycle
 from auditor.remediation.decision import Decision, Live, Progress, Terms
-from auditor.remediation.engine import Engine
 from auditor.remediation.hands import Hands
+from auditor.remediation.healing import Healer
 from auditor.remediation.journal import Event, Journal, Row
 from auditor.remediation.plan import Item
-from auditor.remediation.progress import Tracked
+from auditor.remediation.progress import Book, Tracked
 from tests.remediation.test_engine import (
     test_two_keys_are_refused_and_none_is_removed as two_keys_are_refused,
 )
@@ -37,10 +37,10 @@ from tests.remediation.world import Death, World, item_of
 def test_a_guess_whose_key_it_is_is_found(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key that appeared is taken for ours without CloudTrail's proof, and a colleague's is deleted."""
 
-    def guess(engine: Engine, tracked: Tracked, _intent: Row, strangers: list[str], hands: Hands) -> Decision | None:
-        return engine._discard(tracked, strangers[0], hands, "it must be ours")
+    def guess(healer: Healer, tracked: Tracked, _intent: Row, strangers: list[str]) -> Decision | None:
+        return healer._discard(tracked, strangers[0], "it must be ours")
 
-    monkeypatch.setattr(Engine, "_whose", guess)
+    monkeypatch.setattr(Healer, "_whose", guess)
     with pytest.raises(AssertionError):
         a_strangers_key_is_left_alone(world, tmp_path)
 
@@ -70,7 +70,7 @@ def test_forgetting_what_was_seen_is_found(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_off_anew: bool
 ) -> None:
     """Only how the key is now counts, so that whoever needed it meanwhile is forgotten."""
-    monkeypatch.setattr(Engine, "_as_seen", lambda _engine, tracked, _live, _hands: tracked)
+    monkeypatch.setattr(Book, "see", lambda book, item, _live, _now: book.ledger.key(item.key.id))
     rule = partial(a_key_that_was_on_again_is_not_deleted, is_held=False) if is_off_anew else a_key_that_is_needed
     with pytest.raises(AssertionError):
         rule(world, tmp_path)

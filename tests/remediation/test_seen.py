@@ -250,6 +250,7 @@ def test_a_plan_of_before_switches_nothing_off_that_somebody_needed_since(world:
     for _ in range(60):
         if ticked(world, tmp_path, hours=5).standing is Standing.DONE:
             break
+    world.clock.pass_(minutes=5)
     colleague(first, "Active")
     with open_journal(tmp_path, lambda: world.clock.now) as journal:
         plan = plan_of(second, at=world.clock.now - timedelta(days=1)).model_copy(update={"id": "plan-2"})
@@ -317,7 +318,7 @@ def test_that_a_plan_of_before_saw_a_key_active_is_not_lost(world: World, tmp_pa
     """Two plans are taken in another order than they were made in."""
     item = switched_off(world, tmp_path, "user-81")
     off = world.clock.now
-    assert item.key.id in means_of(world, tmp_path).ledger().switched_off
+    assert means_of(world, tmp_path).ledger().key(item.key.id).switched_off_at is not None
     world.clock.pass_(days=8)
     inactive = {"kind": Kind.DELETE, "through": Kind.DELETE, "inactive_since": off}
     key = item.key.model_copy(update={"status": KeyStatus.INACTIVE})
@@ -327,9 +328,8 @@ def test_that_a_plan_of_before_saw_a_key_active_is_not_lost(world: World, tmp_pa
     with open_journal(tmp_path, lambda: world.clock.now) as journal:
         document = saw.model_copy(update={"id": "plan-3"}).model_dump(mode="json", by_alias=True)
         journal.add("plan-3", "", Event.CLAIMED, plan=document)
-    ledger = means_of(world, tmp_path).ledger()
-    assert ledger.active_at[item.key.id] == world.clock.now - timedelta(days=2)
-    assert item.key.id not in ledger.switched_off
+    state = means_of(world, tmp_path).ledger().key(item.key.id)
+    assert (state.active_at, state.switched_off_at) == (world.clock.now - timedelta(days=2), None)
     outcome = next(one for one in tick(world, tmp_path) if one.item.id == "again")
     assert (outcome.standing, "KEY_CHANGED" in outcome.told) == (Standing.REFUSED, True)
 
@@ -370,8 +370,7 @@ def test_what_is_found_out_late_drops_nothing_that_was_seen_since(*, is_late: bo
         Row(number, AS_OF + timedelta(days=day), plan.id, item.id if number > 1 else "", event, told, "")
         for number, (event, day, told) in enumerate(rows, 1)
     )
-    assert ledger.on_again == ({item.key.id: AS_OF + timedelta(days=3)} if is_late else {})
-    assert (ledger.items[item.id].done.on_again is not None) is is_late
+    assert ledger.key(item.key.id).needed_at == (AS_OF + timedelta(days=3) if is_late else None)
 
 
 def test_a_key_that_is_on_though_we_switched_it_off_was_needed() -> None:
@@ -387,4 +386,4 @@ def test_a_key_that_is_on_though_we_switched_it_off_was_needed() -> None:
             Row(3, ago(-1), plan.id, item.id, Event.RESULT, {**told, "outcome": "done", "shows": "active"}, ""),
         ]
     )
-    assert ledger.on_again == {item.key.id: ago(-1)}
+    assert ledger.key(item.key.id).needed_at == ago(-1)
