@@ -96,6 +96,27 @@ def test_what_cloudtrail_tells_late_finds_its_place() -> None:
     assert ledger.items[FIRST.id].done.inactive_at == ago(2)
 
 
+def test_a_key_that_was_active_after_a_call_of_ours_is_not_ours_for_being_off() -> None:
+    """Nobody saw it off in between: CloudTrail tells late that it was, and somebody switched it on and off since."""
+    begun, (name, event, _, what) = switched("deactivate", ago(3))
+    ledger = ledger_of(begun, seen(1, ACTIVE), seen(0.5, INACTIVE), (name, event, AS_OF, what))
+    state = ledger.key(FIRST.key.id)
+    assert (state.needed_at, state.switched_off_at) == (ago(1), None)
+    assert ledger.items[FIRST.id].done.inactive_at == ago(3)
+
+
+@pytest.mark.parametrize("code", ["INACTIVE_ANEW", "USED_SINCE", "ALREADY_INACTIVE"])
+def test_a_release_begins_no_time_anew_that_another_question_is_about(code: str) -> None:
+    """The key was on and off again since it was asked: since when it is inactive is not what the person said."""
+    begun, result = switched("deactivate", ago(9))
+    asked = {"code": code, "reason": "?", "who": ""}
+    since = [seen(2, ACTIVE, SECOND), seen(1, INACTIVE, SECOND)]
+    question: Told = (FIRST.id, Event.ASKED, ago(3), asked)
+    ledger = ledger_of(begun, result, question, *since, (FIRST.id, Event.RELEASED, ago(0.1), {"reason": "over"}))
+    assert ledger.items[FIRST.id].done.inactive_at == ago(9) + timedelta(seconds=30)
+    assert ledger.key(FIRST.key.id).active_at == ago(2)
+
+
 @pytest.mark.parametrize("is_asked_since", [True, False])
 def test_a_release_answers_what_was_asked(*, is_asked_since: bool) -> None:
     """Not what another item's tick saw since, of which nobody was asked yet."""

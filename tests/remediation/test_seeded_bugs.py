@@ -6,16 +6,19 @@ Those of single checks are in `test_lifecycle`; these are about what is done, an
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from auditor.model import KeyStatus
 from auditor.remediation import lifecycle
 from auditor.remediation.decision import Decision, Live, Progress, Terms
 from auditor.remediation.hands import Hands
 from auditor.remediation.healing import Healer
 from auditor.remediation.journal import Event, Journal, Row
+from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import Item
 from auditor.remediation.progress import Book, Tracked
 from tests.remediation.test_engine import (
@@ -25,6 +28,7 @@ from tests.remediation.test_engine import (
     test_without_proof_a_strangers_key_is_left_alone as a_strangers_key_is_left_alone,
 )
 from tests.remediation.test_kill_matrix import calm, rotation
+from tests.remediation.test_many_plans import OFF, Act, fails, ticks
 from tests.remediation.test_seen import (
     test_a_key_that_somebody_switched_off_and_on_again_is_needed as a_key_that_is_needed,
 )
@@ -74,6 +78,39 @@ def test_forgetting_what_was_seen_is_found(
     rule = partial(a_key_that_was_on_again_is_not_deleted, is_held=False) if is_off_anew else a_key_that_is_needed
     with pytest.raises(AssertionError):
         rule(world, tmp_path)
+
+
+ON: Act = ("colleague_switches", ("Active",))
+OFF_AGAIN: Act = ("colleague_switches", ("Inactive",))
+PLANNED: Act = ("somebody_plans", (OFF, "at once"))
+ROLLED_BACK: list[Act] = [("person_rolls_back", (None, "broken")), ("person_says", (0, Event.RELEASED))]
+
+STORIES = {
+    "nobody is asked who needed it": [PLANNED, *ticks(60), OFF_AGAIN, *ticks(1), ON, *ticks(1, 30, 30, 30)],
+    "its old date counts": [PLANNED, *ticks(60, 30), ON, *ticks(1), OFF_AGAIN, *ticks(30, 330, 30, 80)],
+    "a rollback without an answer counts as none": [PLANNED, *ticks(60, 30, 200), *ROLLED_BACK, *ticks(140, 80)],
+}
+"""Several hands at one key, and the bug by which that is not safe any more."""
+
+
+@pytest.mark.parametrize("has_bug", [False, True])
+@pytest.mark.parametrize("bug", STORIES)
+def test_what_is_forgotten_of_a_key_is_found(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: str, *, has_bug: bool
+) -> None:
+    """By rules that judge what happens, and do not know what is remembered."""
+
+    def seen_active(state: KeyState) -> datetime:
+        return max(one.at for one in state.sights if one.status is KeyStatus.ACTIVE)
+
+    bugs: dict[str, tuple[object, str, object]] = {
+        "nobody is asked who needed it": (KeyState, "needed_at", None),
+        "its old date counts": (lifecycle, "_switched_on_since", lambda *_: iter(())),
+        "a rollback without an answer counts as none": (KeyState, "active_at", property(seen_active)),
+    }
+    if has_bug:
+        monkeypatch.setattr(*bugs[bug])
+    assert (fails(world, tmp_path, STORIES[bug]) is not None) is has_bug
 
 
 @pytest.mark.parametrize("has_bug", [False, True])
