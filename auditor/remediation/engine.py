@@ -78,6 +78,12 @@ def _is_counted(item: Item, step: Step) -> bool:
     return step in DISRUPTIVE and not is_at_once(item, step)
 
 
+def _wait_for(other: Tracked) -> Wait:
+    """What another item began about the same key is to be settled first, by whoever may look at it."""
+    what = f"what came of switching the key off, for {other.item.id}, is not known yet"
+    return Wait(what, who=other.who if other.passed_over or not other.item.own else other.item.user)
+
+
 def _turn(tracked: Tracked) -> tuple[bool, bool, str]:
     """When it is an item's turn; those of one account keep the order of their plans."""
     return tracked.intent is None, not tracked.item.urgent, tracked.item.account_id
@@ -145,7 +151,11 @@ class Engine:
         try:
             for _ in range(MOST_STEPS):
                 tracked = self._book.item(item)
-                if tracked.intent is not None and not self.simulates:
+                if tracked.intent is not None and self.simulates:
+                    step = tracked.intent.told["step"]
+                    told = f"what came of a step that was begun, {step}, is not known: a tick looks at that first"
+                    return Outcome(item, Standing.WAITS, told)
+                if tracked.intent is not None:
                     outcome = self._see_to(tracked, tracked.intent, hands, is_new=tracked.intent.number > begun)
                 else:
                     outcome = self._go_on(tracked, hands, steps)
@@ -172,8 +182,9 @@ class Engine:
         item, live = tracked.item, hands.look()
         state = self._book.see(item, live, hands.now())
         tracked = self._book.item(item)
-        if self._book.ledger.is_unsettled(item.key.id) and not item.urgent:
-            return self._settled(tracked, Wait("what came of switching the key on or off is not known yet"))
+        others = [one for one, _ in self._book.ledger.unsettled(item.key.id) if one.item.id != item.id]
+        if others and not item.urgent:
+            return self._settled(tracked, _wait_for(others[0]))
         terms = replace(self.terms(tracked), key=state, planned_at=tracked.planned_at)
         decision = self._bounded(item, decide(item, tracked.done, live, terms))
         if isinstance(decision, Adopted):

@@ -132,7 +132,7 @@ class Healer:
         """Whether somebody may have switched the key on or off since, so that AWS does not show what came of it."""
         state = self.book.ledger.key(tracked.item.key.id)
         if step is Step.DEACTIVATE:
-            return state.switched_on_at is not None and state.switched_on_at >= intent.at
+            return not is_done and state.switched_on_at is not None and state.switched_on_at >= intent.at
         return step is Step.REACTIVATE and not (is_done and state.is_last_try(str(intent.told["intent"])))
 
     def _heal_create(self, tracked: Tracked, live: Live) -> Decision | None:

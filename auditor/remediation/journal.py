@@ -120,16 +120,15 @@ class Journal:
 
     def beside(self) -> "Journal":
         """One that goes on from here and is kept nowhere, for what is only simulated."""
-        beside = Journal(_Nowhere(self._kept.where), self._now)
+        beside = Journal(Nowhere(), self._now)
         beside.rows = [*self.rows]
         return beside
 
 
-@dataclass(frozen=True, slots=True)
-class _Nowhere:
+class Nowhere:
     """Where nothing is kept."""
 
-    where: str
+    where = "nowhere"
 
     def read(self) -> Iterable[Fields]:
         """See `Rows`."""

@@ -40,7 +40,7 @@ class KeyState:
     let_go_at: datetime | None = None
     """When a person let it go that had been switched on again, who may have needed it until then."""
     wrote_at: datetime | None = None
-    """When a call of ours about its status was sent last, or its answer came."""
+    """When what a call of ours about its status did was known last, or the call was over at the latest."""
 
     @property
     def status(self) -> KeyStatus | None:
@@ -102,14 +102,18 @@ class KeyState:
         return max((at for at in (self.again_at, self.switched_on_at, self.let_go_at) if at), default=None)
 
     @property
-    def may_be_ours(self) -> bool:
-        """Whether it is inactive, and nothing shows whether we switched it off."""
+    def is_off_by_us(self) -> bool | None:
+        """Whether it is inactive by our hand, of whichever item; None where nothing shows whether it is."""
         for one in reversed(self.sights):
             if one.status is KeyStatus.ACTIVE:
                 return False
             if one.is_ours is not False:
-                return one.is_ours is None
+                return one.is_ours
         return False
+
+    def is_seen_since(self, at: datetime) -> bool:
+        """Whether anything is known of how it was after this."""
+        return bool(self.sights) and self.sights[-1].at > at
 
     def is_settling(self, now: datetime) -> bool:
         """Whether AWS may show it as it was before the last call of ours."""
@@ -124,7 +128,7 @@ class KeyState:
         return replace(self, sights=tuple(sorted((*self.sights, Sight(at, status)), key=lambda one: one.at)))
 
     def sent(self, at: datetime) -> "KeyState":
-        """A call about its status is sent, or was answered."""
+        """A call of ours about its status was made."""
         return replace(self, wrote_at=max(at, self.wrote_at or at))
 
     def did(self, status: KeyStatus, begun: datetime, at: datetime, *, is_ours: bool | None = True) -> "KeyState":

@@ -50,17 +50,20 @@ ESCALATES = timedelta(days=30)
 """How long after its new key was published an application may go on with the old one before a person is asked."""
 
 
-ALREADY_OFF: Mapping[bool, str] = {
+ALREADY_OFF: Mapping[bool | None, str] = {
     False: "somebody else switched the key off; ask what for, and `close` the item, or `rollback` and `release` it",
-    True: "no answer came when the key was switched off, so somebody else may have done it; ask, and `close` the item, "
+    None: "no answer came when the key was switched off, so somebody else may have done it; ask, and `close` the item, "
     "`rollback`, or `release` it, from when on it counts as switched off here",
+    True: "another item switched the key off; `close` this one, `rollback`, or `release` it, from when on it counts as "
+    "switched off by this one",
 }
-"""What a person is asked about a key that is off and that we did not switch off, or of which that is not known."""
+"""What a person is asked about a key that an item did not switch off: by who did; None where that is not known."""
 
 
-BY_WHOM: Mapping[bool, str] = {
+BY_WHOM: Mapping[bool | None, str] = {
     False: "somebody else switched it off",
-    True: "whether by us or by somebody else is not known",
+    None: "whether by us or by somebody else is not known",
+    True: "another item switched it off",
 }
 """How an item ends whose key is off, and was to be off and no more."""
 
@@ -87,7 +90,9 @@ def _decisions(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator
         if not live.stopped.is_sure:
             yield Wait(live.stopped.why, who="whoever may let it be read")
         is_untouched = done.new_key is None and done.inactive_at is None
-        yield Refuse("PROTECTED", live.stopped.why) if is_untouched else Ask("PROTECTED", f"begun; {live.stopped.why}")
+        if is_untouched:
+            yield Refuse("PROTECTED", live.stopped.why)
+        yield Ask("PROTECTED", f"begun, and {live.stopped.why}: take the protection away, or `close` the item")
     if item.kind is Kind.ROTATE and done.published_at is None:
         yield from _begin(item, done, live, terms) if done.new_key is None else _bring(item, done, live, terms)
     yield from _retire(item, done, live, terms)
@@ -184,7 +189,8 @@ def _new_key_lost(done: Progress, live: Live, terms: Terms) -> Iterator[Decision
         return
     if is_settling(done, terms.at):
         yield Wait("AWS does not show the new key yet", terms.at + SETTLES)
-    yield Ask("NEW_KEY_LOST", "the new key is gone or inactive, so the old one may be the last that works")
+    what = "the new key is gone or inactive, so the old one may be the last that works"
+    yield Ask("NEW_KEY_LOST", f"{what}: leave it, find out who did that, and `close` the item")
 
 
 def _delivery(item: Item) -> Delivery:
@@ -223,8 +229,8 @@ def _retire(item: Item, done: Progress, live: Live, terms: Terms) -> Iterator[De
             yield from _new_key_lost(done, live, terms)
         is_moved = item.kind is Kind.DEACTIVATE or done.adopted_at or done.confirmed_by or _use_of_new(done, live)
         if item.through is Kind.DEACTIVATE and is_moved:
-            yield Done(f"inactive: {BY_WHOM[known.may_be_ours]}")
-        yield Ask("ALREADY_INACTIVE", ALREADY_OFF[known.may_be_ours])
+            yield Done(f"inactive: {BY_WHOM[known.is_off_by_us]}")
+        yield Ask("ALREADY_INACTIVE", ALREADY_OFF[known.is_off_by_us])
     if terms.needed_at is not None and not (item.urgent or item.own):
         on = f"the key was inactive, and is active again, as was seen at {terms.needed_at:%Y-%m-%d %H:%M}Z"
         yield Ask("REACTIVATED", f"{on}: ask who needs it, then `release` or `close`")
@@ -240,8 +246,9 @@ def _deactivate(item: Item, done: Progress, live: Live, old: LiveKey, terms: Ter
             yield Wait("the key signs these calls; call with the new one", who=item.user)
         yield Refuse("SELF", "the key signs the auditor's own calls")
     if item.kind is Kind.ROTATE:
-        yield from _adoption(item, done, live, old, terms)
+        yield from _new_key_lost(done, live, terms)
         yield from _read_elsewhere(item, done, live, terms)
+        yield from _adoption(item, done, live, old, terms)
     elif _is_over(item, done, terms):
         yield Refuse("EXPIRED", "the plan expired before it was begun")
     yield from _quiet(item, done, live, old, terms)
@@ -274,7 +281,6 @@ def _adoption(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms
     """
     assert done.published_at is not None
     assert done.verified_at is not None
-    yield from _new_key_lost(done, live, terms)
     whose = item.owner or "the application's owner"
     until = done.published_at + days(item.waits.grace_days)
     if terms.at < until:
@@ -334,7 +340,8 @@ def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -
         if again > max(start, done.published_at or start):
             by = f", from {again:%Y-%m-%d %H:%M}Z on, when it was switched on again or released{by}"
         elif done.published_at and used and used.at > done.published_at + ESCALATES:
-            reason = f"{ESCALATES.days} days after the new key was published the old one is in use{by}"
+            late = f"{ESCALATES.days} days after the new key was published the old one is in use"
+            reason = f"{late}{by}; find it: the key is not switched off while it is used"
             yield Ask("STILL_USED", reason, whose)
         yield Wait(f"the old key must be quiet for {quiet_days} days{by}", until, whose)
 

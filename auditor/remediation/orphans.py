@@ -67,6 +67,9 @@ def _unreadable(tracked: Tracked, hands: Hands) -> list[Orphan]:
     if tracked.ended is not None and not done.was_published and new is not None and not is_others_use(new.last_used):
         why = f"its item ended before any application could read it: {tracked.ended}"
         return [Orphan(tracked.item, done.new_key, why, "Delete it, where nobody took it out of its store by hand.")]
+    if live.stored is not None and live.stored.is_deleted:
+        why = "its secret is scheduled for deletion, so that no application can read it"
+        return [Orphan(tracked.item, done.new_key, why, "Restore the secret (secretsmanager:RestoreSecret).")]
     kept = live.stored is not None and done.version in live.stored.versions
     if kept and done.version is not None and hands.stored_key(done.version) == done.new_key:
         return []

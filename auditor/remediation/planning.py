@@ -7,7 +7,7 @@ managed by a program, unknown, or beyond a cap is told with what somebody can do
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ from auditor.errors import UsageError
 from auditor.model import ROOT_USER, ControlId, KeyStatus, LiveKey, Pause, StoredSecret
 from auditor.remediation.caps import Count, Measures
 from auditor.remediation.key_state import KeyState
+from auditor.remediation.lifecycle import MARGIN
 from auditor.remediation.plan import (
     CAREFUL,
     WARNING,
@@ -77,6 +78,8 @@ ADVICE: Mapping[str, str] = {
     "or a plan of the next run.",
     "UNREADABLE": "See that the read role may read the user, and plan again.",
     "SECRET": "Use another name for the secret, or take what is there out of the other program's hands.",
+    "TOO_EARLY": "Plan it then, or later.",
+    "SINCE_UNKNOWN": "Audit again later: runs tell from when on a key was inactive.",
     "IN_SECRET": "Ask whose secret it is. Rotate the user's key, or switch it off with `auditor key deactivate`.",
     "DELIVERY": "Nothing is planned for this key until it is known where a new one goes; others are not concerned.",
     "OPEN": "It is under way already; `auditor remediate status` says how far.",
@@ -137,6 +140,8 @@ class Settings:
     """What is known of a key by the journal, by its id."""
     own_keys: frozenset[str]
     now: datetime
+    lasts: timedelta = timedelta(hours=72)
+    """How long a plan may be begun."""
     may_be_unread: bool = False
     """Whether a key may be switched off that applications may read at their next start: a person named it."""
 
@@ -215,6 +220,9 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
     if kind is not Kind.ROTATE and candidate.owner is None and not is_urgent:
         raise _BlockedError("NO_OWNER", "nobody is known who could be told before the key stops working")
     through = kind if candidate.owner is None else _through(kind, settings)
+    since = _inactive_since(candidate, planned, settings) if kind is Kind.DELETE else None
+    waits = _waits(candidate, seen.person, through, settings)
+    _confirm_time(candidate, planned, since, waits, settings)
     return Item(
         id=uuid4().hex[:12],
         kind=kind,
@@ -230,10 +238,28 @@ def _item(candidate: Candidate, see: Callable[[Candidate], Seen | None], setting
         owner=candidate.owner,
         urgent=is_urgent,
         own=candidate.is_own,
-        inactive_since=_inactive_since(candidate, planned, settings) if kind is Kind.DELETE else None,
+        inactive_since=since,
         delivery=_delivery(candidate, seen, planned, settings) if kind is Kind.ROTATE else None,
-        waits=_waits(candidate, seen.person, through, settings),
+        waits=waits,
     )
+
+
+def _confirm_time(
+    candidate: Candidate, key: PlannedKey, since: datetime | None, waits: Waits, settings: Settings
+) -> None:
+    """What could not be announced before its plan expires is not planned: nobody approves what is refused then."""
+    if candidate.kind is Kind.ROTATE or candidate.is_urgent or candidate.is_own:
+        return
+    if candidate.kind is Kind.DELETE:
+        if since is None:
+            raise _BlockedError("SINCE_UNKNOWN", "since when the key is inactive is not known")
+        until, what = since + days(waits.quarantine_days), "stay inactive"
+    else:
+        quiet = [at for at in (key.last_used.at or key.created_at, settings.known(key.id).quiet_from) if at]
+        until, what = max(quiet) + days(waits.quiet_days) + MARGIN, "be quiet"
+    if until >= settings.now + settings.lasts:
+        told = f"the key has to {what} until {until:%Y-%m-%d %H:%M}Z, and no plan lasts so long"
+        raise _BlockedError("TOO_EARLY", told)
 
 
 def _seen(candidate: Candidate, see: Callable[[Candidate], Seen | None]) -> Seen:
@@ -253,13 +279,17 @@ def _basis(candidate: Candidate, key: LiveKey, seen: Seen, settings: Settings) -
     """Why it is planned; with a warning where somebody needed the key by hand, or applications may read it yet."""
     warnings, key_id = [], key.access_key_id
     known = settings.known(key_id)
-    on, off = known.switched_on_at, known.off_at
+    if known.status is not key.status:
+        known = known.seen(key.status, settings.now)
+    on, off, again = known.switched_on_at, known.off_at, known.again_at
     is_on_by_hand = on is not None and (off is None or on > off)
     if on is not None and is_on_by_hand:
         why = known.why_switched_on
         warnings.append(f"switched on by hand at {on:%Y-%m-%d %H:%M}Z{f': {why}' if why else '.'}")
     elif off is not None and key.status is KeyStatus.ACTIVE:
         warnings.append(f"switched off here at {off:%Y-%m-%d %H:%M}Z, and active again.")
+    elif again is not None and key.status is KeyStatus.ACTIVE:
+        warnings.append(f"switched off by somebody, and seen active again at {again:%Y-%m-%d %H:%M}Z.")
     held = (one.done.held for one in settings.under_way if one.item.key.id == key_id and one.done.held is not None)
     warnings += [f"what is under way about it is held: {why}." for why in held]
     if candidate.kind is Kind.DEACTIVATE and key_id in seen.in_secrets and not candidate.is_urgent:

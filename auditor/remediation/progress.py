@@ -8,7 +8,7 @@ from typing import Any
 from auditor.model import KeyStatus
 from auditor.remediation.decision import Live, Progress, Step
 from auditor.remediation.journal import Event, Journal, Row, understood
-from auditor.remediation.key_state import KeyState
+from auditor.remediation.key_state import SETTLES, KeyState
 from auditor.remediation.plan import Item, Kind, Plan
 
 
@@ -92,7 +92,7 @@ class Tracked:
         if self.waits_by is not None:
             is_asked = self.waits_by.event is Event.ASKED
             return str(self.waits_by.told.get("who") or ("whoever runs auditor" if is_asked else ""))
-        return "nobody: the next tick goes on"
+        return f"{self.item.user}, by a tick of their own" if self.item.own else "nobody: the next tick goes on"
 
     @property
     def waits_by(self) -> Row | None:
@@ -105,6 +105,8 @@ class Tracked:
         if self.waits_by is None:
             return "the next tick" if self.ended is None or self.intent is not None else None
         reason = str(self.waits_by.told["reason"])
+        if self.waits_by.event is Event.ASKED:
+            reason = f"{reason} ({self.waits_by.told['code']})"
         return f"it could not be looked at: {reason}" if self.waits_by is self.passed_over else reason
 
     @property
@@ -159,6 +161,8 @@ CLOCKS_DIFFER = timedelta(minutes=2)
 SWITCHES: Mapping[Step, KeyStatus] = {Step.DEACTIVATE: KeyStatus.INACTIVE, Step.REACTIVATE: KeyStatus.ACTIVE}
 """Steps after which AWS shows a key as it is also when somebody else switched it, or nobody had to."""
 
+OFF = Step.DEACTIVATE.value
+
 NOTHING = KeyState()
 
 UNKNOWN = "unknown"
@@ -200,9 +204,9 @@ class Ledger:
         """What is known of a key."""
         return self.keys.get(key_id, NOTHING)
 
-    def is_unsettled(self, key_id: str) -> bool:
-        """Whether it is to be found out what came of switching a key on or off."""
-        return any(row.told["step"] in SWITCHES for one in self.about(key_id) for row in one.unsettled)
+    def unsettled(self, key_id: str) -> list[tuple[Tracked, datetime]]:
+        """By which items, and when, a key was to be switched off of which it is to be found out what came of that."""
+        return [(one, row.at) for one in self.about(key_id) for row in one.unsettled if row.told["step"] == OFF]
 
     def about(self, key_id: str) -> list[Tracked]:
         """Items about a key, the latest first."""
@@ -246,8 +250,9 @@ class Ledger:
         self.plans[plan.id] = plan
         for item in plan.items:
             key_id = item.key.id
-            self.keys[key_id] = self.key(key_id).seen(item.key.status, plan.created_at)
-            self.items[item.id] = Tracked(item, plan.id, plan.created_at, plan.expires_at, told_at=row.at)
+            planned_at = min(plan.created_at, row.at)  # by a clock that may be ahead
+            self.keys[key_id] = self.key(key_id).seen(item.key.status, planned_at)
+            self.items[item.id] = Tracked(item, plan.id, planned_at, plan.expires_at, told_at=row.at)
             self._about.setdefault(key_id, []).append(item.id)
 
 
@@ -287,12 +292,18 @@ class Book:
     def see(self, item: Item, live: Live, now: datetime) -> KeyState:
         """What is known of an item's key, with how AWS shows it now: that is written down, as nothing else tells later.
 
+        So is the first that AWS shows after a call without an answer, also where it is as before: the call may have
+        come off, and somebody undone it.
+
         Raises:
             OutputError: it cannot be written.
         """
         state, old = self.ledger.key(item.key.id), live.key(item.key.id)
-        is_theirs = live.user_id == item.user_id and old is not None
-        if old is None or not is_theirs or old.status is state.status or state.is_settling(now):
+        if old is None or live.user_id != item.user_id:
+            return state
+        is_news = old.status is not state.status and not state.is_settling(now)
+        begun = (at for _, at in self.ledger.unsettled(item.key.id) if now - at >= SETTLES)
+        if not is_news and all(state.is_seen_since(at) for at in begun):
             return state
         self.add(self.item(item), Event.SEEN, status=old.status.value)
         return self.ledger.key(item.key.id)
@@ -307,8 +318,8 @@ def _by_hand(state: KeyState, row: Row) -> KeyState:
     begun = state.tries.get(intent, row.at)
     state = state.tried(intent, row.at if outcome == "done" else None, row.told.get("reason"))
     if row.event is Event.SWITCHED_ON and outcome == "done":
-        state = state.did(KeyStatus.ACTIVE, begun, row.at)
-    return state if outcome == "failed" else state.sent(row.at)
+        return state.did(KeyStatus.ACTIVE, begun, row.at).sent(row.at)
+    return state
 
 
 def _known(state: KeyState, tracked: Tracked, row: Row) -> KeyState:
@@ -316,14 +327,16 @@ def _known(state: KeyState, tracked: Tracked, row: Row) -> KeyState:
     match row.event:
         case Event.SEEN:
             return state.seen(KeyStatus(row.told["status"]), row.at)
-        case Event.INTENT if row.told["step"] in SWITCHES:
-            is_on = row.told["step"] == Step.REACTIVATE
-            tried = state.tried(str(row.told["intent"]), row.at, row.told.get("reason")) if is_on else state
-            return tried.sent(row.at)
+        case Event.INTENT if row.told["step"] == Step.REACTIVATE:
+            return state.tried(str(row.told["intent"]), row.at, row.told.get("reason"))
         case Event.RESULT if row.told["step"] in SWITCHES:
             return _switched(state, _begun_at(tracked, row), row)
         case Event.RELEASED:
             return _released(state, tracked, row)
+        case Event.ENDED:  # what is not settled by then may have come off
+            for begun in (one.at for one in tracked.unsettled if one.told["step"] == OFF):
+                state = state.did(KeyStatus.INACTIVE, begun, begun, is_ours=None)
+            return state
         case _:
             return state
 
@@ -348,7 +361,7 @@ def _switched(state: KeyState, begun: datetime, row: Row) -> KeyState:
 def _released(state: KeyState, tracked: Tracked, row: Row) -> KeyState:
     """A person lets an item go on: what was asked of its key is answered, as it was when it was asked."""
     asked = _asked(tracked, state)
-    is_taken = asked == "ALREADY_INACTIVE" and state.may_be_ours
+    is_taken = asked == "ALREADY_INACTIVE" and state.is_off_by_us is not False
     if is_taken or asked in {"INACTIVE_ANEW", "USED_SINCE"}:
         state = state.taken_off(row.at)
     if is_taken or asked in {"REACTIVATED", "INACTIVE_ANEW"}:

@@ -445,9 +445,9 @@ def _move_back(journal: Journal, hands: Hands, tracked: Tracked, why: Mapping[st
     if is_alive and new is not None and (isinstance(new.last_used, UnknownUse) or is_others_use(new.last_used)):
         return
     if before is None or hands.stored_key(before) != item.key.id:
-        if not is_alive:
-            what = "%s is active, but applications read %s from %s, which is gone or inactive: put %s there"
-            log.warning(what, item.key.id, done.new_key, item.delivery.place, item.key.id)
+        works = "which works as well" if is_alive else f"which is gone or inactive: put {item.key.id} there"
+        what = "%s is active; applications read %s from %s, %s"
+        log.warning(what, item.key.id, done.new_key, item.delivery.place, works)
         return
     if tracked.begun_as(Step.PUBLISH) is not None:  # it came off, which nothing shows once it is taken back
         journal.add(tracked.plan_id, item.id, Event.RESULT, step=Step.PUBLISH.value, outcome="done")

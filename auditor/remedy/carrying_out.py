@@ -23,7 +23,7 @@ from auditor.remediation.approval import (
 from auditor.remediation.decision import Step, Terms
 from auditor.remediation.engine import Engine, Outcome
 from auditor.remediation.hands import Hands
-from auditor.remediation.journal import Event, Journal
+from auditor.remediation.journal import Event, Journal, Nowhere
 from auditor.remediation.kept_approvals import Proof, approvals_of, furthest, pinned, proof
 from auditor.remediation.lifecycle import SHARED
 from auditor.remediation.news import Notice
@@ -58,8 +58,8 @@ def claim(means: Means, plan: Plan, approvals: Sequence[Approval], answers: Sequ
             _may_begin(ledger, plan, now)
             admit(means, plan, ledger)
             journal.add(plan.id, "", Event.CLAIMED, plan=plan.model_dump(mode="json", by_alias=True), by=operator)
-        elif known.digest != plan.digest:
-            raise ApprovalError("Another plan of this name was applied.", where=plan.id, next_step="Plan anew.")
+        else:
+            _confirm_same(known, plan)
         granted = _granted(means, ledger, plan, approvals, answers)
         before = {item.id: ledger.items[item.id].approved for item in plan.items if item.id in ledger.items}
         more = {name: kind for name, kind in granted.through.items() if _is_further(kind, before.get(name))}
@@ -159,6 +159,11 @@ def _may_begin(ledger: Ledger, plan: Plan, now: datetime) -> None:
         raise ApprovalError("The plan has expired.", where=plan.id, next_step=step)
 
 
+def _confirm_same(known: Plan, plan: Plan) -> None:
+    if known.digest != plan.digest:
+        raise ApprovalError("Another plan of this name was applied.", where=plan.id, next_step="Plan anew.")
+
+
 def _is_at_its_end(means: Means, plan: Plan) -> bool:
     """Whether a plan was carried out to its end: nothing can be approved, nor done, about it any more."""
     ledger = means.ledger()
@@ -243,10 +248,13 @@ def advance(
 
 
 def _is_begun(means: Means, plan: Plan) -> bool:
-    """Whether the journal has the plan; one that it does not have is what `admit` takes, or that raises."""
+    """Whether the journal has the plan; one that it does not have is what `admit` takes in time, or that raises."""
     ledger = means.ledger()
-    if plan.id in ledger.plans:
+    known = ledger.plans.get(plan.id)
+    if known is not None:
+        _confirm_same(known, plan)
         return True
+    _may_begin(ledger, plan, means.timing.now())
     admit(means, plan, ledger)
     return False
 
@@ -271,14 +279,20 @@ def _is_lost_here(item: Item) -> bool:
 
 @contextmanager
 def _journal(means: Means, simulated: Plan | None, *, writes: bool) -> Iterator[Journal]:
-    """The journal; or one beside it, in which a plan that is simulated is claimed and wholly approved."""
-    with means.journal(writes=writes) as opened:
-        journal = opened if simulated is None else opened.beside()
-        if simulated is not None:
-            journal.add(simulated.id, "", Event.CLAIMED, plan=simulated.model_dump(mode="json", by_alias=True))
-            through = {item.id: item.through.value for item in simulated.items}
-            journal.add(simulated.id, "", Event.APPROVED, through=through)
-        yield journal
+    """The journal; or what is beside it, in which a plan that is simulated is claimed and wholly approved."""
+    if writes:
+        with means.journal() as journal:
+            yield journal
+        return
+    beside = Journal(Nowhere(), means.timing.now)
+    if means.has_journal:  # which is not made for this
+        with means.journal(writes=False) as journal:
+            beside = journal.beside()
+    if simulated is not None:
+        beside.add(simulated.id, "", Event.CLAIMED, plan=simulated.model_dump(mode="json", by_alias=True))
+        beside.add(simulated.id, "", Event.APPROVED, through={item.id: item.through.value for item in simulated.items})
+        give_way(beside, simulated.items)
+    yield beside
 
 
 def closed_at(now: datetime, window: WindowConfig) -> str | None:

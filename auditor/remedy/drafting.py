@@ -47,6 +47,7 @@ def settings_of(means: Means, kinds: frozenset[Kind], through: Kind, among: Popu
         measures=measures_of(means, ledger, among.active_keys, among.in_use),
         under_way=ledger.open(),
         known=ledger.key,
+        lasts=timedelta(hours=config.approval.plan_hours),
         own_keys=means.operator_on_time().keys,
         now=now,
     )

@@ -54,7 +54,7 @@ class Team:
             "output": {"folder": str(self.folder / "reports")},
             "remediation": {
                 "folder": str(self.folder / "journal"),
-                "approval": {"allowed_signers": "allowed_signers"},
+                "approval": {"allowed_signers": "allowed_signers", "plan_hours": 720},  # longer than any wait
                 **remediation,
             },
         }

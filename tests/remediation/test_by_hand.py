@@ -71,7 +71,7 @@ def means_of(world: World, folder: Path) -> Means:
         "role_name": world.cloud.role_name,
         "external_id": world.cloud.external_id,
     }
-    approval = {"allowed_signers": str(signers(folder))}
+    approval = {"allowed_signers": str(signers(folder)), "plan_hours": 720}  # longer than any wait
     waits = {"grace_days": 7, "quiet_days": 2, "quarantine_days": 14}  # as items have them here
     remediation = {"folder": str(folder), "approval": approval, **waits}
     config = load_config(None, {"accounts": accounts, "remediation": remediation})
@@ -161,7 +161,7 @@ def test_that_applications_read_a_dead_key_is_said(
     newest = read_by(world, "user-45")
     world.delete_key("user-45", newest)
     switch_on(means_of(world, tmp_path), item.id, (None, None), "it fails")
-    told = f"{item.key.id} is active, but applications read {newest} from auditor/user-45"
+    told = f"{item.key.id} is active; applications read {newest} from auditor/user-45"
     assert told in caplog.text
 
 
@@ -643,5 +643,5 @@ def test_what_cannot_be_looked_at_says_so_until_it_can(world: World, tmp_path: P
     iam_backends[OTHER]["aws"].update_access_key("user-10", item.key.id, "Inactive")
     with open_journal(tmp_path, lambda: world.clock.now) as journal:
         journal.add("plan-1", item.id, Event.ASKED, code="STILL_USED", reason="who uses it?", who="ann")
-    assert ticked(is_readable=False)[:2] == ("who uses it?", "ann")
+    assert ticked(is_readable=False)[:2] == ("who uses it? (STILL_USED)", "ann")
     assert means.ledger().items[item.id].needs_person

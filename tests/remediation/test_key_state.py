@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditor.aws.failures import AwsFailure
 from auditor.demo import ErrorFault, Fault, LostFault
+from auditor.errors import ApprovalError
 from auditor.model import KeyStatus
 from auditor.remediation.decision import Step
 from auditor.remediation.engine import Standing
@@ -17,7 +19,7 @@ from auditor.remediation.journal import Event, Row
 from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import Item, Kind
 from auditor.remediation.progress import Ledger, fold
-from auditor.remedy.by_hand import tell_journal
+from auditor.remedy.by_hand import close_item, switch_on, tell_journal
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.of_user import Wish, plan_for, subject_of
 from tests.builders import AS_OF, ago
@@ -171,7 +173,7 @@ def test_an_announcement_of_before_a_key_was_switched_counts_no_more(world: Worl
 
 
 def test_other_items_wait_until_it_is_known_what_came_of_a_step(world: World, tmp_path: Path) -> None:
-    """A rollback without an answer: CloudTrail will tell, and until then nothing else is done about the key."""
+    """No answer came: CloudTrail will tell, and until then nothing else is done about the key."""
     item = item_of(world, "user-102", Kind.DEACTIVATE, Kind.DEACTIVATE)
     other = item.model_copy(update={"id": "other"})
     claim_signed(world, tmp_path, item)
@@ -182,7 +184,7 @@ def test_other_items_wait_until_it_is_known_what_came_of_a_step(world: World, tm
     answers: dict[str, Fault] = {"UpdateAccessKey": LostFault(), "LookupEvents": ErrorFault(500, "InternalFailure")}
     world.fault = lambda call: answers.get(call.action)
     told = {one.item.id: one.told for one in tick(world, tmp_path)}
-    assert told[other.id].startswith("what came of switching the key on or off is not known yet")
+    assert told[other.id] == f"what came of switching the key off, for {item.id}, is not known yet"
     world.fault = lambda _call: None
     world.clock.pass_(hours=1)
     assert {one.standing for one in tick(world, tmp_path)} == {Standing.DONE}
@@ -218,3 +220,122 @@ def test_a_plan_that_is_simulated_knows_of_what_is_under_way(world: World, tmp_p
     assert "KEY_CHANGED" in outcome.told
     with means.journal(writes=False) as journal:
         assert journal.head == head
+
+
+def test_nothing_is_written_for_what_is_simulated(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even a journal, where there is none; what would be refused is."""
+    means = means_of(world, tmp_path)
+    wish = Wish(Kind.ROTATE, Kind.DELETE, "old", owner="app")
+    plan = plan_for(means, subject_of(means, "user-105", OTHER), wish, "ann@example.com")
+    before = sorted(tmp_path.iterdir())
+    for _ in range(2):
+        assert [one.told for one in advance(means, lambda _: None, plan, simulates=True)] == ["would prepare"]
+        assert list(advance(means, lambda _: None, simulates=True)) == []
+        monkeypatch.setenv("CI", "true")
+    assert sorted(tmp_path.iterdir()) == before
+    world.clock.pass_(days=31)
+    with pytest.raises(ApprovalError, match="expired"):
+        list(advance(means, lambda _: None, plan, simulates=True))
+
+
+def test_what_a_crash_left_open_is_not_simulated(world: World, tmp_path: Path) -> None:
+    """What comes of it a tick has to see first; nor is another plan of the name taken for the one that was begun."""
+    item = item_of(world, "user-106", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    plan = claim_signed(world, tmp_path, item)
+    world.fault = lambda call: LostFault() if call.action in {"UpdateAccessKey", "LookupEvents"} else None
+    means = means_of(world, tmp_path)
+    list(advance(means, lambda _: None))
+    world.fault = lambda _call: None
+    (outcome,) = advance(means, lambda _: None, plan, simulates=True)
+    assert outcome.told == "what came of a step that was begun, deactivate, is not known: a tick looks at that first"
+    other = plan.model_copy(update={"accounts_read": 2})
+    with pytest.raises(ApprovalError, match="Another plan of this name"):
+        list(advance(means, lambda _: None, other, simulates=True))
+
+
+def test_what_only_its_user_can_settle_holds_nobody_up(world: World, tmp_path: Path) -> None:
+    """A rollback without an answer lies on an own item; of a key that was to be off it is said who can settle it."""
+    own = item_of(world, "user-107", Kind.DEACTIVATE, Kind.DEACTIVATE, own=True)
+    claim_signed(world, tmp_path, own)
+    begun = {"step": "reactivate", "intent": "a", "keys": [], "by": "ann", "reason": "needed"}
+    with means_of(world, tmp_path).journal() as journal:
+        journal.add("plan-1", own.id, Event.ENDED, how="inactive")
+        journal.add("plan-1", own.id, Event.INTENT, **begun)
+    item = own.model_copy(update={"id": "other", "own": False})
+    claim_signed(world, tmp_path, item, 2)
+    world.clock.pass_(days=2.5)
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert outcome.told.startswith("to deactivate, not before")
+    with means_of(world, tmp_path).journal() as journal:
+        journal.add("plan-1", own.id, Event.INTENT, **begun | {"step": "deactivate", "intent": "b"})
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert (outcome.told[:38], outcome.who) == ("what came of switching the key off, fo", "user-107")
+
+
+def test_a_plan_of_a_clock_that_is_ahead_hides_nothing(world: World, tmp_path: Path) -> None:
+    """Our answered call came after what it saw, whatever its clock says."""
+    item = item_of(world, "user-108", Kind.DEACTIVATE, Kind.DELETE, urgent=True)
+    world.clock.pass_(seconds=90)
+    claim_signed(world, tmp_path, item)
+    world.clock.pass_(seconds=-89)
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert outcome.steps == (Step.DEACTIVATE,)
+    assert outcome.told.startswith("the key stays inactive for a while")
+
+
+def test_a_rollback_that_did_nothing_hides_not_that_it_may_have_been_us(world: World, tmp_path: Path) -> None:
+    """No answer came when it was switched off, nor when it was to be on again: CloudTrail is asked of the first."""
+    item = item_of(world, "user-109", Kind.DEACTIVATE, Kind.DELETE, urgent=True)
+    claim_signed(world, tmp_path, item)
+    answers: dict[str, Fault] = {"UpdateAccessKey": LostFault(), "LookupEvents": ErrorFault(500, "InternalFailure")}
+    world.fault = lambda call: answers.get(call.action)
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    answers["UpdateAccessKey"] = ErrorFault(500, "ServiceFailure")
+    with pytest.raises(AwsFailure):
+        switch_on(means_of(world, tmp_path), item.id, (None, None), "needed")
+    answers.clear()
+    tell_journal(means_of(world, tmp_path), item.id, Event.RELEASED, reason="over", by="ann")
+    world.clock.pass_(days=1)
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert "INACTIVE_ANEW" in outcome.told
+    tell_journal(means_of(world, tmp_path), item.id, Event.RELEASED, reason="over", by="ann")
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert outcome.told.startswith("the key stays inactive for a while")
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_who_approves_is_told_that_a_key_was_off_and_is_active_again(
+    world: World, tmp_path: Path, *, is_seen: bool
+) -> None:
+    """By a tick, or when it is planned: else they could not know that somebody needed it."""
+    user = f"user-{110 + is_seen}"
+    item = item_of(world, user, Kind.DEACTIVATE, Kind.DELETE)
+    claim_signed(world, tmp_path, item)
+    for status in ("Inactive", "Active"):
+        colleague(item, status)
+        world.clock.pass_(minutes=5)
+        if is_seen or status == "Inactive":
+            tick(world, tmp_path)
+    close_item(means_of(world, tmp_path), item.id, "needed", "ann")
+    means = means_of(world, tmp_path)
+    wish = Wish(Kind.DEACTIVATE, Kind.DELETE, "so", owner="app")
+    (again,) = plan_for(means, subject_of(means, user, OTHER), wish, "ann@example.com").items
+    assert [one.partition(" at ")[0] for one in again.warnings] == ["switched off by somebody, and seen active again"]
+
+
+def test_what_another_item_switched_off_is_said_so_and_may_count_as_switched_off(world: World, tmp_path: Path) -> None:
+    """Nobody looks for a stranger; released, it is inactive for this one as well, from then on."""
+    leaked = item_of(world, "user-112", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
+    item = leaked.model_copy(update={"id": "other", "urgent": False, "through": Kind.DELETE})
+    claim_signed(world, tmp_path, item)
+    claim_signed(world, tmp_path, leaked, 2)
+    list(advance(means_of(world, tmp_path), lambda _: None))
+    world.clock.pass_(minutes=5)
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert outcome.standing is Standing.NEEDS_PERSON
+    assert outcome.told.startswith("another item switched the key off")
+    tell_journal(means_of(world, tmp_path), item.id, Event.RELEASED, reason="so", by="ann")
+    (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
+    assert outcome.told.startswith("the key stays inactive for a while")

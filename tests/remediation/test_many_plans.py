@@ -20,11 +20,12 @@ from moto.iam.models import iam_backends
 
 from auditor.aws.failures import AwsFailure
 from auditor.config.remediation_records import Day, WindowConfig
-from auditor.demo import ErrorFault, Fault, LostFault
+from auditor.demo import Call, ErrorFault, Fault, LostFault
 from auditor.errors import ApprovalError, CapError, UsageError
 from auditor.model import UsedAt
 from auditor.remediation.decision import Step
 from auditor.remediation.engine import Standing
+from auditor.remediation.healing import TRAIL_TAKES
 from auditor.remediation.journal import Event, Row
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.news import Notice
@@ -34,6 +35,7 @@ from auditor.remedy.carrying_out import advance, claim
 from auditor.remedy.means import Means
 from auditor.remedy.of_user import Wish, plan_for, subject_of
 from tests.remediation.test_by_hand import BOB, CAT, means_of
+from tests.remediation.test_whose_doing import NOTHING
 from tests.remediation.world import OTHER, World
 
 QUIET, QUARANTINE = timedelta(days=2), timedelta(days=14)
@@ -43,8 +45,8 @@ NOTICE = {Step.DEACTIVATE: timedelta(hours=24), Step.DELETE: timedelta(hours=72)
 
 NUMBERS = count()
 
-MOST_ANSWERS = 6
-"""How often a person answers, before the item is closed."""
+MOST_ANSWERS = 2
+"""How often a person is asked the same of an item, when nobody meddles any more."""
 
 STORIES, CHAPTERS = int(os.environ.get("AUDITOR_EXAMPLES", "60")), 4
 """How many are told, and in how many tests."""
@@ -55,9 +57,11 @@ WEATHER: dict[str, dict[str, Fault]] = {
     "broken": {"UpdateAccessKey": ErrorFault(500, "ServiceFailure")},
     "denied": {"UpdateAccessKey": ErrorFault(403, "AccessDenied")},
     "deletes lost": {"DeleteAccessKey": LostFault()},
+    "lost, and unread": {"UpdateAccessKey": LostFault(), "ListAccessKeys": ErrorFault(500, "ServiceFailure")},
 }
 TRAILS: dict[str, dict[str, Fault]] = {
     "told": {},
+    "late": {"LookupEvents": NOTHING},
     "silent": {"LookupEvents": ErrorFault(500, "InternalFailure")},
     "closed": {"LookupEvents": ErrorFault(403, "AccessDeniedException")},
 }
@@ -122,11 +126,12 @@ class Story:
         self.drafts: list[Plan] = []
         self.items: dict[str, tuple[Item, datetime]] = {}
         self.facts: list[Fact] = []
+        self.trail, self.wrote_at = "told", self.now
         self.asked: dict[str, tuple[str, datetime]] = {}
         self.held: set[str] = set()
         self.announced: dict[tuple[str, Step], datetime] = {}
-        self.tried: set[str] = set()
-        self.let_go: dict[str, datetime] = {}
+        self.done: set[str] = set()
+        self.answers: dict[str, set[str]] = {}
         self.used = self.now
         self.world.cloud.record_use(self.key, UsedAt(self.now, "s3", "eu-central-1"))
 
@@ -142,10 +147,11 @@ class Story:
 
     @property
     def means(self) -> Means:
-        """As a command has them; keys may be switched off at any time."""
+        """As a command has them; keys may be switched off at any time, and plans begun for long."""
         means = means_of(self.world, self.folder)
         window = WindowConfig(days=tuple(Day), starts="00:00", ends="23:59")
-        remediation = means.config.remediation.model_copy(update={"window": window})
+        approval = means.config.remediation.approval.model_copy(update={"plan_hours": 720})
+        remediation = means.config.remediation.model_copy(update={"window": window, "approval": approval})
         return replace(means, config=means.config.model_copy(update={"remediation": remediation}))
 
     def rows(self) -> list[Row]:
@@ -215,11 +221,24 @@ class Story:
         self.items[item.id] = (item, plan.created_at)
         self.facts.append(Fact(plan.created_at, item.key.status.value.lower()))
 
-    def scheduler_ticks(self, weather: str, trail: str, hours: float) -> None:
-        """All that is open goes on as far as it may."""
+    def trail_is(self, trail: str) -> None:
+        """From now on CloudTrail is like this."""
+        self.trail = trail
+
+    def scheduler_ticks(self, weather: str, hours: float) -> None:
+        """All that is open goes on as far as it may; what is to fail does so once something was to be written."""
         self.passes(hours=hours)
-        faults = WEATHER[weather] | TRAILS[trail]
-        self.world.fault = lambda call: faults.get(call.action)
+        faults, is_begun = WEATHER[weather], False
+
+        def fault(call: Call) -> Fault | None:
+            nonlocal is_begun
+            if call.action in {"UpdateAccessKey", "DeleteAccessKey"}:
+                is_begun, self.wrote_at = True, self.now
+            is_told = self.trail == "late" and self.now - self.wrote_at > TRAIL_TAKES
+            trail = TRAILS["told" if is_told else self.trail]
+            return (faults if is_begun else {}).get(call.action) or trail.get(call.action)
+
+        self.world.fault = fault
         self._tick()
         self.world.fault = lambda _call: None
 
@@ -235,12 +254,13 @@ class Story:
         if self.asked:
             self._says(sorted(self.asked)[which % len(self.asked)], Event.RELEASED)
 
-    def person_closes(self, which: int) -> None:
-        """An item that is settled."""
+    def person_closes(self, which: int, how: str = "settled") -> None:
+        """An item, perhaps as it is."""
         self.passes(minutes=2)
         if self.items:
+            name = sorted(self.items)[which % len(self.items)]
             with suppress(UsageError):
-                close_item(self.means, sorted(self.items)[which % len(self.items)], "so", "ann")
+                close_item(self.means, name, "so", "ann", unsettled=how != "settled")
 
     def person_rolls_back(self, which: int | None, weather: str) -> None:
         """By an item, or by the key's id, account and user."""
@@ -276,7 +296,7 @@ class Story:
             return
         self.held.discard(item_id)
         self.asked.pop(item_id, None)
-        self.let_go[item_id] = self.now
+        self.answers.setdefault(item_id, set()).add(code)
         is_answer = code in NEEDED and not was_held
         if is_answer or any(fact.what in {"on", "maybe on"} for fact in self.facts):
             self.facts.append(Fact(self.now, "let go", asked_at if is_answer else None))
@@ -320,17 +340,18 @@ class Story:
             assert row.at - known.active_at >= QUARANTINE, "it was active since"
             assert row.at - self.used >= QUARANTINE, "it was used since"
             assert self.status in {"Inactive", None}, "somebody switched it on again"
-            is_ours = item.kind is Kind.DELETE or item.id in self.tried
-            assert is_ours, "nobody here switched it off"
+            is_taken = self.answers.get(item.id, set()) & {"ALREADY_INACTIVE", "INACTIVE_ANEW", "USED_SINCE"}
+            assert item.kind is Kind.DELETE or item.id in self.done or is_taken, "nobody here switched it off"
             return
-        self.tried.add(item.id)
         self.facts.append(Fact(row.at, "active"))
         if self.status == "Inactive":
+            self.done.add(item.id)
             self.facts.append(Fact(row.at + timedelta.resolution, "off"))
 
     def ends(self) -> None:
-        """Asked, a person lets everything go; what is asked again and again is closed: then all comes to its end."""
-        answered: Counter[str] = Counter()
+        """Asked, a person lets everything go, but for what somebody else switched off: then all comes to its end."""
+        self.trail = "told"
+        answered: Counter[tuple[str, str]] = Counter()
         for _ in range(40):
             self.passes(days=3.5)
             self._tick()
@@ -339,11 +360,13 @@ class Story:
                 return
             for tracked in due:
                 name = tracked.item.id
+                code, _ = self.asked.get(name, ("", None))
                 is_left = tracked.item.makes_key and tracked.done.published_at is not None  # nobody moves
-                if is_left or answered[name] > MOST_ANSWERS:
+                if is_left or (code == "ALREADY_INACTIVE" and answered[name, code]):
                     close_item(self.means, name, "so", "ann", unsettled=True)
                 elif tracked.needs_person or tracked.done.held is not None:
-                    answered[name] += 1
+                    answered[name, code] += 1
+                    assert answered[name, code] <= MOST_ANSWERS, f"it is asked for ever: {code}"
                     self._says(name, Event.RELEASED)
         raise AssertionError("it never ends")
 
@@ -358,7 +381,7 @@ def times(number: int, name: str, *arguments: object) -> list[Act]:
 
 def ticks(*hours: float) -> list[Act]:
     """Ticks in peace, so long after one another."""
-    return [("scheduler_ticks", ("calm", "told", one)) for one in hours]
+    return [("scheduler_ticks", ("calm", one)) for one in hours]
 
 
 OFF = (Kind.DEACTIVATE, Kind.DELETE, False)
@@ -376,12 +399,13 @@ ACTS: list[Act] = [
     *(("somebody_plans", (goal, "at once")) for goal in GOALS),
     *(("somebody_plans", (goal, "later")) for goal in (OFF, OFF, LEAKED, GONE, DELETED)),
     *(("plan_is_taken", (which,)) for which in (0, 1, 2, 0)),
-    *(("scheduler_ticks", (weather, trail, 1)) for weather in ("lost", "broken") for trail in TRAILS),
-    *(("scheduler_ticks", (weather, "told", 1)) for weather in ("denied", "deletes lost")),
+    *(("scheduler_ticks", (weather, hours)) for weather in (*WEATHER, "lost") for hours in (1, 30)),
+    *(("trail_is", (trail,)) for trail in (*TRAILS, "told")),
     *times(1, "person_says", 0, Event.HELD),
     *(("person_says", (which, Event.RELEASED)) for which in (0, 1)),
     *(("person_answers", (which,)) for which in (0, 0, 0, 1, 1)),
     *times(1, "person_closes", 0),
+    *times(1, "person_closes", 0, "unsettled"),
     *(("person_rolls_back", (which, weather)) for which in (None, 0) for weather in ("calm", "lost", "broken")),
     *(("person_rolls_back", (which, "denied")) for which in (None, 1)),
 ]
@@ -403,6 +427,45 @@ PACES = [
 ]
 """After how many hours ticks come in peace before the next act."""
 
+LATE: Act = ("trail_is", ("late",))
+CLOSED: Act = ("trail_is", ("closed",))
+
+PLANNED: Act = ("somebody_plans", (OFF, "at once"))
+LOST: Act = ("scheduler_ticks", ("lost", 30))
+UNREAD: Act = ("scheduler_ticks", ("lost, and unread", 30))
+ON: Act = ("colleague_switches", ("Active",))
+OFF_AGAIN: Act = ("colleague_switches", ("Inactive",))
+SILENT: Act = ("trail_is", ("silent",))
+AT_LAST = [("trail_is", ("told",)), *ticks(1, 340, 30, 80)]
+
+KNOWN: dict[str, list[Act]] = {
+    "needed before it is known that it is off": [LATE, PLANNED, *ticks(60), LOST, ON, *ticks(0.1), OFF_AGAIN, *AT_LAST],
+    "needed for a day": [SILENT, PLANNED, *ticks(60), LOST, ON, *ticks(24), OFF_AGAIN, *AT_LAST],
+    "never seen to be off": [SILENT, PLANNED, *ticks(60), UNREAD, ON, *ticks(1), OFF_AGAIN, *AT_LAST],
+    "given up as it was": [
+        ("somebody_plans", (OFF, "later")),
+        SILENT,
+        ("somebody_plans", (LEAKED, "at once")),
+        ("scheduler_ticks", ("lost", 1)),
+        ON,
+        ("person_closes", (0, "unsettled")),
+        ("plan_is_taken", (0,)),
+        *ticks(60, 30, 30, 30),
+    ],
+    "given up after it was seen, and planned anew": [
+        SILENT,
+        PLANNED,
+        *ticks(60),
+        LOST,
+        ON,
+        *ticks(1),
+        ("person_closes", (0, "unsettled")),
+        PLANNED,
+        *ticks(1, 30, 30),
+    ],
+}
+"""Orders of events by which a key was once switched off or deleted too soon."""
+
 BEGINNINGS: dict[str, list[Act]] = {
     "nothing": [],
     "planned often": [("somebody_plans", (goal, "later")) for goal in (OFF, LEAKED, OFF, GONE)],
@@ -411,7 +474,9 @@ BEGINNINGS: dict[str, list[Act]] = {
     "off for long": [("somebody_plans", (OFF, "at once")), *ticks(60, 30, 360)],
     "rotated": [("somebody_plans", (ROTATED, "at once")), *ticks(1)],
     "leaked, and off": [("somebody_plans", (GONE, "at once")), *ticks(1)],
-    "leaked, and may be off": [("somebody_plans", (GONE, "at once")), ("scheduler_ticks", ("lost", "closed", 1))],
+    "leaked, and may be off": [CLOSED, ("somebody_plans", (GONE, "at once")), ("scheduler_ticks", ("lost", 1))],
+    "maybe off": [LATE, ("somebody_plans", (OFF, "at once")), *ticks(60), ("scheduler_ticks", ("lost", 30))],
+    "unseen": [LATE, ("somebody_plans", (OFF, "at once")), *ticks(60), ("scheduler_ticks", ("lost, and unread", 30))],
 }
 
 
@@ -449,6 +514,12 @@ def shortened(world: World, base: Path, acts: list[Act], why: str) -> list[str]:
         if found is not None and found[0] == why:
             acts, lines = without, found[1]
     return lines
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_once_went_wrong_is_safe(world: World, tmp_path: Path, name: str) -> None:
+    """To its end."""
+    assert fails(world, tmp_path, KNOWN[name]) is None
 
 
 @pytest.mark.parametrize("chapter", range(CHAPTERS))

@@ -38,6 +38,7 @@ SETTINGS = Settings(
     known=lambda _key: KeyState(),
     own_keys=frozenset(),
     now=AS_OF,
+    lasts=timedelta(days=400),
 )
 
 
@@ -255,18 +256,46 @@ def test_a_rhythm_that_is_no_number_blocks(tag: str) -> None:
         (20, 30, 60, 20),
         (None, 30, 60, 30),
         (30, None, 10, 10),
-        (None, None, 60, None),
     ],
 )
 def test_a_key_is_inactive_since_the_latest_of_what_is_known(
-    run: float | None, journal: float | None, used: float, expected: float | None
+    run: float | None, journal: float | None, used: float, expected: float
 ) -> None:
     """Runs are far apart, and do not see a key that was switched on in between; a use shows it."""
     off = replace(key(), status=KeyStatus.INACTIVE, last_used=UsedAt(ago(used)))
     found = replace(candidate("a"), kind=Kind.DELETE, inactive_since=None if run is None else ago(run))
     settings = replace(SETTINGS, known=lambda _key: KeyState(off_at=None if journal is None else ago(journal)))
     ((item,), _) = plan_items([found], lambda _one: seen("a", off), settings)
-    assert item.inactive_since == (None if expected is None else ago(expected))
+    assert item.inactive_since == ago(expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "hours", "code"),
+    [
+        (Kind.DEACTIVATE, {}, 72, None),
+        (Kind.DEACTIVATE, {"used": 5}, 72, "TOO_EARLY"),
+        (Kind.DEACTIVATE, {"used": 5}, 240, None),
+        (Kind.DEACTIVATE, {"used": 5, "is_urgent": True}, 72, None),
+        (Kind.DEACTIVATE, {"used": 5, "is_own": True}, 72, None),
+        (Kind.DEACTIVATE, {"again": 5}, 72, "TOO_EARLY"),
+        (Kind.ROTATE, {"used": 5}, 72, None),
+        (Kind.DELETE, {"inactive_since": ago(12)}, 72, None),
+        (Kind.DELETE, {"inactive_since": ago(9)}, 72, "TOO_EARLY"),
+        (Kind.DELETE, {}, 72, "SINCE_UNKNOWN"),
+    ],
+)
+def test_what_would_be_refused_when_its_time_comes_is_not_planned(
+    kind: Kind, changes: dict[str, Any], hours: float, code: str | None
+) -> None:
+    """The key has to be quiet, or inactive, for longer than the plan may be begun."""
+    changes, status = dict(changes), KeyStatus.INACTIVE if kind is Kind.DELETE else KeyStatus.ACTIVE
+    one = replace(key(), status=status, last_used=UsedAt(ago(changes.pop("used", 60))))
+    state = KeyState(let_go_at=ago(changes.pop("again"))) if "again" in changes else KeyState()
+    settings = replace(SETTINGS, lasts=timedelta(hours=hours), known=lambda _key: state)
+    found = replace(candidate("a"), kind=kind, **changes)
+    items, blocked = plan_items([found], lambda _one: seen("a", one), settings)
+    assert [each.code for each in blocked] == ([code] if code else [])
+    assert len(items) == (code is None)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_what_is_under_way_is_told_with_whom_it_waits_for(story: Story) -> None:
     assert (second["state"], second["needs_person"], second["waits_for"]) == (
         "claimed",
         True,
-        "somebody switched it on",
+        "somebody switched it on (REACTIVATED)",
     )
     story.add(OTHER.id, Event.ENDED, how="gave way")
     assert [row["item_id"] for row in records_of(told_by(story).pending)] == ["item-1"]

@@ -28,7 +28,7 @@ from tests.remediation.test_engine import (
     test_without_proof_a_strangers_key_is_left_alone as a_strangers_key_is_left_alone,
 )
 from tests.remediation.test_kill_matrix import calm, rotation
-from tests.remediation.test_many_plans import OFF, Act, fails, ticks
+from tests.remediation.test_many_plans import OFF_AGAIN, ON, PLANNED, Act, fails, ticks
 from tests.remediation.test_seen import (
     test_a_key_that_somebody_switched_off_and_on_again_is_needed as a_key_that_is_needed,
 )
@@ -80,9 +80,6 @@ def test_forgetting_what_was_seen_is_found(
         rule(world, tmp_path)
 
 
-ON: Act = ("colleague_switches", ("Active",))
-OFF_AGAIN: Act = ("colleague_switches", ("Inactive",))
-PLANNED: Act = ("somebody_plans", (OFF, "at once"))
 ROLLED_BACK: list[Act] = [("person_rolls_back", (None, "broken")), ("person_says", (0, Event.RELEASED))]
 
 STORIES = {

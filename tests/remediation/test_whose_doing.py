@@ -71,9 +71,9 @@ def test_what_we_did_without_an_answer_is_ours_when_cloudtrail_knows_it(world: W
     item = exposed(world, tmp_path, "user-2")
     faults(world, UpdateAccessKey=LostFault(), LookupEvents=NOTHING)
     assert "CloudTrail will tell" in ticked(world, tmp_path).told
+    seen_at = world.clock.now
     world.clock.pass_(minutes=10)
     assert "CloudTrail will tell" in ticked(world, tmp_path).told
-    seen_at = world.clock.now
     faults(world)
     world.clock.pass_(minutes=30)
     assert "stays inactive for a while" in ticked(world, tmp_path).told
@@ -111,7 +111,7 @@ def test_a_person_says_how_it_goes_on(world: World, tmp_path: Path, way: str, en
         assert ticked(world, tmp_path).steps == (Step.DEACTIVATE,)
     state = tracked(world, tmp_path, item)
     assert (state.done.deleted_at is not None) is (ends == "deleted")
-    assert not means_of(world, tmp_path).ledger().key(item.key.id).may_be_ours
+    assert means_of(world, tmp_path).ledger().key(item.key.id).is_off_by_us is not None
     assert world.keys(item.user) == ({} if ends == "deleted" else {item.key.id: "Inactive" if ends else "Active"})
 
 

@@ -173,7 +173,7 @@ def approve(
     - `auditor remediate approve PLAN --kms alias/approvals-bob --profile bob --reason "CHG-4711" --as bob@example.com`
     """
     from auditor.cli.options import now
-    from auditor.remediation.approval import is_same_name, sign, statement_on
+    from auditor.remediation.approval import is_same_name, sign, signed_by, statement_on
     from auditor.remedy.files import keep_approval, load_plan
 
     found = load_plan(plan)
@@ -185,10 +185,14 @@ def approve(
     if (sign_with is None) == (kms is None):
         step = "Sign with --sign-with and an SSH key, or with --kms and a key of AWS KMS."
         raise UsageError("What to sign with is not clear.", next_step=step)
+    means = means_of(config, profile, endpoint_url, None)
     if sign_with is not None:
         approval = sign(statement, sign_with)
+        if means.config.remediation.approval.allowed_signers and not signed_by(approval, means.approvers()):
+            step = f"Have the key's line added to {means.approvers().where}; then plans are made anew."
+            raise UsageError(f"The key does not sign for {name}.", where=str(sign_with), next_step=step)
     else:
-        approval = _signed_by_kms(statement, kms or "", means_of(config, profile, endpoint_url, None))
+        approval = _signed_by_kms(statement, kms or "", means)
     path = keep_approval(approval, plan)
     if json:
         print_json({"approval": str(path), "plan_sha256": found.digest, "through": statement.through.value})
