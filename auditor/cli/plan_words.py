@@ -8,7 +8,7 @@ from auditor.formats.plan_page import Change, NotPlanned, PlannedItem, PlanPage
 from auditor.formats.words import counted, minute
 from auditor.model import ControlId
 from auditor.remediation.lifecycle import NOTICE, NOTICE_OF_DELETION, SHARED
-from auditor.remediation.plan import Among, Item, Kind, Plan
+from auditor.remediation.plan import WARNING, Among, Item, Kind, Plan
 from auditor.remediation.plan_facts import destination, reader, waits
 
 
@@ -39,7 +39,7 @@ def say_plan(plan: Plan) -> None:
 def _say_item(item: PlannedItem) -> None:
     say(f"{item.id}  {item.what}  {item.where}  {item.key}", "bold")
     for control, reason in item.because:
-        say(f"because  {control}: {reason}", indent=4)
+        say(f"because  {control}: {reason}" if control != WARNING else reason, indent=4)
     say("; ".join(f"{label.lower()} {value}" for label, value in item.facts), "dim", indent=4)
     if item.goes_to:
         say(f"goes to  {item.goes_to}", indent=4)
@@ -152,10 +152,10 @@ def _changes(item: Item) -> Iterator[Change]:
         undo = f"auditor remediate rollback {item.id} --reason TEXT" if is_read_again else None
         yield Change("+", f"{made}; {key} works on{'' if undo else ', so there is nothing to undo'}", undo or "")
     if item.covers(Kind.DEACTIVATE):
-        moved = f"when the new one is in use, {waits.grace_days} days later at the earliest, and "
+        moved = f"when the new one is in use, {counted(waits.grace_days, 'day')} later at the earliest, and "
         because = f" ({waits.why})" if waits.why else ""
         hours = NOTICE // timedelta(hours=1)
-        quiet = f"the key was quiet for {waits.quiet_days} days{because}, announced {hours} hours before"
+        quiet = f"the key was quiet for {counted(waits.quiet_days, 'day')}{because}, announced {hours} hours before"
         when = f"{moved if item.delivery else 'when '}{quiet}"
         when = f"at once: {_leak(item)}" if item.urgent else when
         yield Change("~", f"{key} is switched off {when}", f"auditor remediate rollback {item.id} --reason TEXT")

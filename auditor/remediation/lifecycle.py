@@ -343,7 +343,7 @@ def _quiet(item: Item, done: Progress, live: Live, old: LiveKey, terms: Terms) -
             late = f"{ESCALATES.days} days after the new key was published the old one is in use"
             reason = f"{late}{by}; find it: the key is not switched off while it is used"
             yield Ask("STILL_USED", reason, whose)
-        yield Wait(f"the old key must be quiet for {quiet_days} days{by}", until, whose)
+        yield Wait(f"the key must be quiet for {quiet_days} {'day' if quiet_days == 1 else 'days'}{by}", until, whose)
 
 
 def _unknown_cadence(item: Item, live: Live) -> Iterator[Wait]:

@@ -52,6 +52,10 @@ def plan_of_run(
         what = f"The run is of {manifest.as_of:%Y-%m-%d %H:%M}Z; a plan rests on one of the last 24 hours."
         raise UsageError(what, where=folder.name, next_step="Run `auditor audit`, and plan with that run.")
     approvers, accounts = means.approvers(), _accounts(means, folder)
+    unknown = sorted(set(only) - accounts.found.keys())
+    if unknown:
+        step = "`auditor runs show` lists the accounts of a run."
+        raise UsageError(f"The run has no account {', '.join(unknown)}.", where=folder.name, next_step=step)
     judged = list(_judged(means, folder, manifest.as_of))
     chosen = [one for account in judged for one in account.candidates if not only or account.id in only]
     active_keys, in_use = sum(one.active_keys for one in judged), {one.id: one.in_use for one in judged}

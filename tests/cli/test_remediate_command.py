@@ -434,6 +434,12 @@ def test_what_is_not_what_was_approved_calls_nothing_but_who_am_i(
     path, plan, _ = planned(cli)
     own = cli.run("remediate", "approve", str(path), "--sign-with", "key", "--reason", "x", "--as", "ann")
     assert (own.code, "ann@example.com planned it" in own.err) == (6, True), "who planned, by a shorter name"
+    key = cli.folder / "eve"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    for name in ("eve@example.com", "bob@example.com"):
+        refused = cli.run("remediate", "approve", str(path), "--sign-with", str(key), "--reason", "x", "--as", name)
+        assert (refused.code, f"does not sign for {name}" in " ".join(refused.err.split())) == (2, True)
+    assert list(path.parent.glob("*.approval-*")) == [], "nothing that would stop the plan for others"
     wrong: list[tuple[Approver, dict[str, Any], str]] = [
         (Approver("eve@example.com"), {}, "not the approver's"),
         (BOB, {"plan_sha256": "0" * 64}, "another plan"),

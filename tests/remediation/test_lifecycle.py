@@ -287,9 +287,9 @@ def test_a_seeded_bug_is_found(monkeypatch: pytest.MonkeyPatch, check: str, foun
     ("name", "cadence", "expected"),
     [
         ("deactivate what is unused", 100, "deactivate"),
-        ("deactivate what is unused", 365, "the old key must be quiet for 365 days"),
+        ("deactivate what is unused", 365, "the key must be quiet for 365 days"),
         ("deactivate what is unused", "the tag has 'quarterly'", "the tag has 'quarterly'"),
-        ("deactivate after a rotation", 365, "the old key must be quiet for 365 days"),
+        ("deactivate after a rotation", 365, "the key must be quiet for 365 days"),
         ("delete what is kept inactive", 365, "the key stays inactive for a while"),
         ("delete what is kept inactive", "the tag has 'quarterly'", "the tag has 'quarterly'"),
     ],

@@ -9,6 +9,7 @@ from auditor.remediation.hands import Hands
 from auditor.remediation.orphans import Orphan, find_orphans
 from auditor.remediation.plan import Item, Kind
 from auditor.remediation.protection import Protection
+from tests.remediation.test_engine import secret_of
 from tests.remediation.world import OTHER, SameCaller, World, claim, item_of, plan_of, tick, tracked
 
 WRITES = ("Create", "Put", "Update", "Delete")
@@ -30,6 +31,9 @@ def test_a_key_is_nobodys_once_its_secret_is_gone(world: World, tmp_path: Path) 
     assert orphans(world, tmp_path, item) == []
     tick(world, tmp_path)
     assert orphans(world, tmp_path, item) == []
+    secret_of(item).delete(world.clock.now.timestamp())
+    (orphan,) = orphans(world, tmp_path, item)
+    assert (orphan.is_known, "RestoreSecret" in orphan.next_step) == (True, True)
     del secretsmanager_backends[OTHER]["us-east-1"].secrets["auditor/user-0"]
     (orphan,) = orphans(world, tmp_path, item)
     assert (orphan.key, orphan.is_known) == (tracked(world, tmp_path, item).done.new_key, True)

@@ -75,7 +75,7 @@ def test_a_key_that_somebody_switched_off_and_on_again_is_needed(world: World, t
     said(world, tmp_path, item, Event.RELEASED)
     world.clock.pass_(days=2)
     (outcome,) = tick(world, tmp_path)
-    assert outcome.told.startswith("the old key must be quiet for 2 days, from ")
+    assert outcome.told.startswith("the key must be quiet for 2 days, from ")
     world.clock.pass_(days=1)
     (outcome,) = tick(world, tmp_path)
     assert outcome.told.startswith("to deactivate, not before ")
@@ -308,7 +308,7 @@ def test_a_key_that_was_rescued_has_to_be_quiet_before_a_new_plan_switches_it_of
     world.clock.pass_(minutes=10)
     planned_again(world, tmp_path, item, 0)
     (outcome,) = tick(world, tmp_path)
-    assert outcome.told.startswith("the old key must be quiet for 2 days, from ")
+    assert outcome.told.startswith("the key must be quiet for 2 days, from ")
     world.clock.pass_(days=2.5)
     (outcome,) = tick(world, tmp_path)
     assert outcome.told.startswith("to deactivate, not before ")
@@ -349,7 +349,7 @@ def test_a_release_lets_no_other_item_switch_the_key_off_at_once(
     world.clock.pass_(minutes=10)
     planned_again(world, tmp_path, item, 0)
     told = {outcome.item.id: outcome.told for outcome in tick(world, tmp_path)}
-    assert told["again"].startswith("the old key must be quiet for 2 days, from ")
+    assert told["again"].startswith("the key must be quiet for 2 days, from ")
 
 
 @pytest.mark.parametrize("is_late", [True, False])
