@@ -78,12 +78,6 @@ def _is_counted(item: Item, step: Step) -> bool:
     return step in DISRUPTIVE and not is_at_once(item, step)
 
 
-def _wait_for(other: Tracked) -> Wait:
-    """What another item began about the same key is to be settled first, by whoever may look at it."""
-    what = f"what came of switching the key off, for {other.item.id}, is not known yet"
-    return Wait(what, who=other.who if other.passed_over or not other.item.own else other.item.user)
-
-
 def _turn(tracked: Tracked) -> tuple[bool, bool, str]:
     """When it is an item's turn; those of one account keep the order of their plans."""
     return tracked.intent is None, not tracked.item.urgent, tracked.item.account_id
@@ -182,9 +176,11 @@ class Engine:
         item, live = tracked.item, hands.look()
         state = self._book.see(item, live, hands.now())
         tracked = self._book.item(item)
-        others = [one for one, _ in self._book.ledger.unsettled(item.key.id) if one.item.id != item.id]
+        begun = self._book.ledger.unsettled(item.key.id)
+        others = [one for one, row in begun if one.item.id != item.id and row.told["step"] == Step.DEACTIVATE]
         if others and not item.urgent:
-            return self._settled(tracked, _wait_for(others[0]))
+            what = f"what came of switching the key off, for {others[0].item.id}, is not known yet"
+            return self._settled(tracked, Wait(what, who=others[0].who))
         terms = replace(self.terms(tracked), key=state, planned_at=tracked.planned_at)
         decision = self._bounded(item, decide(item, tracked.done, live, terms))
         if isinstance(decision, Adopted):
@@ -288,6 +284,7 @@ class Engine:
         except AwsFailure as failure:
             if not is_definite(failure):
                 log.warning("%s: whether it was done is not known: %s", tracked.item.where, failure)
+                self._book.add(tracked, Event.UNANSWERED, intent=intent)
                 return None  # the intent is open: what AWS shows settles it
             if self._book.item(tracked.item).made is not None:
                 return None  # there is a key whose secret is not stored

@@ -74,8 +74,9 @@ class Healer:
                 is_done = old is None
             case _:
                 is_done = False
-        if not is_done and step in SHOWN and now - intent.at < SETTLES:
-            return Wait(f"whether AWS did what was asked ({step.value}) is not known yet", intent.at + SETTLES)
+        over_at = tracked.over_at(intent)
+        if not is_done and step in SHOWN and now - over_at < SETTLES:
+            return Wait(f"whether AWS did what was asked ({step.value}) is not known yet", over_at + SETTLES)
         if self._is_gone_over(tracked, intent, step, is_done=is_done):
             why = f"whether it was done ({step.value}) is not known: AWS shows what was done to the key after it"
             self._settle(tracked, intent, outcome=UNKNOWN, why=why)
@@ -152,10 +153,10 @@ class Healer:
 
     def _whose(self, tracked: Tracked, intent: Row, strangers: Sequence[str]) -> Decision | None:
         """Keys appeared since one was to be made, or none: ours is the one that CloudTrail says so of, and no other."""
-        age = self.hands.now() - intent.at
+        age, over_at = self.hands.now() - intent.at, tracked.over_at(intent)
         if not strangers:
-            if age < SETTLES:
-                return Wait("whether a key was made is not known yet", intent.at + SETTLES)
+            if self.hands.now() - over_at < SETTLES:
+                return Wait("whether a key was made is not known yet", over_at + SETTLES)
             self._settle(tracked, intent, outcome="failed", why="no key was made")
             return None
         ours: list[str] = []

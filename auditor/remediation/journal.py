@@ -31,6 +31,8 @@ class Event(StrEnum):
     INTENT = "intent"
     MADE = "made"
     DISCARDED = "discarded"
+    UNANSWERED = "unanswered"
+    """A call is over, and no answer says what came of it."""
     RESULT = "result"
     ANNOUNCED = "announced"
     ADOPTED = "adopted"

@@ -64,6 +64,12 @@ class KeyState:
         return self.reasons.get(max(self.tries, key=self.tries.__getitem__)) if self.tries else None
 
     @property
+    def is_on_for_sure(self) -> bool:
+        """Whether it was known to be active when it was last switched on by hand, or later."""
+        at = self.switched_on_at
+        return at is not None and any(one.at >= at and one.status is KeyStatus.ACTIVE for one in self.sights)
+
+    @property
     def active_at(self) -> datetime | None:
         """When it was last known to be active, or may have been."""
         seen = (one.at for one in self.sights if one.status is KeyStatus.ACTIVE)

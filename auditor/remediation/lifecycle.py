@@ -393,8 +393,10 @@ def _switched_on_since(item: Item, done: Progress, terms: Terms) -> Iterator[Ref
     since, on = done.inactive_at or item.inactive_since, terms.key.active_at
     if since is None or on is None or on <= since:
         return
-    how = "switched on by hand" if on == terms.key.switched_on_at else "seen active"
-    what = f"the key was {how} at {on:%Y-%m-%d %H:%M}Z, and is inactive anew"
+    how = "was seen active"
+    if on == terms.key.switched_on_at:
+        how = "was switched on by hand" if terms.key.is_on_for_sure else "may have been switched on by hand"
+    what = f"the key {how} at {on:%Y-%m-%d %H:%M}Z, and is inactive anew"
     if done.inactive_at is None:
         yield Refuse("KEY_CHANGED", f"{what}: plan it anew")
     yield Ask("INACTIVE_ANEW", f"{what}; ask who needs it, then `release`, `rollback` or `close`")

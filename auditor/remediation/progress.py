@@ -25,6 +25,8 @@ class Tracked:
     done: Progress = field(default_factory=Progress)
     begun: tuple[Row, ...] = ()
     """What was begun and of which no result is known, in that order."""
+    over: Mapping[str, datetime] = field(default_factory=dict)
+    """When calls were over of which no answer came, by intent."""
     made: str | None = None
     """The id of a key that was made and of whose secret it is not known that it is stored."""
     discarded: str | None = None
@@ -57,17 +59,20 @@ class Tracked:
         """What was begun and is to be settled: what a person closed as it was is not."""
         return tuple(row for row in self.begun if self.ended is None or row.number > self.ended_by)
 
+    def over_at(self, intent: Row) -> datetime:
+        """When the call of an intent was over, as far as that is known; AWS shows what it did a while after that."""
+        return self.over.get(str(intent.told["intent"]), intent.at)
+
     def begun_as(self, step: Step) -> Row | None:
         """The intent of this step, of which no result is known."""
         return next((row for row in self.begun if row.told["step"] == step), None)
 
-    @property
-    def state(self) -> str:
-        """How far it has come, in a word or two."""
+    def state(self, key: KeyState) -> str:
+        """How far it has come, in a word or two; `key` is what is known of its key."""
         reached = (
             ("held", self.done.held),
             ("deleted", self.done.deleted_at),
-            ("inactive", self.done.inactive_at),
+            ("active again" if key.status is KeyStatus.ACTIVE else "inactive", self.done.inactive_at),
             ("adopted", self.done.adopted_at),
             ("published", self.done.published_at),
             ("verified", self.done.verified_at),
@@ -135,6 +140,7 @@ NEEDED: Mapping[Event, frozenset[str]] = {
     Event.INTENT: frozenset({"step", "intent", "keys"}),
     Event.MADE: frozenset({"key"}),
     Event.DISCARDED: frozenset({"key", "how", "why"}),
+    Event.UNANSWERED: frozenset({"intent"}),
     Event.RESULT: frozenset({"step", "outcome"}),
     Event.ANNOUNCED: frozenset({"reason"}),
     Event.ADOPTED: frozenset({"evidence"}),
@@ -204,9 +210,9 @@ class Ledger:
         """What is known of a key."""
         return self.keys.get(key_id, NOTHING)
 
-    def unsettled(self, key_id: str) -> list[tuple[Tracked, datetime]]:
-        """By which items, and when, a key was to be switched off of which it is to be found out what came of that."""
-        return [(one, row.at) for one in self.about(key_id) for row in one.unsettled if row.told["step"] == OFF]
+    def unsettled(self, key_id: str) -> list[tuple[Tracked, Row]]:
+        """By which items a key was to be switched on or off of which it is to be found out what came of that."""
+        return [(one, row) for one in self.about(key_id) for row in one.unsettled if row.told["step"] in SWITCHES]
 
     def about(self, key_id: str) -> list[Tracked]:
         """Items about a key, the latest first."""
@@ -301,9 +307,11 @@ class Book:
         state, old = self.ledger.key(item.key.id), live.key(item.key.id)
         if old is None or live.user_id != item.user_id:
             return state
-        is_news = old.status is not state.status and not state.is_settling(now)
-        begun = (at for _, at in self.ledger.unsettled(item.key.id) if now - at >= SETTLES)
-        if not is_news and all(state.is_seen_since(at) for at in begun):
+        calls = [(SWITCHES[Step(row.told["step"])], it.over_at(row)) for it, row in self.ledger.unsettled(item.key.id)]
+        lags = state.is_settling(now) or any(now - at < SETTLES and old.status is not made for made, at in calls)
+        is_news = old.status is not state.status and not lags
+        offs = (at for made, at in calls if made is KeyStatus.INACTIVE and now - at >= SETTLES)
+        if not is_news and all(state.is_seen_since(at) for at in offs):
             return state
         self.add(self.item(item), Event.SEEN, status=old.status.value)
         return self.ledger.key(item.key.id)
@@ -384,11 +392,14 @@ def _told(tracked: Tracked, row: Row, state: KeyState) -> Tracked:
     """An item, with a row about it; `state` is what is known of its key by then."""
     told = row.told
     kept = tracked.waiting  # a rollback says why it holds an item, and then what it does
-    is_kept = kept is not None and kept.event is Event.HELD and row.event in {Event.INTENT, Event.RESULT}
+    deeds = {Event.INTENT, Event.UNANSWERED, Event.RESULT}
+    is_kept = kept is not None and kept.event is Event.HELD and row.event in deeds
     changes: dict[str, Any] = {"waiting": kept if is_kept else None, "passed_over": None, "told_at": row.at}
     match row.event:
         case Event.INTENT:
             changes |= {"begun": (*tracked.begun, row), **(UNMADE if told["step"] == Step.CREATE else {})}
+        case Event.UNANSWERED:
+            changes |= {"over": {**tracked.over, str(told["intent"]): row.at}}
         case Event.MADE | Event.DISCARDED:
             changes |= {"made": told["key"], "discarded": told.get("how")}
         case Event.RESULT:

@@ -55,7 +55,7 @@ def record(rows: Sequence[Row], as_of: datetime) -> Record:
     last = max((place for place, row in enumerate(rows, 1) if row.at <= as_of), default=0)
     known, story = rows[:last], _Story()
     actions = [*(action for row in known for action in story.take(row)), *story.unknown()]
-    pending = [_pending(tracked) for tracked in story.ledger.due()]
+    pending = [_pending(tracked, story.ledger) for tracked in story.ledger.due()]
     return Record(
         table(ACTIONS, ([action.get(name) for name in ACTIONS] for action in actions)),
         table(PENDING, ([item.get(name) for name in PENDING] for item in pending)),
@@ -193,7 +193,7 @@ def _discarded(row: Row) -> dict[str, Any]:
     return {"action": "discarded" if is_deleted else "deactivated", "access_key_id": row.told["key"], "detail": detail}
 
 
-def _pending(tracked: Tracked) -> dict[str, Any]:
+def _pending(tracked: Tracked, ledger: Ledger) -> dict[str, Any]:
     item = tracked.item
     return {
         "item_id": item.id,
@@ -206,7 +206,7 @@ def _pending(tracked: Tracked) -> dict[str, Any]:
         "owner": item.owner,
         "through": item.through.value,
         "approved": tracked.approved.value if tracked.approved else None,
-        "state": tracked.state,
+        "state": tracked.state(ledger.key(item.key.id)),
         "waits_for": tracked.waits_for,
         "since": tracked.since,
         "until": tracked.until,

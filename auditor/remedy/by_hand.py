@@ -317,6 +317,14 @@ class _Entry:
         told = {"step": Step.REACTIVATE.value, "intent": self.intent, **outcome}
         journal.add(tracked.plan_id, tracked.item.id, Event.RESULT, **told)
 
+    def fail(self, journal: Journal, failure: AwsFailure) -> None:
+        """It was not done, or no answer says whether: then the next tick finds out; raises as `Journal.add`."""
+        if is_definite(failure):
+            self.end(journal, outcome="failed", why=str(failure))
+        elif self.key.tracked is not None:
+            tracked = self.key.tracked
+            journal.add(tracked.plan_id, tracked.item.id, Event.UNANSWERED, intent=self.intent)
+
     def _of_no_item(self) -> dict[str, str]:
         key = self.key
         whose = {"account_id": key.account_id, "user": key.user, "key": key.id}
@@ -371,9 +379,9 @@ def _told_after(stack: ExitStack, means: Means, entry: _Entry, deed: _Deed, jour
         deed.keep_on(is_last=was_waited_for)
     is_settled = bool(said & {Event.RESULT, Event.SWITCHED_ON})
     if deed.failure is not None:
-        if is_definite(deed.failure) and not is_settled:
-            entry.end(journal, outcome="failed", why=str(deed.failure))
-        return  # else the next tick finds out
+        if not is_settled:
+            entry.fail(journal, deed.failure)
+        return
     if not is_settled:
         entry.end(journal, outcome="done")
     if key.tracked is None:

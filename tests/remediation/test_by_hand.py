@@ -395,7 +395,7 @@ def test_what_a_tick_did_while_the_journal_was_waited_for_is_known(world: World,
 
     switched_on_beside(world, tmp_path, item, tick_does)
     tracked = means_of(world, tmp_path).ledger().items[item.id]
-    assert (tracked.state, tracked.done.held) == ("switched on again", None)
+    assert (tracked.ended, tracked.done.held) == ("switched on again", None)
 
 
 def test_a_key_of_no_plan_that_was_switched_on_stands_in_the_journal(world: World, tmp_path: Path) -> None:
@@ -426,12 +426,12 @@ def test_an_item_that_is_closed_is_in_nobodys_way(world: World, tmp_path: Path) 
     (outcome,) = advance(means, lambda _: None)
     assert "ALREADY_INACTIVE" in outcome.told
     tell_journal(means, item.id, Event.HELD, reason="forensics has it", by="ann")
-    assert means.ledger().items[item.id].state == "held"
+    assert means.ledger().items[item.id].done.held is not None
     close_item(means, item.id, "forensics has it", "ann")
     assert means.ledger().open() == []
     assert list(advance(means, lambda _: None)) == []
     assert world.keys("user-30") == {item.key.id: "Inactive"}
-    assert means.ledger().items[item.id].state == "closed: forensics has it"
+    assert means.ledger().items[item.id].ended == "closed: forensics has it"
     with pytest.raises(UsageError, match="at its end"):
         close_item(means, item.id, "again", "ann")
 
@@ -448,7 +448,7 @@ def test_an_item_of_which_a_step_is_open_is_closed_only_where_that_is_said(world
     means = means_of(world, tmp_path)
     assert close_item(means, item.id, "the account is closed", "ann", unsettled=True).intent is not None
     ended = means.ledger().items[item.id]
-    assert (ended.state, means.ledger().open()) == ("closed: the account is closed", [])
+    assert (ended.ended, means.ledger().open()) == ("closed: the account is closed", [])
     (orphan,) = orphans_in(means)
     assert orphan.key in world.keys("user-31").keys() - {item.key.id}
     assert "nothing here will" in orphan.next_step

@@ -271,7 +271,10 @@ def test_what_only_its_user_can_settle_holds_nobody_up(world: World, tmp_path: P
     with means_of(world, tmp_path).journal() as journal:
         journal.add("plan-1", own.id, Event.INTENT, **begun | {"step": "deactivate", "intent": "b"})
     (outcome,) = advance(means_of(world, tmp_path), lambda _: None)
-    assert (outcome.told[:38], outcome.who) == ("what came of switching the key off, fo", "user-107")
+    assert (outcome.told[:38], outcome.who) == (
+        "what came of switching the key off, fo",
+        "user-107, by a tick of their own",
+    )
 
 
 def test_a_plan_of_a_clock_that_is_ahead_hides_nothing(world: World, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_journal_that_cannot_be_written_keeps_no_key_off(
     switch_on(means_of(world, tmp_path), item.key.id, (OTHER, "user-5"), "needed")
     assert "The journal may not tell of it" in caplog.text
     assert world.keys("user-5") == {item.key.id: "Active"}
-    assert tracked(world, tmp_path, item).state == "inactive"
+    assert tracked(world, tmp_path, item).ended == "inactive"
 
 
 @pytest.mark.parametrize("is_done", [True, False])
@@ -158,7 +158,7 @@ def test_what_is_not_known_of_an_ended_item_is_settled_by_a_tick(
     told = None if is_done else "whether it was done is not known"
     assert told_actions(world, tmp_path) == [("deactivated", None), ("reactivated", told)]
     state = tracked(world, tmp_path, item)
-    assert (state.state, state.begun) == ("switched on again" if is_done else "inactive", ())
+    assert (state.ended, state.begun) == ("switched on again" if is_done else "inactive", ())
 
 
 def test_a_secret_that_may_have_been_moved_back_is_looked_at(world: World, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def test_a_key_that_was_on_again_is_not_deleted_by_its_old_date(world: World, tm
     days(world, tmp_path, item, 9)
     hands(world, item).set_status(item.key.id, KeyStatus.ACTIVE)
     assert "REACTIVATED" in days(world, tmp_path, item, 1).told
+    ledger = means_of(world, tmp_path).ledger()
+    assert ledger.items[item.id].state(ledger.key(item.key.id)) == "active again"
     if is_held:
         said(world, tmp_path, item, Event.HELD)
     hands(world, item).set_status(item.key.id, KeyStatus.INACTIVE)

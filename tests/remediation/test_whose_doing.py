@@ -323,4 +323,4 @@ def test_a_key_that_we_switched_on_is_told_as_that_when_cloudtrail_knows_it(worl
     faults(world)
     ticked(world, tmp_path)
     assert told_actions(world, tmp_path)[1:] == [("reactivated", None)]
-    assert tracked(world, tmp_path, item).state == "switched on again"
+    assert tracked(world, tmp_path, item).ended == "switched on again"

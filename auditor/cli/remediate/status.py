@@ -10,7 +10,7 @@ from auditor.cli.remediate.shared import means_of, telling_aws, whose_turn
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.remediation.progress import Tracked
+    from auditor.remediation.progress import Ledger, Tracked
 
 
 def status(
@@ -29,12 +29,12 @@ def status(
     if item and not chosen:
         raise UsageError(f"There is no item {item}.", next_step="Leave it out to see all.")
     if json:
-        print_json([_status_document(tracked) for tracked in chosen])
+        print_json([_status_document(tracked, ledger) for tracked in chosen])
         return
     if not chosen:
         say("No plan was applied yet.")
     for tracked in chosen:
-        told = _status_document(tracked)
+        told = _status_document(tracked, ledger)
         say(f"{told['item']}  {tracked.item.where}  {told['key']}  {told['state']}", "bold")
         if told["waits_for"]:
             until = f", not before {minute(tracked.until)}Z" if tracked.until else ""
@@ -44,7 +44,7 @@ def status(
             say(f"the last step failed: {told['failed']}", indent=4)
 
 
-def _status_document(tracked: "Tracked") -> dict[str, Any]:
+def _status_document(tracked: "Tracked", ledger: "Ledger") -> dict[str, Any]:
     return {
         "item": tracked.item.id,
         "plan": tracked.plan_id,
@@ -55,7 +55,7 @@ def _status_document(tracked: "Tracked") -> dict[str, Any]:
         "kind": tracked.item.kind.value,
         "through": tracked.item.through.value,
         "approved": tracked.approved.value if tracked.approved else None,
-        "state": tracked.state,
+        "state": tracked.state(ledger.key(tracked.item.key.id)),
         "ended": tracked.ended is not None,
         "open_intent": tracked.begun[0].told["step"] if tracked.begun else None,
         "waits_for": tracked.waits_for,
