@@ -107,7 +107,8 @@ class Healer:
         if tracked.item.own:
             self._settle(tracked, intent, outcome="done", shows=shows, **told)
             return None
-        age, name, unread = self.hands.now() - intent.at, str(intent.told["intent"]), ""
+        over_by, name, unread = tracked.over_by(intent), str(intent.told["intent"]), ""
+        age = self.hands.now() - over_by
         is_ours = False
         try:
             is_ours = self.hands.was_switched(SWITCHES[step], name, intent.at - timedelta(minutes=5))
@@ -119,7 +120,7 @@ class Healer:
             self._settle(tracked, intent, outcome="done", **({} if is_so else {"shows": shows}), **told)
         elif age < TRAIL_TAKES:
             what = f"whether we did it or somebody else ({step.value}) is not known yet; CloudTrail will tell"
-            return Wait(what, intent.at + TRAIL_TAKES)
+            return Wait(what, over_by + TRAIL_TAKES)
         elif is_so or unread:
             by = "whether we did it or somebody else" if is_so else "whether we switched it off before"
             why = f"no answer came, and the key is {status.value}: {by} is not known{unread or ' by CloudTrail'}"
@@ -153,7 +154,7 @@ class Healer:
 
     def _whose(self, tracked: Tracked, intent: Row, strangers: Sequence[str]) -> Decision | None:
         """Keys appeared since one was to be made, or none: ours is the one that CloudTrail says so of, and no other."""
-        age, over_at = self.hands.now() - intent.at, tracked.over_at(intent)
+        age, over_at = self.hands.now() - tracked.over_by(intent), tracked.over_at(intent)
         if not strangers:
             if self.hands.now() - over_at < SETTLES:
                 return Wait("whether a key was made is not known yet", over_at + SETTLES)
@@ -166,7 +167,7 @@ class Healer:
         if mine is not None:
             return self._discard(tracked, mine, "CloudTrail says that we made it, and nobody has its secret")
         if age < TRAIL_TAKES:
-            return Wait("a key is there that may be ours; CloudTrail will tell", intent.at + TRAIL_TAKES)
+            return Wait("a key is there that may be ours; CloudTrail will tell", tracked.over_by(intent) + TRAIL_TAKES)
         ids = ", ".join(strangers)
         return Ask("ORPHAN_SUSPECT", f"{ids} appeared when a key was to be made; find out whose it is, then `release`")
 

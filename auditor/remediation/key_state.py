@@ -65,9 +65,8 @@ class KeyState:
 
     @property
     def is_on_for_sure(self) -> bool:
-        """Whether it was known to be active when it was last switched on by hand, or later."""
-        at = self.switched_on_at
-        return at is not None and any(one.at >= at and one.status is KeyStatus.ACTIVE for one in self.sights)
+        """Whether a call of ours is known to have switched it on."""
+        return any(one.is_ours and one.status is KeyStatus.ACTIVE for one in self.sights)
 
     @property
     def active_at(self) -> datetime | None:

@@ -248,7 +248,8 @@ def _confirm_time(
     candidate: Candidate, key: PlannedKey, since: datetime | None, waits: Waits, settings: Settings
 ) -> None:
     """What could not be announced before its plan expires is not planned: nobody approves what is refused then."""
-    if candidate.kind is Kind.ROTATE or candidate.is_urgent or candidate.is_own:
+    is_at_once = candidate.is_urgent and candidate.kind is Kind.DEACTIVATE
+    if candidate.kind is Kind.ROTATE or is_at_once or candidate.is_own:
         return
     if candidate.kind is Kind.DELETE:
         if since is None:

@@ -63,6 +63,10 @@ class Tracked:
         """When the call of an intent was over, as far as that is known; AWS shows what it did a while after that."""
         return self.over.get(str(intent.told["intent"]), intent.at)
 
+    def over_by(self, intent: Row) -> datetime:
+        """When it was over at the latest, also where a process died in the middle of it."""
+        return self.over.get(str(intent.told["intent"]), intent.at + CALL_LASTS)
+
     def begun_as(self, step: Step) -> Row | None:
         """The intent of this step, of which no result is known."""
         return next((row for row in self.begun if row.told["step"] == step), None)

@@ -464,9 +464,11 @@ def _move_back(journal: Journal, hands: Hands, tracked: Tracked, why: Mapping[st
     try:
         hands.publish(before, done.version)
     except AwsFailure as failure:
-        if is_definite(failure):  # else the next tick sees what came of it
-            told = {"step": step, "intent": intent, "outcome": "failed", "why": str(failure)}
+        told = {"step": step, "intent": intent, "outcome": "failed", "why": str(failure)}
+        if is_definite(failure):
             journal.add(tracked.plan_id, item.id, Event.RESULT, **told)
+        else:  # the next tick sees what came of it
+            journal.add(tracked.plan_id, item.id, Event.UNANSWERED, intent=intent)
         raise
     journal.add(tracked.plan_id, item.id, Event.RESULT, step=step, intent=intent, outcome="done")
 

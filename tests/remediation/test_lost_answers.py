@@ -36,7 +36,9 @@ def story(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
     update, look = IAMBackend.update_access_key, Hands.look
 
     def remembers(self: IAMBackend, user: str, key_id: str, status: str) -> None:
-        changed[key_id] = (world.clock.now, KeyStatus(world.keys(user)[key_id]))
+        before = world.keys(user)[key_id]
+        if before != status:
+            changed[key_id] = (world.clock.now, KeyStatus(before))
         update(self, user, key_id, status)
 
     def lags(self: Hands) -> Live:
@@ -97,6 +99,22 @@ def test_a_key_is_switched_off_and_deleted_all_the_same(
     assert story.status is None
     said = [action for action, detail in told_actions(story.world, story.folder) if detail is None]
     assert said[-2:] == ["deactivated", "deleted"][-len(said) :]
+
+
+@pytest.mark.parametrize("seconds", [90, 420, 3600])
+def test_who_switched_it_on_again_is_not_overruled_however_long_the_tries_last(story: Story, seconds: float) -> None:
+    """CloudTrail takes as long from the call on, not from when it was begun."""
+    story.somebody_plans(OFF, "at once")
+    ticks(story, 3600)
+    story.passes(hours=30)
+    begun = story.now
+    story.world.fault = once(story, LostFault(), seconds)
+    story._tick()
+    assert story.status == "Inactive"
+    story.colleague_switches("Active")
+    ticks(story, max(1.0, 20.5 - (story.now - begun).total_seconds() / 60), 30)
+    assert "REACTIVATED" in story.lines[-1]
+    assert story.status == "Active"
 
 
 @pytest.mark.parametrize("seconds", [0, 90])
