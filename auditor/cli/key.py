@@ -245,8 +245,8 @@ def activate(
     - `auditor key activate AKIA... --user ci-deploy --account 222222222222 --reason "nightly job fails"`
     """
     set_up_logging(verbose)
-    from auditor.remedy.by_hand import switch_on
     from auditor.remedy.of_user import subject_of, track_of
+    from auditor.remedy.rollback import switch_on
 
     means = means_of(config, profile, endpoint_url, None)
     with telling_aws():

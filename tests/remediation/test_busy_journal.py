@@ -16,14 +16,14 @@ from auditor.errors import ApprovalError
 from auditor.model import KeyStatus
 from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.plan import Item, Kind
-from auditor.remedy.by_hand import switch_on
 from auditor.remedy.carrying_out import advance
+from auditor.remedy.rollback import switch_on
 from tests.remediation.test_by_hand import claim_signed, means_of
 from tests.remediation.test_rollback import NOBODYS, NOT_KNOWN, on, told_actions, tracked
 from tests.remediation.world import OTHER, World, due_item, item_of
 
 REFUSED, FAILED = ErrorFault(403, "AccessDenied"), ErrorFault(500, "ServiceFailure")
-PATIENCE = "auditor.remedy.by_hand.PATIENCE"
+PATIENCE = "auditor.remedy.rollback.PATIENCE"
 
 
 def nothing() -> None:
@@ -215,7 +215,7 @@ def test_who_may_only_switch_keys_on_keeps_them_on_all_the_same(
     """Again and again, though seldom; also where the journal is not free in the end."""
     item = item_of(world, "user-18", Kind.DEACTIVATE, Kind.DEACTIVATE, urgent=True)
     claim_signed(world, tmp_path, item)
-    monkeypatch.setattr("auditor.remedy.by_hand.BLINDLY", 0.5)
+    monkeypatch.setattr("auditor.remedy.rollback.BLINDLY", 0.5)
     monkeypatch.setattr(PATIENCE, 3.0)
     world.fault = on("ListAccessKeys", REFUSED)
     with busy(world, tmp_path), pytest.raises(ApprovalError):

@@ -32,9 +32,10 @@ from auditor.remediation.lifecycle import sentinel_of
 from auditor.remediation.plan import Delivery, Item, Kind, Plan, PlannedKey, Use
 from auditor.remediation.progress import fold
 from auditor.remediation.record import record
-from auditor.remedy.by_hand import close_item, orphans_in, switch_on, tell_journal
+from auditor.remedy.by_hand import close_item, orphans_in, tell_journal
 from auditor.remedy.carrying_out import advance, give_way
 from auditor.remedy.means import Means
+from auditor.remedy.rollback import switch_on
 from auditor.remedy.telling import catch_up
 from auditor.tables import records_of
 from tests.remediation.signing import person, told_of

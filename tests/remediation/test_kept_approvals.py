@@ -16,9 +16,9 @@ from auditor.remediation.journal import Event
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.record import record
-from auditor.remedy.by_hand import switch_on
 from auditor.remedy.carrying_out import advance, claim, closed_at
 from auditor.remedy.files import keep_approval, load_approvals
+from auditor.remedy.rollback import switch_on
 from auditor.tables import records_of
 from tests.builders import AS_OF
 from tests.remediation.signing import person, told_of

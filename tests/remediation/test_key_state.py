@@ -19,9 +19,10 @@ from auditor.remediation.journal import Event, Row
 from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import Item, Kind
 from auditor.remediation.progress import Ledger, fold
-from auditor.remedy.by_hand import close_item, switch_on, tell_journal
+from auditor.remedy.by_hand import close_item, tell_journal
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.of_user import Wish, plan_for, subject_of
+from auditor.remedy.rollback import switch_on
 from tests.builders import AS_OF, ago
 from tests.remediation.test_by_hand import claim_signed, means_of
 from tests.remediation.test_record import item_of as planned_of

@@ -19,7 +19,8 @@ from auditor.remediation.decision import Live
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event
 from auditor.remediation.plan import Kind
-from auditor.remedy.by_hand import switch_on, tell_journal
+from auditor.remedy.by_hand import tell_journal
+from auditor.remedy.rollback import switch_on
 from tests.remediation.test_by_hand import means_of
 from tests.remediation.test_many_plans import GONE, OFF, Story
 from tests.remediation.test_rollback import told_actions

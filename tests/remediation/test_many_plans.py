@@ -30,10 +30,11 @@ from auditor.remediation.journal import Event, Row
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item, Kind, Plan
-from auditor.remedy.by_hand import close_item, switch_on, tell_journal
+from auditor.remedy.by_hand import close_item, tell_journal
 from auditor.remedy.carrying_out import advance, claim
 from auditor.remedy.means import Means
 from auditor.remedy.of_user import Wish, plan_for, subject_of
+from auditor.remedy.rollback import switch_on
 from tests.remediation.test_by_hand import BOB, CAT, means_of
 from tests.remediation.test_whose_doing import NOTHING
 from tests.remediation.world import OTHER, World

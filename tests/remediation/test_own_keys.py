@@ -25,10 +25,10 @@ from auditor.errors import ApprovalError, UsageError
 from auditor.model import UsedAt
 from auditor.remediation.engine import Outcome, Standing
 from auditor.remediation.plan import Kind
-from auditor.remedy.by_hand import switch_on
 from auditor.remedy.carrying_out import advance
 from auditor.remedy.means import Means
 from auditor.remedy.of_user import Wish, claim_own, plan_for, subject_of, waiting_plan
+from auditor.remedy.rollback import switch_on
 from auditor.secret import Secret
 from tests.conftest import StartCloud
 from tests.remediation.journal_tables import TABLE, make_table

@@ -26,10 +26,11 @@ from auditor.remediation.plan import Delivery, Item, Kind, Plan
 from auditor.remediation.plan_facts import facts_of
 from auditor.remediation.progress import Tracked
 from auditor.remedy.admission import admit
-from auditor.remedy.by_hand import close_item, switch_on, tell_journal
+from auditor.remedy.by_hand import close_item, tell_journal
 from auditor.remedy.carrying_out import advance, claim
 from auditor.remedy.means import Means
 from auditor.remedy.of_user import Asked, Wish, plan_for, subject_of, under_way, waiting_plan
+from auditor.remedy.rollback import switch_on
 from auditor.tables import records_of
 from tests.builders import ago
 from tests.remediation.journal_tables import TABLE, make_table

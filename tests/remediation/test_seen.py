@@ -17,8 +17,9 @@ from auditor.remediation.journal_file import open_journal
 from auditor.remediation.plan import Item, Kind, Plan
 from auditor.remediation.progress import fold
 from auditor.remedy.admission import admit
-from auditor.remedy.by_hand import close_item, switch_on, tell_journal
+from auditor.remedy.by_hand import close_item, tell_journal
 from auditor.remedy.of_user import Wish, plan_for, subject_of
+from auditor.remedy.rollback import switch_on
 from tests.builders import AS_OF, ago
 from tests.remediation.test_by_hand import claim_signed, means_of
 from tests.remediation.test_engine import USER, begun, days, hands

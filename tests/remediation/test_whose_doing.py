@@ -13,8 +13,9 @@ from auditor.remediation.decision import Step
 from auditor.remediation.engine import Outcome, Standing
 from auditor.remediation.journal import Event
 from auditor.remediation.plan import Item, Kind
-from auditor.remedy.by_hand import switch_on, tell_journal
+from auditor.remedy.by_hand import tell_journal
 from auditor.remedy.carrying_out import advance, can_give_way
+from auditor.remedy.rollback import switch_on
 from tests.remediation.test_by_hand import claim_signed, means_of
 from tests.remediation.test_rollback import NOBODYS, NOT_KNOWN, switched_off, told_actions, tracked
 from tests.remediation.world import OTHER, World, due_item, item_of

@@ -186,7 +186,7 @@ def rollback(
     what applications read could not be moved back: do it again.
     """
     from auditor.cli.audit import confirm_ids
-    from auditor.remedy.by_hand import switch_on
+    from auditor.remedy.rollback import switch_on
 
     confirm_ids([account] if account is not None else [], where="--account")
     with telling_aws():
