@@ -27,7 +27,7 @@ from auditor.secret import forbid_dumps
 if TYPE_CHECKING:
     from auditor.model import LiveKey
     from auditor.remediation.plan import Plan
-    from auditor.remediation.progress import Tracked
+    from auditor.remediation.tracked import Tracked
     from auditor.remedy.means import Means
     from auditor.remedy.of_user import Wish
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from auditor.remediation.plan import Item, Limits
-from auditor.remediation.progress import Tracked
+from auditor.remediation.tracked import Tracked
 
 
 @dataclass(frozen=True, slots=True)

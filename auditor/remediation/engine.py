@@ -36,7 +36,8 @@ from auditor.remediation.journal import Event, Journal, Row
 from auditor.remediation.lifecycle import decide, is_at_once, version_of
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item
-from auditor.remediation.progress import Book, Tracked
+from auditor.remediation.progress import Book
+from auditor.remediation.tracked import Tracked
 
 log = logging.getLogger(__name__)
 

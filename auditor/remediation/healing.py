@@ -12,7 +12,8 @@ from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Row
 from auditor.remediation.key_state import SETTLES
 from auditor.remediation.lifecycle import version_of
-from auditor.remediation.progress import SWITCHES, UNKNOWN, Book, Tracked
+from auditor.remediation.progress import SWITCHES, UNKNOWN, Book
+from auditor.remediation.tracked import Tracked
 
 TRAIL_IS_ASKED = timedelta(days=3)
 """For how long a CloudTrail that does not answer is asked again, before it counts as one that cannot be asked."""

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from auditor.remediation.decision import Step
 from auditor.remediation.journal import Event, Row
 from auditor.remediation.plan import Item, days
-from auditor.remediation.progress import UNKNOWN, WELL, Ledger, Tracked
+from auditor.remediation.progress import UNKNOWN, WELL, Ledger
+from auditor.remediation.tracked import Tracked
 
 REMINDED = (3, 7, 14)
 """Days after its new key was published on which an owner is reminded whose application goes on with the old one."""

@@ -8,7 +8,7 @@ from auditor.remediation.decision import Step
 from auditor.remediation.hands import Hands
 from auditor.remediation.lifecycle import is_others_use
 from auditor.remediation.plan import Item
-from auditor.remediation.progress import Tracked
+from auditor.remediation.tracked import Tracked
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ from auditor.remediation.plan import (
     days,
     use_of,
 )
-from auditor.remediation.progress import Tracked
 from auditor.remediation.protection import CADENCE, CadenceError, Person, Protection, cadence_of, exposed
+from auditor.remediation.tracked import Tracked
 
 WANTED: Mapping[ControlId, Kind] = {
     ControlId.QUARANTINED_KEY: Kind.DEACTIVATE,

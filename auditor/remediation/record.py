@@ -11,7 +11,8 @@ from auditor.remediation.decision import Step
 from auditor.remediation.journal import START, Event, Row, encode_rows
 from auditor.remediation.kept_approvals import approvers_of
 from auditor.remediation.plan import Kind
-from auditor.remediation.progress import UNKNOWN, Ledger, Tracked
+from auditor.remediation.progress import UNKNOWN, Ledger
+from auditor.remediation.tracked import Tracked
 from auditor.tables import ACTIONS, PENDING, table
 
 DONE: Mapping[Step, str] = {

@@ -7,8 +7,9 @@ from auditor.remediation.decision import Step
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.orphans import Orphan, find_orphans
-from auditor.remediation.progress import Ledger, Tracked, fold
+from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection
+from auditor.remediation.tracked import Tracked
 from auditor.remedy.means import Means
 
 

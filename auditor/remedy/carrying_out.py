@@ -28,7 +28,8 @@ from auditor.remediation.kept_approvals import Proof, approvals_of, furthest, pi
 from auditor.remediation.lifecycle import SHARED
 from auditor.remediation.news import Notice
 from auditor.remediation.plan import Item, Kind, Plan
-from auditor.remediation.progress import Ledger, Tracked, fold
+from auditor.remediation.progress import Ledger, fold
+from auditor.remediation.tracked import Tracked
 from auditor.remedy.accounts import Operator
 from auditor.remedy.admission import admit
 from auditor.remedy.means import Means, is_in_ci

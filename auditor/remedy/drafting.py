@@ -14,7 +14,8 @@ from auditor.remediation.hands import run_sealed, see, store_of
 from auditor.remediation.lifecycle import is_others_use
 from auditor.remediation.plan import Among, Author, Blocked, Delivery, Item, Kind, Limits, Plan, Waits, days
 from auditor.remediation.planning import Candidate, Seen, Settings
-from auditor.remediation.progress import Ledger, Tracked
+from auditor.remediation.progress import Ledger
+from auditor.remediation.tracked import Tracked
 from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
 

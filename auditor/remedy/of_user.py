@@ -15,8 +15,9 @@ from auditor.remediation.hands import run_sealed, see
 from auditor.remediation.journal import Event
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, Plan
 from auditor.remediation.planning import Candidate, plan_items
-from auditor.remediation.progress import Ledger, Tracked, fold
+from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Person
+from auditor.remediation.tracked import Tracked
 from auditor.remedy.accounts import Accounts
 from auditor.remedy.admission import NotAdmittedError, admit
 from auditor.remedy.asking import answers_to

@@ -19,8 +19,9 @@ from auditor.remediation.decision import Step
 from auditor.remediation.hands import Hands
 from auditor.remediation.journal import Event, Journal
 from auditor.remediation.lifecycle import is_others_use
-from auditor.remediation.progress import Ledger, Tracked, fold
+from auditor.remediation.progress import Ledger, fold
 from auditor.remediation.protection import Protection
+from auditor.remediation.tracked import Tracked
 from auditor.remedy.accounts import Accounts
 from auditor.remedy.means import Means
 

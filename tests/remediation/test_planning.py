@@ -12,8 +12,8 @@ from auditor.remediation.caps import Measures
 from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import Basis, Delivery, Item, Kind, Limits, Waits
 from auditor.remediation.planning import Candidate, Seen, Settings, plan_items
-from auditor.remediation.progress import Tracked
 from auditor.remediation.protection import Person, Protection
+from auditor.remediation.tracked import Tracked
 from tests.builders import AS_OF, ago
 
 ACCOUNT = "111122223333"

@@ -24,7 +24,7 @@ from auditor.remediation.journal import Event, Row
 from auditor.remediation.journal_file import FILE, open_journal
 from auditor.remediation.plan import Delivery, Item, Kind, Plan
 from auditor.remediation.plan_facts import facts_of
-from auditor.remediation.progress import Tracked
+from auditor.remediation.tracked import Tracked
 from auditor.remedy.admission import admit
 from auditor.remedy.by_hand import close_item, tell_journal
 from auditor.remedy.carrying_out import advance, claim

@@ -20,7 +20,8 @@ from auditor.remediation.healing import Healer
 from auditor.remediation.journal import Event, Journal, Row
 from auditor.remediation.key_state import KeyState
 from auditor.remediation.plan import Item
-from auditor.remediation.progress import Book, Tracked
+from auditor.remediation.progress import Book
+from auditor.remediation.tracked import Tracked
 from tests.remediation.test_engine import (
     test_two_keys_are_refused_and_none_is_removed as two_keys_are_refused,
 )

@@ -21,8 +21,9 @@ from auditor.remediation.journal import Event, Journal
 from auditor.remediation.journal_file import open_journal
 from auditor.remediation.journal_table import open_shared_journal
 from auditor.remediation.plan import Kind
-from auditor.remediation.progress import Tracked, fold
+from auditor.remediation.progress import fold
 from auditor.remediation.protection import Protection
+from auditor.remediation.tracked import Tracked
 from tests.conftest import StartCloud, connect
 from tests.remediation.journal_tables import KEYS, TABLE, make_table
 from tests.remediation.world import MAIN, OTHER, Clock, SameCaller, World, item_of, plan_of, user_seed

@@ -35,8 +35,9 @@ from auditor.remediation.plan import (
     Use,
     Waits,
 )
-from auditor.remediation.progress import Tracked, fold
+from auditor.remediation.progress import fold
 from auditor.remediation.protection import Protection
+from auditor.remediation.tracked import Tracked
 from tests.builders import AS_OF, ago
 from tests.conftest import connect
 

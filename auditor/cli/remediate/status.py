@@ -10,7 +10,8 @@ from auditor.cli.remediate.shared import means_of, telling_aws, whose_turn
 from auditor.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditor.remediation.progress import Ledger, Tracked
+    from auditor.remediation.progress import Ledger
+    from auditor.remediation.tracked import Tracked
 
 
 def status(
